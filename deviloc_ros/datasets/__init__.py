@@ -1,0 +1,1 @@
+"""Readers and writers of image sets, COLMAP models and pose files."""

@@ -1,0 +1,11 @@
+"""The one exception that means "the user gave something that cannot be used"."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Bad input, told in one line that names the file, the field and what would be right.
+
+    The command line prints the message and exits with code 2; the node reports it and refuses to
+    configure. It never reaches a user as a traceback.
+    """

@@ -1,0 +1,1 @@
+"""Errors, recall tables and reports."""

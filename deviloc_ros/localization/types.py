@@ -1,0 +1,160 @@
+"""What the stages of the method hand to each other."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deviloc_ros.geometry.transform import Transform
+
+
+@dataclass(frozen=True)
+class Features:
+    """Dense local features of one image.
+
+    Attributes:
+        keypoints: (N, 2) float32 tensor, pixels of the original image, COLMAP convention.
+        descriptors: (N, D) float32 tensor of unit length.
+        scales: (N,) float32 tensor, original pixels per pixel of the network's input.
+        levels: (N,) uint8 tensor, which level of the image pyramid a keypoint comes from.
+    """
+
+    keypoints: torch.Tensor
+    descriptors: torch.Tensor
+    scales: torch.Tensor
+    levels: torch.Tensor
+
+    def __len__(self) -> int:
+        """Return the number of keypoints."""
+        return len(self.keypoints)
+
+
+@dataclass(frozen=True)
+class Correspondences:
+    """2D-3D matches of one query.
+
+    Attributes:
+        keypoints: (N, 2) float64, query pixels, COLMAP convention.
+        points3d: (N, 3) float64, map frame, metres (map units in a non-metric map).
+        confidence: (N,) float64 in (0, 1], 1 for an observed SfM point.
+        reference: (N,) int64, index of the reference image that gave the match (-1 after merging).
+        reference_keypoints: (N, 2) float64, pixels of that reference image (NaN after merging).
+    """
+
+    keypoints: NDArray[np.float64]
+    points3d: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    reference: NDArray[np.int64]
+    reference_keypoints: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Return the number of matches."""
+        return len(self.keypoints)
+
+    def select(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> Correspondences:
+        """Return the matches that a mask or an index array names."""
+        return Correspondences(
+            self.keypoints[index],
+            self.points3d[index],
+            self.confidence[index],
+            self.reference[index],
+            self.reference_keypoints[index],
+        )
+
+
+@dataclass(frozen=True)
+class PosePrior:
+    """Where the camera is thought to be before the image is looked at.
+
+    Attributes:
+        map_from_camera: the expected pose.
+        position_sigma: standard deviation of the position per axis, metres.
+        rotation_sigma: standard deviation of the orientation, radians.
+    """
+
+    map_from_camera: Transform
+    position_sigma: float
+    rotation_sigma: float
+
+
+class FailureReason(enum.Enum):
+    """Why there is no pose."""
+
+    BAD_IMAGE = "the image is empty, too small, or its size is not the camera's"
+    NO_REFERENCES = "no reference image of the map resembles the query, or none is near the prior"
+    TOO_FEW_MATCHES = "too few 2D-3D matches to try a pose"
+    NO_POSE = "RANSAC found no pose"
+    TOO_FEW_INLIERS = "too few matches agree with the best pose"
+    LOW_INLIER_RATIO = "too small a share of the matches agrees with the best pose"
+    POOR_COVERAGE = "the inliers cover too small a part of the image to hold the pose"
+    AMBIGUOUS = "another place of the map explains the image nearly as well"
+    AGAINST_PRIOR = "the pose contradicts the prior"
+    UNCERTAIN = "the pose is not determined well enough: its covariance is too large"
+
+
+@dataclass(frozen=True)
+class PoseEstimate:
+    """A verified pose of the query camera.
+
+    Attributes:
+        camera_from_map: the pose.
+        covariance: (6, 6) float64 of map_from_camera: x, y, z (metres, map frame), then rotation
+            about the map's fixed x, y, z axes (radians); the order of REP-103 and
+            geometry_msgs/PoseWithCovariance.
+        correspondences: the merged 2D-3D matches given to RANSAC-PnP.
+        inliers: (N,) bool, which of them agree with the pose.
+        matches: the matches before merging, each with the reference it comes from.
+        references: names of the reference images used, best first.
+        stage_seconds: wall time per stage, in order.
+    """
+
+    camera_from_map: Transform
+    covariance: NDArray[np.float64]
+    correspondences: Correspondences
+    inliers: NDArray[np.bool_]
+    matches: Correspondences
+    references: Sequence[str]
+    stage_seconds: Mapping[str, float]
+
+    @property
+    def map_from_camera(self) -> Transform:
+        """The camera's pose in the map frame."""
+        return self.camera_from_map.inverse()
+
+    @property
+    def num_inliers(self) -> int:
+        """Number of merged matches that agree with the pose."""
+        return int(np.count_nonzero(self.inliers))
+
+
+@dataclass(frozen=True)
+class LocalizationFailure:
+    """No pose, and why.
+
+    Attributes:
+        reason: the first check that failed.
+        details: the measured value and the limit, for people.
+        stage_seconds: wall time per stage that ran, in order.
+        num_matches: merged 2D-3D matches, where the attempt came that far.
+        num_inliers: inliers of the best rejected pose, where there was one.
+        references: names of the reference images tried.
+    """
+
+    reason: FailureReason
+    details: str
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    num_matches: int = 0
+    num_inliers: int = 0
+    references: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        """Return the reason with its numbers."""
+        return f"{self.reason.name}: {self.details}"
+
+
+Localization = PoseEstimate | LocalizationFailure

@@ -1,0 +1,1 @@
+"""Building, storing, aligning and inspecting maps."""

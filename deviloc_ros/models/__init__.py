@@ -1,0 +1,1 @@
+"""Neural networks as plain torch modules, and their weights."""

@@ -1,0 +1,1 @@
+"""A rendered street drive with exact ground truth."""
