@@ -1,0 +1,28 @@
+"""Fixtures for every test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Return the folder of real scenes and specifications that lies beside the checkout.
+
+    `DEVILOC_SHARED` names another place. Tests that ask for it are skipped where it is absent.
+    """
+    path = Path(os.environ.get("DEVILOC_SHARED", ROOT.parent / "shared"))
+    if not (path / "data").is_dir():
+        pytest.skip(f"no real scenes: {path / 'data'} is absent (set DEVILOC_SHARED)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_dir(shared_dir: Path) -> Path:
+    """Return the folder of real image sets, one folder a scene."""
+    return shared_dir / "data"
