@@ -81,8 +81,7 @@ def posed_images(folder: Path) -> Sequence[PosedImage]:
             except InputError as error:
                 raise InputError(f"{folder}: camera {image.camera_id}: {error}") from None
             cameras[image.camera_id] = camera
-        pose = Transform.from_matrix(image.cam_from_world().matrix())
-        posed[image.name] = PosedImage(image.name, cameras[image.camera_id], pose)
+        posed[image.name] = PosedImage(image.name, cameras[image.camera_id], _pose(folder, image))
     if not posed:
         raise InputError(f"{folder}: no image of the COLMAP model has a pose")
     return [posed[name] for name in sorted(posed)]
@@ -109,6 +108,17 @@ def write_posed_images(folder: Path, images: Iterable[PosedImage]) -> None:
     for name, content in (("cameras", cameras), ("images", lines), ("points3D", [])):
         with atomic_path(folder / f"{name}.txt") as path:
             path.write_text("".join(content), encoding="utf-8")
+
+
+def _pose(folder: Path, image: pycolmap.Image) -> Transform:
+    try:
+        pose = image.cam_from_world()
+    except RuntimeError:
+        raise InputError(
+            f"{folder}: the camera of {image.name} has no pose in its rig (sensor_from_rig)"
+        ) from None
+    x, y, z, w = pose.rotation.quat
+    return Transform.from_quaternion((w, x, y, z), pose.translation)
 
 
 def _find(folder: Path) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from deviloc_ros.errors import InputError
 
 MAX_RECORDS = 200_000_000
 MAX_IMAGE_SIDE = 1_000_000
+MAX_COORDINATE = 1e15
 POSE_FIELDS = ("qw", "qx", "qy", "qz", "tx", "ty", "tz")
 
 _NUM_PARAMS = {
@@ -75,7 +76,7 @@ class _Cursor:
     def pose(self, what: str) -> None:
         """Pass over a pose and check it."""
         values = self.take("7d", what)
-        if not all(map(math.isfinite, values)) or not any(values[:4]):
+        if not _is_unit(values[:4]) or not all(abs(value) <= MAX_COORDINATE for value in values):
             raise InputError(f"{self.path}: {what} has no valid pose; the file is damaged")
 
     def end(self) -> None:
@@ -145,9 +146,9 @@ def _image_line(place: str, fields: list[str]) -> str:
         raise InputError(f"{place}: expected 'IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME'")
     for name, text in zip(POSE_FIELDS, fields[1:8], strict=True):
         if not _is_number(text):
-            raise InputError(f"{place}: {name} is {text!r}, expected a finite number")
-    if not any(float(text) for text in fields[1:5]):
-        raise InputError(f"{place}: the quaternion is zero, expected a unit quaternion")
+            raise InputError(f"{place}: {name} is {text!r}, expected a number")
+    if not _is_unit([float(text) for text in fields[1:5]]):
+        raise InputError(f"{place}: '{' '.join(fields[1:5])}' is not a unit quaternion")
     return " ".join(fields[9:])
 
 
@@ -161,7 +162,7 @@ def _cameras(file: _Cursor) -> None:
                 f"size ({width} x {height}); the file is damaged"
             )
         params = file.take(f"{_NUM_PARAMS[int(model)]}d", f"camera {index}")
-        if not all(map(math.isfinite, params)):
+        if not all(abs(value) <= MAX_COORDINATE for value in params):
             raise InputError(f"{file.path}: camera {index} has parameters that are no numbers")
     file.end()
 
@@ -180,7 +181,8 @@ def _images(file: _Cursor) -> None:
 def _points(file: _Cursor) -> None:
     for index in range(file.count("Q", 51, "3D points")):
         start = file.skip(43, 1, f"3D point {index}")
-        if not all(map(math.isfinite, struct.unpack_from("<3d", file.data, start + 8))):
+        xyz = struct.unpack_from("<3d", file.data, start + 8)
+        if not all(abs(value) <= MAX_COORDINATE for value in xyz):
             raise InputError(f"{file.path}: 3D point {index} is nowhere; the file is damaged")
         file.skip(8, file.count("Q", 8, f"observations of point {index}"), f"3D point {index}")
     file.end()
@@ -241,6 +243,11 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return abs(float(text)) <= MAX_COORDINATE
     except ValueError:
         return False
+
+
+def _is_unit(quaternion: Sequence[float]) -> bool:
+    """Return whether a quaternion has unit length, as far as rounded text goes."""
+    return 0.98 < math.hypot(*quaternion) < 1.02
