@@ -1,0 +1,1 @@
+"""DeViLoc as published: TopicFM-fast with PIN, for the official weights."""

@@ -1,0 +1,1 @@
+"""TopicFM-fast: the published semi-dense matcher of DeViLoc (frozen, inference only)."""

@@ -1,0 +1,145 @@
+"""Mutual maxima of the dual softmax, without ever holding the full matrix."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Largest number of similarities held at once. Three arrays of this many float32 exist at most
+# (the similarities, their exponentials, a mask): 48 MiB, against 0.5 GiB for each full copy at
+# 864 x 864.
+MAX_SIMILARITIES = 4 * 1024 * 1024
+
+# Exponents of float32 stay accurate over this range below a common maximum.
+_SAFE_RANGE = 60.0
+
+
+@dataclass(frozen=True)
+class CoarseMatches:
+    """Matched cells of a pair of coarse maps, most confident first.
+
+    Attributes:
+        query: (M,) int64, index of the query's cell in raster order.
+        reference: (M,) int64, index of the reference's cell.
+        confidence: (M,) float32, product of the two softmaxes.
+    """
+
+    query: Tensor
+    reference: Tensor
+    confidence: Tensor
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Cells that pass the row softmax: indices of rows and columns, and their similarity."""
+
+    rows: Tensor
+    columns: Tensor
+    similarity: Tensor
+
+
+def coarse_matches(
+    query: Tensor,
+    reference: Tensor,
+    grids: tuple[tuple[int, int], tuple[int, int]],
+    threshold: float,
+    border: int,
+    max_similarities: int = MAX_SIMILARITIES,
+) -> CoarseMatches:
+    """Match cells whose dual-softmax confidence is the maximum of its row and of its column.
+
+    With C the similarities, P = softmax over the query's cells * softmax over the reference's.
+    (i, j) match iff P_ij > threshold and P_ij equals the maximum of its row and its column (ties
+    give several matches). Border cells are removed afterwards: they compete, but do not match.
+
+    Neither factor of P exceeds 1, so P > threshold needs a row softmax above it. Those are at most
+    1 / threshold cells a row and are found while C is made in blocks of rows. Everything that can
+    beat a candidate is a candidate itself: the maxima over candidates are the maxima that count.
+
+    Args:
+        query: (L, 256) features.
+        reference: (S, 256) features.
+        grids: (h, w) of the query's and the reference's coarse map.
+        threshold: least confidence, exclusive; positive.
+        border: width of the rim of each map that gives no matches, cells.
+        max_similarities: largest number of similarities held at once (one row at least).
+    """
+    if threshold <= 0:
+        raise ValueError(f"threshold must be positive, got {threshold}")
+    candidates, row_log_sum, column_log_sum = dual_softmax_candidates(
+        query, reference, threshold, max_similarities
+    )
+    i, j = candidates.rows, candidates.columns
+    confidence = (candidates.similarity - row_log_sum[i]).exp()
+    confidence *= (candidates.similarity - column_log_sum[j]).exp()
+    row_best = torch.zeros_like(row_log_sum).scatter_reduce_(0, i, confidence, "amax")
+    column_best = torch.zeros_like(column_log_sum).scatter_reduce_(0, j, confidence, "amax")
+    keep = (confidence > threshold) & (confidence == row_best[i]) & (confidence == column_best[j])
+    keep &= _inside(i, grids[0], border) & _inside(j, grids[1], border)
+    confidence, order = confidence[keep].sort(descending=True, stable=True)
+    return CoarseMatches(i[keep][order], j[keep][order], confidence)
+
+
+def dual_softmax_candidates(
+    query: Tensor, reference: Tensor, threshold: float, max_similarities: int = MAX_SIMILARITIES
+) -> tuple[Candidates, Tensor, Tensor]:
+    """Return cells with a row softmax above the threshold, and the softmaxes' normalisers.
+
+    Returns:
+        The candidates (rows, columns, similarity), and log sum exp of every row (L,) and of every
+        column (S,) of the similarities, float32.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        return _candidates(
+            query.float() / math.sqrt(query.shape[1]),
+            reference.float(),
+            threshold,
+            max_similarities,
+        )
+
+
+def _candidates(
+    query: Tensor, reference: Tensor, threshold: float, max_similarities: int
+) -> tuple[Candidates, Tensor, Tensor]:
+    num_rows, num_columns = len(query), len(reference)
+    block = max(1, min(num_rows, max_similarities // max(num_columns, 1)))
+    buffer = query.new_empty(block, num_columns)
+    # A margin for rounding: the strict test is made on the final confidence.
+    log_threshold = math.log(threshold) - 1e-3
+    found: list[Candidates] = []
+    row_log_sums: list[Tensor] = []
+    column_log_sum = query.new_full((num_columns,), -math.inf)
+    for start in range(0, num_rows, block):
+        rows = query[start : start + block]
+        similarity = torch.mm(rows, reference.T, out=buffer[: len(rows)])
+        of_rows, of_columns = _log_sums(similarity)
+        i, j = (similarity > (of_rows + log_threshold)[:, None]).nonzero(as_tuple=True)
+        found.append(Candidates(i + start, j, similarity[i, j]))
+        row_log_sums.append(of_rows)
+        column_log_sum = torch.logaddexp(column_log_sum, of_columns)
+    candidates = Candidates(
+        torch.cat([part.rows for part in found]),
+        torch.cat([part.columns for part in found]),
+        torch.cat([part.similarity for part in found]),
+    )
+    return candidates, torch.cat(row_log_sums), column_log_sum
+
+
+def _log_sums(block: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log sum exp of the rows and of the columns of a block."""
+    row_max, column_max = block.amax(1), block.amax(0)
+    top = row_max.max()
+    if float(top - torch.minimum(row_max.min(), column_max.min())) < _SAFE_RANGE:
+        # One pass of exponentials serves both directions; no row or column underflows.
+        exponentials = (block - top).exp_()
+        return exponentials.sum(1).log_() + top, exponentials.sum(0).log_() + top
+    return block.logsumexp(1), block.logsumexp(0)
+
+
+def _inside(cells: Tensor, grid: tuple[int, int], border: int) -> Tensor:
+    height, width = grid
+    y, x = cells // width, cells % width
+    return (y >= border) & (y < height - border) & (x >= border) & (x < width - border)

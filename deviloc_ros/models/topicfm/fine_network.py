@@ -1,0 +1,54 @@
+"""The network that compares two 5 x 5 windows around a coarse match."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+DIM = 128
+WINDOW = 5
+TOKENS = WINDOW * WINDOW
+
+
+class MixerBlock(nn.Module):
+    """Mixes the tokens of a window, then their channels; messages are normalised and added."""
+
+    def __init__(self, num_tokens: int) -> None:
+        """Make the block for a fixed number of tokens."""
+        super().__init__()
+        self.mlp1 = nn.Sequential(
+            nn.Linear(num_tokens, num_tokens), nn.GELU(), nn.Linear(num_tokens, num_tokens)
+        )
+        self.mlp2 = nn.Sequential(nn.Linear(DIM, DIM), nn.GELU(), nn.Linear(DIM, DIM))
+        self.norm1 = nn.LayerNorm(DIM)
+        self.norm2 = nn.LayerNorm(DIM)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (M, num_tokens, 128) to the same shape."""
+        tokens = tokens + self.norm1(self.mlp1(tokens.transpose(1, 2)).transpose(1, 2))
+        mixed: Tensor = tokens + self.norm2(self.mlp2(tokens))
+        return mixed
+
+
+class FineNetwork(nn.Module):
+    """Two mixer blocks on the tokens of both windows, and a keypoint detector on the query's."""
+
+    def __init__(self) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.encoder_layers = nn.ModuleList(MixerBlock(2 * TOKENS) for _ in range(2))
+        self.detector = nn.Sequential(MixerBlock(TOKENS), nn.Linear(DIM, 1))
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Describe pairs of windows.
+
+        Args:
+            windows: (M, 50, 128), the query's 25 tokens in raster order, then the reference's.
+
+        Returns:
+            Query features (M, 25, 128), reference features (M, 25, 128), and detector scores of
+            the query's tokens (M, 25).
+        """
+        for layer in self.encoder_layers:
+            windows = layer(windows)
+        query, reference = windows[:, :TOKENS], windows[:, TOKENS:]
+        return query, reference, self.detector(query).squeeze(2)

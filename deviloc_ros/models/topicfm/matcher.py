@@ -1,0 +1,114 @@
+"""TopicFM-fast as a whole: a query against references, semi-dense matches out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from deviloc_ros.models.topicfm.backbone import Backbone, ImageFeatures
+from deviloc_ros.models.topicfm.coarse_matching import CoarseMatches, coarse_matches
+from deviloc_ros.models.topicfm.fine_matching import gather_windows, refine
+from deviloc_ros.models.topicfm.fine_network import FineNetwork
+from deviloc_ros.models.topicfm.topic_transformer import TopicTransformer
+
+NETWORK_PER_COARSE = 8
+# Windows that go through the fine network at once: 50 tokens of 128 channels each, 52 MB.
+_MAX_WINDOWS = 2048
+
+
+@dataclass(frozen=True)
+class PairMatches:
+    """Semi-dense matches of one query with one reference, in the order of the coarse confidence.
+
+    Attributes:
+        query_keypoints: (M, 2) float32, original query pixels; the centre of the first network
+            pixel is (0, 0), as the published code has it.
+        reference_keypoints: (M, 2) float32, original reference pixels, same convention.
+        confidence: (M,) float32, coarse confidence times the peak of the fine similarity.
+        coarse: the matched cells.
+    """
+
+    query_keypoints: Tensor
+    reference_keypoints: Tensor
+    confidence: Tensor
+    coarse: CoarseMatches
+
+
+class TopicFM(nn.Module):
+    """TopicFM-fast with the hyper-parameters of the published weights."""
+
+    def __init__(self) -> None:
+        """Make the three networks."""
+        super().__init__()
+        self.backbone = Backbone()
+        self.coarse_net = TopicTransformer()
+        self.fine_net = FineNetwork()
+
+    def forward(
+        self,
+        query: ImageFeatures,
+        references: Sequence[ImageFeatures],
+        threshold: float,
+        border: int,
+    ) -> list[PairMatches]:
+        """Match a query with references whose coarse maps have one size, as one batch.
+
+        Args:
+            query: backbone features of the query.
+            references: backbone features of the references.
+            threshold: least coarse confidence, exclusive.
+            border: rim of the coarse maps without matches, cells.
+        """
+        of_query, of_references = self.coarse_net(
+            query.coarse, torch.stack([reference.coarse for reference in references])
+        )
+        coarse = [
+            coarse_matches(
+                of_query[k], of_references[k], (query.grid, reference.grid), threshold, border
+            )
+            for k, reference in enumerate(references)
+        ]
+        return self.refine(query, references, coarse)
+
+    def refine(
+        self,
+        query: ImageFeatures,
+        references: Sequence[ImageFeatures],
+        coarse: Sequence[CoarseMatches],
+    ) -> list[PairMatches]:
+        """Refine the coarse matches of all references in common batches."""
+        counts = [len(matches.query) for matches in coarse]
+        windows = torch.cat(
+            [
+                torch.cat(
+                    [
+                        gather_windows(query.fine, matches.query, query.grid),
+                        gather_windows(reference.fine, matches.reference, reference.grid),
+                    ],
+                    dim=1,
+                )
+                for reference, matches in zip(references, coarse, strict=True)
+            ]
+        )
+        refined = [refine(*self.fine_net(part)) for part in torch.split(windows, _MAX_WINDOWS)]
+        query_offsets, reference_offsets, peaks = (
+            torch.split(torch.cat(parts), counts) for parts in zip(*refined, strict=True)
+        )
+        return [
+            PairMatches(
+                (_centres(matches.query, query.grid) + query_offsets[k]) * query.scale,
+                (_centres(matches.reference, reference.grid) + reference_offsets[k])
+                * reference.scale,
+                peaks[k] * matches.confidence,
+                matches,
+            )
+            for k, (reference, matches) in enumerate(zip(references, coarse, strict=True))
+        ]
+
+
+def _centres(cells: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return the places (M, 2) of coarse cells, network pixels."""
+    return torch.stack([cells % grid[1], cells // grid[1]], dim=1) * float(NETWORK_PER_COARSE)
