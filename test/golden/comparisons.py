@@ -40,7 +40,7 @@ from deviloc_ros.models.published import (
     sampling,
 )
 from deviloc_ros.models.published.network import DeViLocNetwork
-from deviloc_ros.models.published.reference import ReferenceView
+from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
 from deviloc_ros.models.published.settings import PublishedSettings
 from deviloc_ros.models.topicfm import coarse_matching
 
@@ -103,7 +103,7 @@ def compare_matcher(folder: Path, case: str, network: DeViLocNetwork) -> None:
 
 def _compare_confidence(recorded: Recorded, features: list[torch.Tensor], threshold: float) -> None:
     """Full confidence matrix from the normalisers that the blockwise code computes."""
-    _, rows, columns = coarse_matching.dual_softmax_candidates(*features, threshold)
+    _, rows, columns = coarse_matching.dual_softmax_candidates(features[0], features[1], threshold)
     similarity = features[0] @ features[1].T / 16
     confidence = (2 * similarity - rows[:, None] - columns).exp()
     assert_close("row maxima", confidence.amax(1), recorded["conf_rowmax"], CONFIDENCE)
@@ -367,7 +367,7 @@ def _run_e2e(
 def _compare_reference(
     inputs: Recorded,
     key: str,
-    reference: deviloc.EncodedReference,
+    reference: EncodedReference,
     part: deviloc.LiftedMatches,
 ) -> None:
     index = _compare_keypoints(part, inputs, key)
