@@ -39,14 +39,17 @@ class RetrievalConfig(Section):
     """Which reference images a query is matched to."""
 
     num_references: int = Field(5, ge=1, le=100, description="K, reference images per query")
-    num_candidates: int = Field(
-        20, ge=1, le=1000, description="best by global descriptor, from which K are taken"
-    )
     cluster: bool = Field(
         True, description="estimate one pose per covisibility cluster, best cluster wins"
     )
     prior_gate_sigmas: float = Field(
-        4.0, gt=0, le=100, description="references this far from a prior are not considered, sigmas"
+        4.0, gt=0, le=100, description="how uncertain a prior is taken to be, its sigmas"
+    )
+    prior_reach: float = Field(
+        20.0, ge=0, le=1e6, description="references this far beyond a prior's gate still count, m"
+    )
+    prior_angle: float = Field(
+        60.0, ge=0, le=180, description="view directions this far beyond the gate still count, deg"
     )
 
 
@@ -54,11 +57,11 @@ class MatchingConfig(Section):
     """Query-to-reference matching."""
 
     matcher: Literal["xfeat", "topicfm"] = Field("xfeat", description="which network matches")
-    min_similarity: float = Field(
-        0.0, ge=-1, le=1, description="least cosine similarity of a coarse match"
-    )
     fine_confidence: float = Field(
         0.25, ge=0, le=1, description="least confidence of a match's fine offset"
+    )
+    cached_references: int = Field(
+        256, ge=1, le=1000000, description="references whose descriptors stay on the device"
     )
 
 
@@ -90,6 +93,9 @@ class PoseConfig(Section):
 
     max_reprojection_error: float = Field(
         6.0, gt=0, le=100, description="largest error of an inlier, query px at max_size"
+    )
+    loss_scale: float = Field(
+        1.0, gt=0, le=100, description="of the robust (Cauchy) loss in refinement, px at max_size"
     )
     max_iterations: int = Field(10000, ge=10, le=1000000, description="RANSAC trials at most")
     confidence: float = Field(0.9999, gt=0, lt=1, description="RANSAC stops at this confidence")

@@ -66,7 +66,7 @@ class Transform:
     def inverse(self) -> Transform:
         """Return source_from_target."""
         inverse = self.rotation.inv()
-        return Transform(inverse, -inverse.apply(self.translation))
+        return Transform(inverse, -inverse.as_matrix() @ self.translation)
 
     def __matmul__(self, other: Transform) -> Transform:
         """Chain: (a_from_b @ b_from_c) is a_from_c."""

@@ -1,0 +1,75 @@
+"""Images as the networks see them: the only place where colour becomes gray.
+
+Files, bags and live topics all end here, so the same pixels give the same pose.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deviloc_ros.errors import InputError
+
+MAX_PIXELS = 400_000_000
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
+
+
+def to_gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the luma of an image.
+
+    Args:
+        image: (H, W) gray or (H, W, 3) RGB, uint8.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        InputError: another shape or type.
+    """
+    if image.dtype != np.uint8:
+        raise InputError(f"image: must be uint8, got {image.dtype}")
+    if image.ndim == 2:
+        return image
+    if image.ndim == 3 and image.shape[2] == 3:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    raise InputError(f"image: must be (H, W) gray or (H, W, 3) RGB, got shape {image.shape}")
+
+
+def read_gray(path: str | Path) -> NDArray[np.uint8]:
+    """Read an image file as gray, pixels as stored (an EXIF orientation is not applied).
+
+    Calibrations and COLMAP models refer to the stored pixels.
+
+    Raises:
+        InputError: the file cannot be read or decoded.
+    """
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    return decode_gray(data, str(path))
+
+
+def decode_gray(data: NDArray[np.uint8], source: str) -> NDArray[np.uint8]:
+    """Decode a compressed image, such as JPEG or PNG, to gray.
+
+    Args:
+        data: (N,) uint8, the bytes of the file.
+        source: what to name in an error.
+
+    Raises:
+        InputError: the bytes are not an image, or one of unreasonable size.
+    """
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:
+        image = None
+    if image is None or image.size == 0:
+        raise InputError(f"{source}: is not an image that can be decoded (JPEG, PNG, ...)")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+        raise InputError(f"{source}: {image.shape[1]} x {image.shape[0]} pixels are too many")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)

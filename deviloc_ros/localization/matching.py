@@ -1,0 +1,115 @@
+"""Semi-dense matches between a query and its references: XFeat*'s two steps."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.localization.mutual import mutual_nearest_neighbours
+from deviloc_ros.localization.types import Features
+from deviloc_ros.mapping.map import Map
+from deviloc_ros.models.runtime import prepare
+from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE, load_xfeat
+
+# Networks compiled for one shape run fastest; matches come in any number.
+REFINEMENT_BATCH = 1024
+INT8_STEPS_PER_UNIT = 16.0  # XFeat's raw descriptors stay within +-8
+
+
+@dataclass(frozen=True)
+class SemiDenseMatches:
+    """2D-2D matches of one query to several references.
+
+    Attributes:
+        keypoints: (N, 2) float64, refined query pixels.
+        reference: (N,) int64, index of the reference in the map.
+        feature: (N,) int64, index of the matched feature in the map's feature arrays.
+    """
+
+    keypoints: NDArray[np.float64]
+    reference: NDArray[np.int64]
+    feature: NDArray[np.int64]
+
+
+class SemiDenseMatcher:
+    """Coarse mutual nearest neighbours, then sub-cell refinement on the query's side."""
+
+    def __init__(self, reference_map: Map, config: LocalizerConfig, device: torch.device) -> None:
+        """Load the fine matcher; descriptors of references are loaded when first used."""
+        _, fine = load_xfeat()
+        example = torch.zeros(REFINEMENT_BATCH, 2 * DESCRIPTOR_SIZE)
+        self._refine = prepare(fine, config.features.backend, device, example)
+        self._map = reference_map
+        self._device = device
+        self._fine_confidence = config.matching.fine_confidence
+        self._bias = torch.from_numpy(reference_map.calibration.offset_bias).float().to(device)
+        self._cache: OrderedDict[int, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
+        self._cache_size = config.matching.cached_references
+        self._pool = ThreadPoolExecutor(torch.get_num_threads(), "matching")
+
+    def __call__(self, query: Features, references: NDArray[np.int64]) -> SemiDenseMatches:
+        """Match a query to references of the map, all in one batch.
+
+        Args:
+            query: features of the query.
+            references: indices of references.
+        """
+        loaded = [self._reference(int(index)) for index in references]
+        coarse = self._codes(query.descriptors)
+        pairs = self._pool.map(lambda item: mutual_nearest_neighbours(coarse, item[1]), loaded)
+        query_index, pair_descriptors, reference, feature = [], [], [], []
+        for index, (descriptors, _), (of_query, of_reference) in zip(
+            references, loaded, pairs, strict=True
+        ):
+            query_index.append(of_query)
+            pair_descriptors.append(
+                torch.cat([query.descriptors[of_query], descriptors[of_reference]], dim=1)
+            )
+            reference.append(np.full(len(of_query), index, dtype=np.int64))
+            feature.append(of_reference.cpu().numpy() + self._map.feature_offsets[index])
+        queries = torch.cat(query_index)
+        offset, confidence = self._refined(torch.cat(pair_descriptors))
+        offset = offset - self._bias[query.levels[queries].long()]
+        keypoints = query.keypoints[queries] + offset * query.scales[queries][:, None]
+        kept = (confidence > self._fine_confidence).cpu().numpy()
+        return SemiDenseMatches(
+            keypoints.cpu().numpy().astype(np.float64)[kept],
+            np.concatenate(reference)[kept],
+            np.concatenate(feature)[kept],
+        )
+
+    def _refined(self, pairs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the fine matcher in batches of one size."""
+        count = len(pairs)
+        missing = -count % REFINEMENT_BATCH
+        padded = torch.cat([pairs, pairs.new_zeros(missing, pairs.shape[1])])
+        results = [self._refine(batch) for batch in torch.split(padded, REFINEMENT_BATCH)]
+        if not results:
+            return pairs.new_zeros(0, 2), pairs.new_zeros(0)
+        offset, confidence = (torch.cat(part)[:count] for part in zip(*results, strict=True))
+        return offset, confidence
+
+    def _reference(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a reference's descriptors and their codes for coarse matching, on the device."""
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        stored = np.array(self._map.descriptors[self._map.features_of(index)])
+        descriptors = torch.from_numpy(stored).to(self._device).float()
+        self._cache[index] = entry = (descriptors, self._codes(descriptors))
+        while len(self._cache) > self._cache_size:
+            self._cache.popitem(last=False)
+        return entry
+
+    def _codes(self, descriptors: torch.Tensor) -> torch.Tensor:
+        """Return what coarse matching compares: int8 on the CPU, which is three times as fast."""
+        if self._device.type != "cpu":
+            return descriptors
+        steps = (descriptors * INT8_STEPS_PER_UNIT).round_().clamp_(-127, 127)
+        return steps.to(torch.int8)

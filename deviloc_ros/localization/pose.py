@@ -1,0 +1,81 @@
+"""RANSAC-PnP: the pose of a calibrated camera from 2D-3D matches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from deviloc_ros.config import PoseConfig
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.types import Correspondences
+
+MIN_MATCHES = 4
+
+
+@dataclass(frozen=True)
+class PoseHypothesis:
+    """A pose and the matches that agree with it.
+
+    Attributes:
+        camera_from_map: the pose.
+        inliers: (N,) bool, matches whose reprojection error is below the threshold.
+        residuals: (N, 2) float64, projection minus keypoint, pixels; NaN behind the camera.
+    """
+
+    camera_from_map: Transform
+    inliers: NDArray[np.bool_]
+    residuals: NDArray[np.float64]
+
+    @property
+    def num_inliers(self) -> int:
+        """Number of matches that agree."""
+        return int(np.count_nonzero(self.inliers))
+
+
+def estimate_pose(
+    matches: Correspondences, camera: Camera, config: PoseConfig, pixel_scale: float, seed: int
+) -> PoseHypothesis | None:
+    """Estimate a pose by LO-RANSAC over minimal P3P solutions, then minimise reprojection errors.
+
+    The camera model's own distortion is used; nothing is undistorted beforehand.
+
+    Args:
+        matches: 2D-3D matches.
+        camera: intrinsics of the query.
+        config: thresholds.
+        pixel_scale: query pixels per pixel of the working size.
+        seed: of RANSAC's samples.
+
+    Returns:
+        The pose with the most support, or None where RANSAC found none.
+    """
+    if len(matches) < MIN_MATCHES:
+        return None
+    threshold = config.max_reprojection_error * pixel_scale
+    options = pycolmap.AbsolutePoseEstimationOptions()
+    options.ransac.max_error = threshold
+    options.ransac.confidence = config.confidence
+    options.ransac.max_num_trials = config.max_iterations
+    options.ransac.min_inlier_ratio = 0.02
+    options.ransac.random_seed = seed
+    refinement = pycolmap.AbsolutePoseRefinementOptions()
+    refinement.loss_function_scale = config.loss_scale * pixel_scale
+    # Far from the map's origin the solver would lose digits.
+    centre = np.median(matches.points3d, axis=0)
+    answer = pycolmap.estimate_and_refine_absolute_pose(
+        matches.keypoints, matches.points3d - centre, camera.colmap, options, refinement
+    )
+    if answer is None:
+        return None
+    rigid = answer["cam_from_world"]
+    camera_from_centre = Transform(Rotation.from_quat(rigid.rotation.quat), rigid.translation)
+    camera_from_map = camera_from_centre @ Transform(Rotation.identity(), -centre)
+    projected = camera.project(camera_from_centre.apply(matches.points3d - centre))
+    residuals = projected - matches.keypoints
+    error = np.linalg.norm(residuals, axis=1)
+    return PoseHypothesis(camera_from_map, np.nan_to_num(error, nan=np.inf) < threshold, residuals)

@@ -1,0 +1,101 @@
+"""Which reference images show the place of the query.
+
+The global descriptor is a VLAD (Jegou et al., "Aggregating local descriptors into a compact image
+representation", CVPR 2010) of the matcher's own local descriptors, normalised per word (Arandjelovic
+and Zisserman, "All about VLAD", CVPR 2013), over a codebook made from the map itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from deviloc_ros.config import RetrievalConfig
+from deviloc_ros.localization.features import normalised
+from deviloc_ros.localization.types import Features, PosePrior
+from deviloc_ros.mapping.map import Map
+
+CODEBOOK_SIZE = 64
+MIN_SHARED_POINTS = 10
+
+
+def make_codebook(descriptors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """Cluster a sample of descriptors (N, D) into words (C, D) of unit length."""
+    unit = descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-9)
+    size = min(CODEBOOK_SIZE, len(unit))
+    words, _ = kmeans2(unit, size, iter=20, minit="points", rng=np.random.default_rng(seed))
+    norms = np.linalg.norm(words, axis=1, keepdims=True)
+    return np.asarray(words / np.maximum(norms, 1e-9), dtype=np.float32)
+
+
+def describe(features: Features, codebook: torch.Tensor) -> torch.Tensor:
+    """Return the global descriptor (C * D,) of an image, unit length."""
+    local = normalised(features.descriptors)
+    word = (local @ codebook.T).argmax(dim=1)
+    residual = local - codebook[word]
+    # A product with the one-hot assignment sums in a fixed order, which index_add on CUDA does not.
+    member = torch.nn.functional.one_hot(word, len(codebook)).to(local.dtype)
+    return normalised(normalised(member.T @ residual).flatten())
+
+
+class Retrieval:
+    """Ranks the references of a map for a query."""
+
+    def __init__(self, reference_map: Map, config: RetrievalConfig, device: torch.device) -> None:
+        """Load the global descriptors onto the device."""
+        self._map = reference_map
+        self._config = config
+        self._codebook = torch.from_numpy(np.array(reference_map.codebook)).to(device)
+        self._descriptors = (
+            torch.from_numpy(np.array(reference_map.global_descriptors)).to(device).float()
+        )
+        poses = [reference.camera_from_map.inverse() for reference in reference_map.references]
+        self._centres = np.array([pose.translation for pose in poses])
+        self._axes = np.array([pose.rotation.as_matrix()[:, 2] for pose in poses])
+
+    def __call__(
+        self, query: Features, prior: PosePrior | None, excluded: NDArray[np.int64] | None = None
+    ) -> list[NDArray[np.int64]]:
+        """Choose K references and group them by covisibility.
+
+        Args:
+            query: features of the query.
+            prior: references far from it are not considered.
+            excluded: references not to be used, such as the query itself.
+
+        Returns:
+            Clusters of reference indices, the largest (then the most similar) first; best reference
+            first in each. Empty where no reference is left.
+        """
+        similarity = (self._descriptors @ describe(query, self._codebook)).cpu().numpy()
+        allowed = np.ones(len(similarity), dtype=np.bool_)
+        if excluded is not None:
+            allowed[excluded] = False
+        if prior is not None:
+            allowed &= self._near(prior)
+        ranked = np.argsort(-similarity, kind="stable")
+        chosen = ranked[allowed[ranked]][: self._config.num_references]
+        if not len(chosen):
+            return []
+        if not self._config.cluster:
+            return [chosen]
+        shares = self._map.shared_points(chosen) >= MIN_SHARED_POINTS
+        count, label = connected_components(csr_array(shares), directed=False)
+        clusters = [chosen[label == i] for i in range(count)]
+        return sorted(clusters, key=lambda cluster: -len(cluster))
+
+    def _near(self, prior: PosePrior) -> NDArray[np.bool_]:
+        """Return which references could see what a camera within the prior's gate sees."""
+        centre = prior.map_from_camera.translation
+        distance = np.linalg.norm(self._centres - centre, axis=1)
+        axis = prior.map_from_camera.rotation.as_matrix()[:, 2]
+        angle = np.arccos(np.clip(self._axes @ axis, -1.0, 1.0))
+        gate = self._config.prior_gate_sigmas
+        return np.asarray(
+            (distance <= gate * prior.position_sigma + self._config.prior_reach)
+            & (angle <= gate * prior.rotation_sigma + np.radians(self._config.prior_angle))
+        )

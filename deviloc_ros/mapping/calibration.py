@@ -1,0 +1,128 @@
+"""What a map learns from localizing its own images, whose poses it knows.
+
+XFeat*'s fine offsets are biased by an amount that depends on the scale they are computed at, and
+the errors of neighbouring matches are not independent, so that a covariance from their number alone
+is too small. Both show where a reference is matched with its neighbours as if it were a query.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import chi2
+from tqdm import tqdm
+
+from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.localization.features import LEVELS, network_sizes
+from deviloc_ros.localization.localizer import Localizer
+from deviloc_ros.localization.types import Features, PoseEstimate
+from deviloc_ros.mapping.map import Calibration, Map
+
+MAX_QUERIES = 40
+MAX_NEIGHBOURS = 5
+MIN_SHARED_POINTS = 30
+# Residuals beyond this are wrong matches, not bias; network pixels.
+GATE = 6.0
+MIN_RESIDUALS = 200
+MIN_POSES = 5
+
+
+def calibrate(reference_map: Map, config: LocalizerConfig) -> Map:
+    """Return the map with its offset bias and covariance scale measured.
+
+    Where too few references see each other the bias stays zero or the scale one; `meta` tells on how
+    many matches and poses they rest.
+    """
+    device_map = reference_map
+    localizer = Localizer(device_map, config)
+    queries = _spread(len(device_map.references))
+    bias, num_residuals = _offset_bias(localizer, queries, config)
+    unscaled = device_map.with_calibration(Calibration(bias))
+    scale, num_poses = _covariance_scale(Localizer(unscaled, config), queries, config)
+    evidence = {"calibration_matches": num_residuals, "calibration_poses": num_poses}
+    return unscaled.with_calibration(Calibration(bias, scale)).with_meta(evidence)
+
+
+def reference_features(
+    reference_map: Map, index: int, config: LocalizerConfig, device: torch.device
+) -> Features:
+    """Return a reference's stored features, as if it were a query."""
+    stored = reference_map.features_of(index)
+    camera = reference_map.references[index].camera
+    sizes = network_sizes(camera.width, camera.height, config.features.max_size)
+    scales = torch.tensor(
+        [(camera.width / width + camera.height / height) / 2 for width, height in sizes]
+    )
+    levels = torch.from_numpy(np.array(reference_map.levels[stored]))
+    return Features(
+        keypoints=torch.from_numpy(np.array(reference_map.keypoints[stored])).to(device),
+        descriptors=torch.from_numpy(np.array(reference_map.descriptors[stored]))
+        .to(device)
+        .float(),
+        scales=scales[levels.long()].to(device),
+        levels=levels.to(device),
+    )
+
+
+def _spread(count: int) -> NDArray[np.int64]:
+    """Return at most MAX_QUERIES of `count` references, evenly."""
+    return np.unique(np.linspace(0, count - 1, min(count, MAX_QUERIES)).round().astype(np.int64))
+
+
+def _offset_bias(
+    localizer: Localizer, queries: NDArray[np.int64], config: LocalizerConfig
+) -> tuple[NDArray[np.float64], int]:
+    """Return the median residual of refined keypoints per level (levels, 2), and their number."""
+    reference_map = localizer.map
+    residuals: list[list[NDArray[np.float64]]] = [[] for _ in LEVELS]
+    for query in tqdm(queries, desc="offset bias", unit="image", disable=None):
+        shared = reference_map.shared_points_with(int(query))
+        shared[query] = 0
+        neighbours = np.argsort(-shared, kind="stable")[:MAX_NEIGHBOURS]
+        neighbours = neighbours[shared[neighbours] >= MIN_SHARED_POINTS]
+        if not len(neighbours):
+            continue
+        features = reference_features(reference_map, int(query), config, localizer.device)
+        for level in range(len(LEVELS)):
+            kept = features.levels == level
+            part = Features(*(getattr(features, name)[kept] for name in Features.__annotations__))
+            matches = localizer.match_and_lift(part, neighbours)
+            matches = matches.select(matches.confidence == 1.0)
+            reference = reference_map.references[query]
+            projected = reference.camera.project(reference.camera_from_map.apply(matches.points3d))
+            residual = (matches.keypoints - projected) / float(part.scales[0])
+            sound = np.abs(np.nan_to_num(residual, nan=np.inf)).max(axis=1, initial=0.0) < GATE
+            residuals[level].append(residual[sound])
+    bias = np.zeros((len(LEVELS), 2))
+    total = 0
+    for level, parts in enumerate(residuals):
+        joined = np.concatenate([np.zeros((0, 2)), *parts])
+        total += len(joined)
+        if len(joined) >= MIN_RESIDUALS:
+            bias[level] = np.median(joined, axis=0)
+    return bias, total
+
+
+def _covariance_scale(
+    localizer: Localizer, queries: NDArray[np.int64], config: LocalizerConfig
+) -> tuple[tuple[float, float], int]:
+    """Return factors that bring the normalised squared errors of position and rotation to theirs."""
+    position, rotation = [], []
+    for query in tqdm(queries, desc="covariance", unit="image", disable=None):
+        features = reference_features(localizer.map, int(query), config, localizer.device)
+        truth = localizer.map.references[query]
+        result = localizer.localize_features(features, truth.camera, excluded=np.array([query]))
+        if not isinstance(result, PoseEstimate):
+            continue
+        pose, true_pose = result.map_from_camera, truth.camera_from_map.inverse()
+        shift = pose.translation - true_pose.translation
+        turn = (pose.rotation * true_pose.rotation.inv()).as_rotvec()
+        position.append(shift @ np.linalg.solve(result.covariance[:3, :3], shift))
+        rotation.append(turn @ np.linalg.solve(result.covariance[3:, 3:], turn))
+    if len(position) < MIN_POSES:
+        return (1.0, 1.0), len(position)
+    # A few wrong poses must not make all others look uncertain: compare medians, not means.
+    expected = chi2.median(3)
+    scale = (float(np.median(position) / expected), float(np.median(rotation) / expected))
+    return (max(scale[0], 1.0), max(scale[1], 1.0)), len(position)

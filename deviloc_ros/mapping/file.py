@@ -1,0 +1,133 @@
+"""The map file: named arrays and a description, in safetensors' format, checked and memory-mapped.
+
+Layout (docs/map-format.md): 8 bytes little-endian header length, a JSON header with each array's
+type, shape and place, then the arrays. Our description is JSON in the header's `__metadata__`.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from deviloc_ros.atomic import atomic_path
+from deviloc_ros.errors import InputError
+
+FORMAT = "deviloc_map"
+VERSION = 1
+MAX_HEADER_BYTES = 100_000_000
+HEADER_LENGTH_BYTES = 8
+DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1",
+    "BOOL": "?",
+}  # fmt: skip
+
+
+def write(path: Path, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> None:
+    """Write a map file, whole or not at all.
+
+    Args:
+        path: the file.
+        arrays: name to array.
+        description: JSON-serialisable.
+    """
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "description": json.dumps(description, allow_nan=False),
+        "checksums": json.dumps({name: _checksum(array) for name, array in contiguous.items()}),
+    }
+    metadata["description_checksum"] = str(zlib.crc32(metadata["description"].encode()))
+    with atomic_path(path) as temporary:
+        save_file(contiguous, temporary, metadata=metadata)
+
+
+def read(path: Path, verify: bool = True) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Open a map file; its arrays stay on disk until they are used.
+
+    Args:
+        path: the file.
+        verify: compare every array with its checksum, which reads the whole file once.
+
+    Raises:
+        InputError: not a map, damaged, cut short, or of a newer version.
+    """
+    header, start = _header(path)
+    metadata = header.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise InputError(f"{path}: is not a map of deviloc; make one with 'deviloc map build'")
+    version = str(metadata.get("version"))
+    if not version.isdecimal() or int(version) > VERSION:
+        raise InputError(
+            f"{path}: map version {version} is newer than this program's ({VERSION}); "
+            "update deviloc_ros or build the map again"
+        )
+    try:
+        description_text = metadata["description"]
+        if str(zlib.crc32(description_text.encode())) != metadata["description_checksum"]:
+            raise _damaged(path, "its description does not match its checksum")
+        description: dict[str, Any] = json.loads(description_text)
+        checksums: dict[str, int] = json.loads(metadata["checksums"])
+    except (KeyError, AttributeError, json.JSONDecodeError):
+        raise _damaged(path, "its description cannot be read") from None
+    size = path.stat().st_size
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, entry in header.items():
+        arrays[name] = _map_array(path, name, entry, start, size)
+        if verify and _checksum(arrays[name]) != checksums.get(name):
+            raise _damaged(path, f"array {name} does not match its checksum")
+    if set(arrays) != set(checksums):
+        raise _damaged(path, "arrays are missing")
+    return arrays, description
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the JSON header and where the arrays begin."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(HEADER_LENGTH_BYTES), "little")
+            if size < HEADER_LENGTH_BYTES + 2 or length > min(MAX_HEADER_BYTES, size):
+                raise InputError(
+                    f"{path}: is not a map of deviloc, or cut short; make one with 'deviloc map build'"
+                )
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise InputError(f"{path}: is not a map of deviloc; its header is no JSON") from None
+    if not isinstance(header, dict):
+        raise InputError(f"{path}: is not a map of deviloc; its header is no JSON object")
+    return header, HEADER_LENGTH_BYTES + length
+
+
+def _map_array(path: Path, name: str, entry: Any, start: int, size: int) -> NDArray[Any]:
+    try:
+        dtype = np.dtype(DTYPES[entry["dtype"]])
+        shape = tuple(int(side) for side in entry["shape"])
+        begin, end = (int(offset) for offset in entry["data_offsets"])
+    except (KeyError, TypeError, ValueError):
+        raise _damaged(path, f"array {name} is not described soundly") from None
+    expected = dtype.itemsize * int(np.prod(shape, dtype=object))
+    if begin < 0 or end - begin != expected or any(side < 0 for side in shape):
+        raise _damaged(path, f"array {name} has another size than its shape says")
+    if start + end > size:
+        raise _damaged(path, f"it is cut short: array {name} ends at byte {start + end} of {size}")
+    if expected == 0:
+        return np.zeros(shape, dtype)
+    return np.memmap(path, dtype=dtype, mode="r", offset=start + begin, shape=shape)
+
+
+def _checksum(array: NDArray[Any]) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def _damaged(path: Path, why: str) -> InputError:
+    return InputError(f"{path}: the map is damaged: {why}; build or copy it again")

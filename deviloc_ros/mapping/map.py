@@ -1,0 +1,247 @@
+"""A map: reference images with poses, and for every feature of each a 3D point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.mapping import file
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One image of the map.
+
+    Attributes:
+        name: its path below the folder the map was built from.
+        camera: intrinsics.
+        camera_from_map: pose.
+    """
+
+    name: str
+    camera: Camera
+    camera_from_map: Transform
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the map learned from localizing its own images (mapping/calibration.py).
+
+    Attributes:
+        offset_bias: (levels, 2) float64, mean error of a match's query keypoint per pyramid level,
+            x and y, network pixels.
+        covariance_scale: factor on the position and on the rotation block of the covariance.
+    """
+
+    offset_bias: NDArray[np.float64]
+    covariance_scale: tuple[float, float] = (1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map in memory or on disk. Positions are in the map frame; arrays relative to `origin`.
+
+    Attributes:
+        references: the R reference images.
+        feature_offsets: (R + 1,) int64, where each reference's features begin and end in the next.
+        keypoints: (F, 2) float32, pixels.
+        descriptors: (F, D) float16.
+        levels: (F,) uint8, level of the image pyramid.
+        feature_points: (F, 3) float32, the feature's 3D point minus `origin`; NaN where unknown.
+        confidence: (F,) float16, of that point; 0 where unknown.
+        global_descriptors: (R, G) float16, unit length.
+        codebook: (C, D) float32, words of the global descriptor, unit length.
+        point_array: (P, 3) float32, SfM points minus `origin`.
+        observation_offsets: (R + 1,) int64, where each reference's observations begin and end.
+        observation_points: (O,) int32, index of the SfM point.
+        observation_pixels: (O, 2) float32, where it is seen.
+        origin: (3,) float64, keeps the arrays small in large maps.
+        metric: whether one unit is one metre.
+        gravity_aligned: whether z points up.
+        calibration: see Calibration.
+        unregistered: image name to why it is not in the map.
+        meta: how the map was made.
+    """
+
+    references: Sequence[Reference]
+    feature_offsets: NDArray[np.int64]
+    keypoints: NDArray[np.float32]
+    descriptors: NDArray[np.float16]
+    levels: NDArray[np.uint8]
+    feature_points: NDArray[np.float32]
+    confidence: NDArray[np.float16]
+    global_descriptors: NDArray[np.float16]
+    codebook: NDArray[np.float32]
+    point_array: NDArray[np.float32]
+    observation_offsets: NDArray[np.int64]
+    observation_points: NDArray[np.int32]
+    observation_pixels: NDArray[np.float32]
+    origin: NDArray[np.float64]
+    metric: bool
+    gravity_aligned: bool
+    calibration: Calibration
+    unregistered: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    ARRAYS = (
+        "feature_offsets", "keypoints", "descriptors", "levels", "feature_points", "confidence",
+        "global_descriptors", "codebook", "point_array", "observation_offsets",
+        "observation_points", "observation_pixels",
+    )  # fmt: skip
+
+    @property
+    def points3d(self) -> NDArray[np.float64]:
+        """The SfM points (P, 3), map frame."""
+        return self.point_array.astype(np.float64) + self.origin
+
+    @property
+    def bounds(self) -> NDArray[np.float64]:
+        """Least and largest camera position (2, 3), map frame."""
+        centres = np.array([r.camera_from_map.inverse().translation for r in self.references])
+        return np.stack([centres.min(axis=0), centres.max(axis=0)])
+
+    @cached_property
+    def _visibility(self) -> Any:
+        """Which reference (row) sees which SfM point (column): sparse (R, P), int32."""
+        offsets = np.asarray(self.observation_offsets)
+        return scipy.sparse.csr_array(
+            (np.ones(offsets[-1], dtype=np.int32), np.asarray(self.observation_points), offsets),
+            shape=(len(self.references), len(self.point_array)),
+        )
+
+    def shared_points(self, references: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return how many SfM points each two of the given references share: (K, K)."""
+        visible = self._visibility[references]
+        return np.asarray((visible @ visible.T).toarray(), dtype=np.int32)
+
+    def shared_points_with(self, reference: int) -> NDArray[np.int32]:
+        """Return how many SfM points each reference shares with the given one: (R,)."""
+        visible = self._visibility
+        return np.asarray((visible @ visible[[reference]].T).toarray()[:, 0], dtype=np.int32)
+
+    def features_of(self, reference: int) -> slice:
+        """Return where a reference's features lie in the feature arrays."""
+        return slice(int(self.feature_offsets[reference]), int(self.feature_offsets[reference + 1]))
+
+    def observations_of(self, reference: int) -> slice:
+        """Return where a reference's observations lie in the observation arrays."""
+        return slice(
+            int(self.observation_offsets[reference]), int(self.observation_offsets[reference + 1])
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the map file."""
+        description = {
+            "references": [
+                {
+                    "name": reference.name,
+                    "camera": str(reference.camera),
+                    "quaternion_wxyz": reference.camera_from_map.quaternion_wxyz.tolist(),
+                    "translation": reference.camera_from_map.translation.tolist(),
+                }
+                for reference in self.references
+            ],
+            "origin": self.origin.tolist(),
+            "metric": self.metric,
+            "gravity_aligned": self.gravity_aligned,
+            "offset_bias": self.calibration.offset_bias.tolist(),
+            "covariance_scale": list(self.calibration.covariance_scale),
+            "unregistered": dict(self.unregistered),
+            "meta": dict(self.meta),
+        }
+        file.write(path, {name: getattr(self, name) for name in self.ARRAYS}, description)
+
+    @staticmethod
+    def load(path: str | Path, verify: bool = True) -> Map:
+        """Open a map file.
+
+        Args:
+            path: the file.
+            verify: check every array against its checksum.
+
+        Raises:
+            InputError: not a map, damaged, cut short, or of a newer version.
+        """
+        path = Path(path)
+        arrays, description = file.read(path, verify)
+        try:
+            result = Map(
+                references=[
+                    Reference(
+                        entry["name"],
+                        Camera.parse(entry["camera"]),
+                        Transform.from_quaternion(entry["quaternion_wxyz"], entry["translation"]),
+                    )
+                    for entry in description["references"]
+                ],
+                origin=np.array(description["origin"], dtype=np.float64),
+                metric=bool(description["metric"]),
+                gravity_aligned=bool(description["gravity_aligned"]),
+                calibration=Calibration(
+                    np.array(description["offset_bias"], dtype=np.float64),
+                    (
+                        float(description["covariance_scale"][0]),
+                        float(description["covariance_scale"][1]),
+                    ),
+                ),
+                unregistered=description["unregistered"],
+                meta=description["meta"],
+                **{name: arrays[name] for name in Map.ARRAYS},
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise InputError(f"{path}: the map is damaged: {error!r}; build it again") from None
+        result._check(path)
+        return result
+
+    def with_calibration(self, calibration: Calibration) -> Map:
+        """Return the same map with another calibration."""
+        return replace(self, calibration=calibration)
+
+    def with_meta(self, more: Mapping[str, Any]) -> Map:
+        """Return the same map with additions to `meta`."""
+        return replace(self, meta={**self.meta, **more})
+
+    def _check(self, path: Path) -> None:
+        """Refuse a map whose arrays do not belong together."""
+        count, features = len(self.references), len(self.keypoints)
+        observations = len(self.observation_points)
+        sound = (
+            count > 0
+            and len(self.global_descriptors) == count
+            and _are_offsets(self.feature_offsets, count, features)
+            and _are_offsets(self.observation_offsets, count, observations)
+            and len(self.descriptors)
+            == len(self.levels)
+            == len(self.feature_points)
+            == len(self.confidence)
+            == features
+            and len(self.observation_pixels) == observations
+            and (
+                observations == 0
+                or (
+                    self.observation_points.min() >= 0
+                    and self.observation_points.max() < len(self.point_array)
+                )
+            )
+        )
+        if not sound:
+            raise InputError(f"{path}: the map is damaged: its arrays do not fit; build it again")
+
+
+def _are_offsets(offsets: NDArray[np.int64], count: int, total: int) -> bool:
+    return bool(
+        offsets.shape == (count + 1,)
+        and offsets[0] == 0
+        and offsets[-1] == total
+        and (np.diff(offsets) >= 0).all()
+    )

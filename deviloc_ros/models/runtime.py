@@ -1,0 +1,90 @@
+"""What runs a network: torch on any device, or OpenVINO on a CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from deviloc_ros.errors import InputError
+
+Network = Callable[[Tensor], tuple[Tensor, ...]]
+Backend = Literal["auto", "torch", "openvino"]
+
+
+def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """Return the device that a configuration asks for; `auto` is CUDA where there is one.
+
+    Raises:
+        InputError: CUDA is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise InputError("device = cuda: this machine has no usable CUDA device; use auto or cpu")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def choose_backend(backend: Backend, device: torch.device) -> Literal["torch", "openvino"]:
+    """Return the backend that a configuration asks for; `auto` is OpenVINO on a CPU that has it.
+
+    Raises:
+        InputError: OpenVINO is asked for and is not installed, or the device is not the CPU.
+    """
+    installed = importlib.util.find_spec("openvino") is not None
+    if backend == "openvino" and (not installed or device.type != "cpu"):
+        raise InputError("features.backend = openvino: needs the package openvino and device cpu")
+    if backend == "torch" or device.type != "cpu" or not installed:
+        return "torch"
+    return "openvino"
+
+
+def prepare(module: nn.Module, backend: Backend, device: torch.device, example: Tensor) -> Network:
+    """Return a function that runs a module for inference.
+
+    Args:
+        module: in evaluation mode; takes one tensor, gives a tuple of tensors.
+        backend: see `choose_backend`. OpenVINO computes in bfloat16 where the CPU has it.
+        device: where input is and output will be.
+        example: an input, to trace the module with; other shapes of the same rank are accepted.
+    """
+    if choose_backend(backend, device) == "openvino":
+        return _OpenVino(module, example)
+    module = module.to(device)
+    if device.type == "cpu":
+        module = module.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run(batch: Tensor) -> tuple[Tensor, ...]:
+        outputs: tuple[Tensor, ...] = module(batch)
+        return outputs
+
+    return run
+
+
+class _OpenVino:
+    """A module compiled by OpenVINO, once for each shape of input."""
+
+    def __init__(self, module: nn.Module, example: Tensor) -> None:
+        import openvino
+
+        self._core = openvino.Core()
+        self._model = openvino.convert_model(module, example_input=example)
+        self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
+
+    def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
+        shape = tuple(batch.shape)
+        request = self._requests.get(shape)
+        if request is None:
+            model = self._model.clone()
+            model.reshape(list(shape))
+            settings = {
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            }
+            compiled = self._core.compile_model(model, "CPU", settings)
+            request = self._requests[shape] = compiled.create_infer_request()
+        result = request.infer([batch.contiguous().numpy()], share_inputs=True)
+        return tuple(torch.from_numpy(result[port].copy()) for port in request.results)
