@@ -59,7 +59,16 @@ class PointInference(Protocol):
         observations: NDArray[np.float64],
         depths: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return depths (N,) and confidences (N,) from keypoints (N, 2), observations (M, 2), depths (M,)."""
+        """Infer from one view's SfM points.
+
+        Args:
+            keypoints: (N, 2), pixels.
+            observations: (M, 2), pixels; M > 0.
+            depths: (M,) > 0, along the camera's z axis.
+
+        Returns:
+            Depths (N,) and confidences (N,) in [0, 1].
+        """
         ...
 
 
@@ -84,9 +93,9 @@ def lift(
     depth = np.full(len(keypoints), np.nan)
     observed = np.zeros(len(keypoints), dtype=np.bool_)
     if len(observations):
-        distance, nearest = cKDTree(observations).query(keypoints)
-        observed = distance < observed_radius
-        depth[observed], confidence[observed] = depths[nearest[observed]], 1.0
+        distance, nearest = _nearest(keypoints, observations, 1)
+        observed = distance[:, 0] < observed_radius
+        depth[observed], confidence[observed] = depths[nearest[observed, 0]], 1.0
         depth[~observed], confidence[~observed] = infer(keypoints[~observed], observations, depths)
     rays = view.camera.rays(keypoints)
     points = view.camera_from_map.inverse().apply(rays * depth[:, None])
@@ -121,16 +130,12 @@ class GeometricInference:
         if not len(keypoints):
             return np.zeros(0), np.zeros(0)
         inverse = 1.0 / depths
-        distance, near = cKDTree(observations).query(
-            keypoints, k=min(self.neighbours, len(observations))
-        )
-        distance, near = distance.reshape(len(keypoints), -1), near.reshape(len(keypoints), -1)
+        distance, near = _nearest(keypoints, observations, self.neighbours)
         weights = 1.0 / np.maximum(distance, 1e-6)
         weights /= weights.sum(axis=1, keepdims=True)
-        corners = near
         inside, triangles, barycentric = _locate(keypoints, observations)
         result = (inverse[near] * weights).sum(axis=1)
-        spread = _relative_spread(inverse[corners])
+        spread = _relative_spread(inverse[near])
         result[inside] = (inverse[triangles] * barycentric).sum(axis=1)
         spread[inside] = _relative_spread(inverse[triangles])
         confidence = 1.0 / (1.0 + (spread / self.edge_tolerance) ** 2)
@@ -138,6 +143,15 @@ class GeometricInference:
         # Outside the triangles the depth is extrapolated.
         confidence[~inside] *= 0.5
         return 1.0 / result, confidence
+
+
+def _nearest(
+    keypoints: NDArray[np.float64], observations: NDArray[np.float64], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return distances and indices of the nearest observations, (N, count) or all there are."""
+    query = cKDTree(observations).query(keypoints, k=min(count, len(observations)))
+    shape = (len(keypoints), -1)
+    return np.reshape(query[0], shape), np.reshape(query[1], shape).astype(np.int64)
 
 
 def _locate(

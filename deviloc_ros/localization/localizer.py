@@ -1,6 +1,7 @@
 """DeViLoc: from a query image and a map to a pose, or to a reason why there is none.
 
-Giang, Song, Jo: "Learning to Produce Semi-dense Correspondences for Visual Localization", CVPR 2024.
+Giang, Song and Jo, "Learning to Produce Semi-dense Correspondences for Visual Localization",
+CVPR 2024.
 """
 
 from __future__ import annotations

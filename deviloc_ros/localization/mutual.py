@@ -6,6 +6,8 @@ best query of every reference, and is forgotten.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 import torch
@@ -60,7 +62,7 @@ def _nearest_on_cpu(
     """Do the same in one fused pass over each tile; int8 uses the CPU's integer dot products."""
     integer = query.dtype == torch.int8
     transposed = reference.T
-    kind = np.int32 if integer else np.float32
+    kind: type[np.generic] = np.int32 if integer else np.float32
     lowest = np.iinfo(np.int32).min if integer else -np.inf
     rows = np.empty(len(query), np.int64)
     column_value = np.full(len(reference), lowest, kind)
@@ -74,10 +76,10 @@ def _nearest_on_cpu(
 
 @numba.njit(nogil=True, cache=True)
 def _update(
-    tile: NDArray[np.float32],
+    tile: NDArray[Any],
     start: int,
     rows: NDArray[np.int64],
-    column_value: NDArray[np.float32],
+    column_value: NDArray[Any],
     column_index: NDArray[np.int32],
 ) -> None:
     for i in range(tile.shape[0]):

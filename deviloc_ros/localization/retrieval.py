@@ -1,8 +1,8 @@
 """Which reference images show the place of the query.
 
 The global descriptor is a VLAD (Jegou et al., "Aggregating local descriptors into a compact image
-representation", CVPR 2010) of the matcher's own local descriptors, normalised per word (Arandjelovic
-and Zisserman, "All about VLAD", CVPR 2013), over a codebook made from the map itself.
+representation", CVPR 2010) of the matcher's own local descriptors, normalised per word
+(Arandjelovic and Zisserman, "All about VLAD", CVPR 2013), over a codebook made from the map.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
-from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from deviloc_ros.config import RetrievalConfig
@@ -84,7 +83,7 @@ class Retrieval:
         if not self._config.cluster:
             return [chosen]
         shares = self._map.shared_points(chosen) >= MIN_SHARED_POINTS
-        count, label = connected_components(csr_array(shares), directed=False)
+        count, label = connected_components(shares.astype(np.int8), directed=False)
         clusters = [chosen[label == i] for i in range(count)]
         return sorted(clusters, key=lambda cluster: -len(cluster))
 

@@ -31,14 +31,13 @@ MIN_POSES = 5
 def calibrate(reference_map: Map, config: LocalizerConfig) -> Map:
     """Return the map with its offset bias and covariance scale measured.
 
-    Where too few references see each other the bias stays zero or the scale one; `meta` tells on how
-    many matches and poses they rest.
+    Where too few references see each other the bias stays zero or the scale one; `meta` tells on
+    how many matches and poses they rest.
     """
-    device_map = reference_map
-    localizer = Localizer(device_map, config)
-    queries = _spread(len(device_map.references))
+    localizer = Localizer(reference_map, config)
+    queries = _spread(len(reference_map.references))
     bias, num_residuals = _offset_bias(localizer, queries, config)
-    unscaled = device_map.with_calibration(Calibration(bias))
+    unscaled = reference_map.with_calibration(Calibration(bias))
     scale, num_poses = _covariance_scale(Localizer(unscaled, config), queries, config)
     evidence = {"calibration_matches": num_residuals, "calibration_poses": num_poses}
     return unscaled.with_calibration(Calibration(bias, scale)).with_meta(evidence)
@@ -107,7 +106,7 @@ def _offset_bias(
 def _covariance_scale(
     localizer: Localizer, queries: NDArray[np.int64], config: LocalizerConfig
 ) -> tuple[tuple[float, float], int]:
-    """Return factors that bring the normalised squared errors of position and rotation to theirs."""
+    """Return the factors on the position's and the rotation's covariance, and what they rest on."""
     position, rotation = [], []
     for query in tqdm(queries, desc="covariance", unit="image", disable=None):
         features = reference_features(localizer.map, int(query), config, localizer.device)

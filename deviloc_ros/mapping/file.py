@@ -96,7 +96,8 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
             length = int.from_bytes(file.read(HEADER_LENGTH_BYTES), "little")
             if size < HEADER_LENGTH_BYTES + 2 or length > min(MAX_HEADER_BYTES, size):
                 raise InputError(
-                    f"{path}: is not a map of deviloc, or cut short; make one with 'deviloc map build'"
+                    f"{path}: is not a map of deviloc, or cut short; "
+                    "make one with 'deviloc map build'"
                 )
             header = json.loads(file.read(length))
     except OSError as error:

@@ -121,7 +121,9 @@ class StructureFromMotion:
         """Match and verify the pairs of images that are not matched yet."""
         pair_list = self.workspace / "pairs.txt"
         pair_list.write_text("".join(f"{a} {b}\n" for a, b in pairs), encoding="utf-8")
-        pairing = pycolmap.ImportedPairingOptions(match_list_path=pair_list, block_size=PAIRS_PER_COMMIT)
+        pairing = pycolmap.ImportedPairingOptions(
+            match_list_path=pair_list, block_size=PAIRS_PER_COMMIT
+        )
         verification = pycolmap.TwoViewGeometryOptions()
         verification.ransac.random_seed = self.seed
 
@@ -210,7 +212,8 @@ class StructureFromMotion:
             names = {image.image_id: image.name for image in database.read_all_images()}
             counts = dict.fromkeys(names.values(), 0)
             pairs, inliers = database.read_two_view_geometry_num_inliers()
-            for (first, second), count in zip(pairs, inliers, strict=True):
+            for pair, count in zip(pairs, inliers, strict=True):
+                first, second = pycolmap.pair_id_to_image_pair(pair)
                 if count > 0:
                     counts[names[first]] += 1
                     counts[names[second]] += 1

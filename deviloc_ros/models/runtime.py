@@ -53,8 +53,6 @@ def prepare(module: nn.Module, backend: Backend, device: torch.device, example: 
     if choose_backend(backend, device) == "openvino":
         return _OpenVino(module, example)
     module = module.to(device)
-    if device.type == "cpu":
-        module = module.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(batch: Tensor) -> tuple[Tensor, ...]:

@@ -1,0 +1,119 @@
+"""From a reconstruction and dense features to the arrays of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pycolmap
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from deviloc_ros import __version__
+from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.features import LEVELS
+from deviloc_ros.localization.lifting import (
+    GeometricInference,
+    LiftedKeypoints,
+    ReferenceView,
+    lift,
+)
+from deviloc_ros.localization.types import Features
+from deviloc_ros.mapping.map import Calibration, Map, Reference
+
+
+def assemble(
+    reconstruction: pycolmap.Reconstruction,
+    features: Mapping[str, Features],
+    codebook: NDArray[np.float32],
+    global_descriptors: Mapping[str, torch.Tensor],
+    unregistered: Mapping[str, str],
+    config: LocalizerConfig,
+    metric: bool,
+    gravity_aligned: bool,
+) -> Map:
+    """Lift every feature of every registered image and put the map together, not yet calibrated.
+
+    Args:
+        reconstruction: poses, cameras and SfM points.
+        features: of each image, by name.
+        codebook: (C, D), words of the global descriptors.
+        global_descriptors: (C * D,) of each image, by name.
+        unregistered: image name to why it is not in the map.
+        config: the localizer's configuration.
+        metric: whether the reconstruction is in metres.
+        gravity_aligned: whether its z points up.
+    """
+    point_ids = sorted(reconstruction.points3D)
+    index_of = {point_id: i for i, point_id in enumerate(point_ids)}
+    points = np.array([reconstruction.points3D[i].xyz for i in point_ids]).reshape(-1, 3)
+    references: list[Reference] = []
+    views: list[ReferenceView] = []
+    seen: list[NDArray[np.int32]] = []
+    images = {image.name: image for image in reconstruction.images.values() if image.has_pose}
+    for name in sorted(images.keys() & features.keys()):
+        image = images[name]
+        rigid = image.cam_from_world()
+        pose = Transform.from_quaternion(np.roll(rigid.rotation.quat, 1), rigid.translation)
+        camera = Camera.from_pycolmap(reconstruction.cameras[image.camera_id])
+        observed = [point for point in image.points2D if point.has_point3D()]
+        ids = np.array([index_of[point.point3D_id] for point in observed], dtype=np.int32)
+        pixels = np.array([point.xy for point in observed], dtype=np.float64).reshape(-1, 2)
+        references.append(Reference(name, camera, pose))
+        views.append(ReferenceView(camera, pose, pixels, points[ids]))
+        seen.append(ids)
+    chosen = [features[reference.name] for reference in references]
+    lifted = [
+        _lift_features(view, item, config)
+        for view, item in tqdm(list(zip(views, chosen, strict=True)), desc="lifting", disable=None)
+    ]
+    centres = np.array([r.camera_from_map.inverse().translation for r in references])
+    origin = np.round(np.median(centres, axis=0))
+    descriptors = torch.cat([item.descriptors for item in chosen])
+    return Map(
+        references=references,
+        feature_offsets=_offsets([len(item) for item in chosen]),
+        keypoints=torch.cat([item.keypoints for item in chosen]).numpy(),
+        descriptors=descriptors.numpy().astype(np.float16),
+        levels=torch.cat([item.levels for item in chosen]).numpy(),
+        feature_points=np.concatenate(
+            [item.points3d - origin for item in lifted], dtype=np.float32
+        ),
+        confidence=np.concatenate([item.confidence for item in lifted]).astype(np.float16),
+        global_descriptors=np.stack(
+            [global_descriptors[reference.name].numpy() for reference in references]
+        ).astype(np.float16),
+        codebook=codebook,
+        point_array=(points - origin).astype(np.float32),
+        observation_offsets=_offsets([len(ids) for ids in seen]),
+        observation_points=np.concatenate(seen),
+        observation_pixels=np.concatenate([v.observations for v in views]).astype(np.float32),
+        origin=origin,
+        metric=metric,
+        gravity_aligned=gravity_aligned,
+        calibration=Calibration(np.zeros((len(LEVELS), 2))),
+        unregistered=dict(unregistered),
+        meta={
+            "program": f"deviloc_ros {__version__}",
+            "matcher": config.matching.matcher,
+            "features": config.features.model_dump(),
+            "lifting": config.lifting.model_dump(),
+            "observed_share": float(np.concatenate([item.observed for item in lifted]).mean()),
+        },
+    )
+
+
+def _lift_features(
+    view: ReferenceView, features: Features, config: LocalizerConfig
+) -> LiftedKeypoints:
+    size = max(view.camera.width, view.camera.height)
+    radius = config.lifting.observed_radius * max(1.0, size / config.features.max_size)
+    keypoints = features.keypoints.numpy().astype(np.float64)
+    return lift(view, keypoints, radius, GeometricInference())
+
+
+def _offsets(counts: Sequence[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
