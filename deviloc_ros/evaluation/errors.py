@@ -13,12 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.geometry.similarity import (
-    Similarity,
-    SimilarityFit,
-    UnderdeterminedError,
-    fit_similarity,
-)
+from deviloc_ros.geometry.alignment import SimilarityFit, UnderdeterminedError, fit_cameras
+from deviloc_ros.geometry.similarity import Similarity
 from deviloc_ros.geometry.transform import Transform
 
 
@@ -144,7 +140,7 @@ def evaluate_poses(
 def evaluate_aligned(
     estimated: Mapping[str, Transform], truth: Mapping[str, Transform], fixed_scale: bool = False
 ) -> Evaluation:
-    """Compare poses after moving all estimates by the one transform that fits their positions best.
+    """Compare poses after moving all estimates by the one transform that fits them best.
 
     For maps without a metric scale or in another frame than the truth. The alignment takes up a
     common part of the errors, so the numbers are those of the shape, not of absolute positions.
@@ -155,13 +151,13 @@ def evaluate_aligned(
         fixed_scale: align by a rigid transform (SE3) instead of a similarity (Sim3).
 
     Raises:
-        InputError: fewer than three images have both poses, or their positions lie on one line.
+        InputError: too few images have both poses, or their positions give no scale.
     """
     common = sorted(set(estimated) & set(truth))
     try:
-        fit = fit_similarity(
-            [estimated[name].inverse().translation for name in common],
-            [truth[name].inverse().translation for name in common],
+        fit = fit_cameras(
+            [estimated[name] for name in common],
+            [truth[name] for name in common],
             fixed_scale,
         )
     except UnderdeterminedError as error:

@@ -1,0 +1,103 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from deviloc_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from deviloc_ros.config import Key, LocalizerConfig
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    subparsers: Subparsers, name: str, help: str, description: str, examples: str
+) -> argparse.ArgumentParser:
+    """Add a command whose --help ends with examples."""
+    return subparsers.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the ways to set keys of the configuration."""
+    group = parser.add_argument_group("configuration")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run")
+    group.add_argument("--matcher", choices=("xfeat", "topicfm"), help="which network matches")
+    group.add_argument("--config", type=Path, metavar="FILE.yaml", help="read keys from a file")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set one key, such as retrieval.num_references=10; repeatable, wins over --config",
+    )
+    group.add_argument("--keys", action=_ListKeys, help="list all keys with defaults and leave")
+
+
+def load_config(args: argparse.Namespace) -> LocalizerConfig:
+    """Return the configuration: defaults, then --config, then --set, then --device and --matcher.
+
+    Raises:
+        InputError: an unknown key or a value out of its bounds.
+    """
+    from deviloc_ros.config import LocalizerConfig, load
+
+    assignments = list(args.set)
+    if args.device:
+        assignments.append(f"device={args.device}")
+    if args.matcher:
+        assignments.append(f"matching.matcher={args.matcher}")
+    return load(LocalizerConfig, args.config, assignments)
+
+
+def check_output(path: Path | None) -> None:
+    """Refuse a file that could not be written, before hours of work rather than after.
+
+    Raises:
+        InputError: its folder does not exist or is not writable, or the path is a folder.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: the folder {path.parent} is not writable")
+
+
+class _ListKeys(argparse.Action):
+    """Prints the configuration's keys and leaves."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **kwargs)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from deviloc_ros.config import LocalizerConfig, keys
+
+        for key in keys(LocalizerConfig):
+            print(f"{key.name} = {key.default}\n    {key.description}{_allowed(key)}")
+        parser.exit()
+
+
+def _allowed(key: Key) -> str:
+    if key.choices:
+        return f" ({' | '.join(key.choices)})"
+    bounds = []
+    if key.minimum is not None:
+        bounds.append(f"{'from' if key.minimum[1] else 'above'} {key.minimum[0]:g}")
+    if key.maximum is not None:
+        bounds.append(f"{'to' if key.maximum[1] else 'below'} {key.maximum[0]:g}")
+    return f" ({' '.join(bounds)})" if bounds else ""

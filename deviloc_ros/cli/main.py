@@ -1,0 +1,141 @@
+"""The command `deviloc`: finds the subcommand, turns errors into one line and an exit code.
+
+Every command is a module with `add_parser(subparsers)` and `run(args) -> exit code`. Modules are
+light to import: networks and COLMAP are imported in `run`, so `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import enum
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from types import FrameType
+from typing import NoReturn
+
+from deviloc_ros import __version__
+from deviloc_ros.errors import InputError
+
+COMMANDS = ("map", "localize", "evaluate", "bag", "play", "weights", "demo")
+
+DESCRIPTION = """\
+Visual localization against a prior map: where was the camera when it took this image?
+
+  1. make a map       deviloc map build --images photos/ --output place.devmap
+  2. localize         deviloc localize place.devmap --images queries/ --cameras cameras.txt \\
+                          --output poses.txt
+  3. see how good     deviloc evaluate --poses poses.txt --model ground_truth/
+
+'deviloc COMMAND --help' explains a command with examples. 'deviloc demo' shows everything on data
+it makes itself."""
+
+EXIT_CODES = """\
+exit codes: 0 done, 2 usage or bad input (one line says what is wrong), 3 ran, but nothing could be
+localized or mapped, 130 interrupted, 1 an error of the program itself (--debug shows where)"""
+
+
+class ExitCode(enum.IntEnum):
+    """What the process tells its caller."""
+
+    DONE = 0
+    INTERNAL_ERROR = 1
+    BAD_INPUT = 2
+    NOTHING_FOUND = 3
+    INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a wrong command line with one line instead of a page."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog.removeprefix('deviloc').strip()}: {message}".lstrip(": "))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; see EXIT_CODES."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    try:
+        with _termination_as_interrupt():
+            args = _parser().parse_args(arguments)
+            return int(importlib.import_module(_module(args.command)).run(args))
+    except InputError as error:
+        return _fail(str(error), ExitCode.BAD_INPUT, debug)
+    except KeyboardInterrupt:
+        return _fail("interrupted", ExitCode.INTERRUPTED, debug)
+    except BrokenPipeError:
+        # The reader of our output has left, as `deviloc ... | head` does: that is no error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _fail(what, ExitCode.BAD_INPUT, debug)
+    except Exception as error:
+        return _fail(
+            f"internal error: {type(error).__name__}: {error}; this is a bug, please report it "
+            "with what --debug prints",
+            ExitCode.INTERNAL_ERROR,
+            debug,
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="deviloc",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"deviloc {__version__}")
+    parser.add_argument(
+        "--debug", action="store_true", help="show where an error came from (any position)"
+    )
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, title="commands"
+    )
+    for name in COMMANDS:
+        if find_spec(_module(name)) is not None:
+            importlib.import_module(_module(name)).add_parser(subparsers)
+    return parser
+
+
+def _module(command: str) -> str:
+    return f"deviloc_ros.cli.{command}"
+
+
+def _fail(message: str, code: ExitCode, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"deviloc: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that no temporary file stays behind."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    try:
+        previous = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread, which alone may do this
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
