@@ -1,1 +1,1 @@
-"""A rendered street drive with exact ground truth."""
+"""A street that can be driven through and photographed: seeded, metric, with exact depth."""
