@@ -1,4 +1,4 @@
-"""An ament_python package that is an ordinary Python package too: `colcon build` or `pip install .`."""
+"""An ament_python package and an ordinary Python package: `colcon build` or `pip install .`."""
 
 import sys
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""The ROS 2 layer, the only place that imports rclpy."""
+"""The ROS 2 side: a thin lifecycle node around `Localizer`. Nothing else imports rclpy."""

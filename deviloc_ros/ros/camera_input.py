@@ -1,0 +1,150 @@
+"""One camera's topics: images in, with the calibration that belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.messages.camera_info import camera_from_info, rectified_from_camera
+from deviloc_ros.messages.image import Pixels
+from deviloc_ros.ros.images import image_converter
+from deviloc_ros.ros.messages import stamp_ns
+from deviloc_ros.ros.parameters import ImageConfig
+
+
+class NoCalibrationError(LookupError):
+    """No camera_info has come yet."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image as it came.
+
+    Attributes:
+        message: the image.
+        stamp: of the image, nanoseconds.
+        frame_id: the optical frame named by the image.
+    """
+
+    message: Image | CompressedImage
+    stamp: int
+    frame_id: str
+
+
+class CameraInput:
+    """Subscribes to `image` (or `image/compressed`) and `camera_info`.
+
+    camera_info is listened to from the start; images come between `start` and `stop`.
+    """
+
+    def __init__(
+        self, node: LifecycleNode, config: ImageConfig, on_frame: Callable[[Frame], None]
+    ) -> None:
+        """Subscribe to camera_info."""
+        self._node = node
+        self._config = config
+        self._on_frame = on_frame
+        self._convert, self.converter = image_converter()
+        self._info: CameraInfo | None = None
+        self._images: Subscription[Image | CompressedImage] | None = None
+        self._infos = [
+            node.create_subscription(CameraInfo, "camera_info", self._on_info, qos)
+            # One for every publisher, and one that also gets what was latched before.
+            for qos in (
+                QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+                QoSProfile(
+                    depth=1,
+                    reliability=ReliabilityPolicy.RELIABLE,
+                    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+                ),
+            )
+        ]
+
+    @property
+    def topic(self) -> str:
+        """The image topic, remaps applied; as in image_transport, remapping `image` is enough."""
+        name = self._node.resolve_topic_name("image")
+        if self._config.transport == "compressed":
+            name = self._node.resolve_topic_name(f"{name}/compressed")
+        return str(name)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a camera_info has come."""
+        return self._info is not None
+
+    @property
+    def rectified(self) -> bool:
+        """Whether the images are rectified, by parameter or by the topic's resolved name."""
+        if self._config.rectified == "auto":
+            return "rect" in self.topic
+        return self._config.rectified == "yes"
+
+    def start(self) -> None:
+        """Let images in."""
+        compressed = self._config.transport == "compressed"
+        self._images = self._node.create_subscription(
+            CompressedImage if compressed else Image,
+            self.topic,
+            self._on_image,
+            QoSProfile(
+                history=HistoryPolicy.KEEP_LAST,
+                depth=self._config.depth,
+                reliability=ReliabilityPolicy.RELIABLE
+                if self._config.reliability == "reliable"
+                else ReliabilityPolicy.BEST_EFFORT,
+            ),
+        )
+
+    def stop(self) -> None:
+        """Let no more images in."""
+        if self._images is not None:
+            self._node.destroy_subscription(self._images)
+            self._images = None
+
+    def close(self) -> None:
+        """Stop listening at all."""
+        self.stop()
+        for subscription in self._infos:
+            self._node.destroy_subscription(subscription)
+
+    def pixels(self, frame: Frame) -> Pixels:
+        """Return the pixels of a frame: (H, W) gray or (H, W, 3) RGB, uint8.
+
+        Raises:
+            InputError: unknown encoding, or a message that contradicts itself.
+        """
+        return self._convert(frame.message)
+
+    def calibration(self, pixels: Pixels) -> tuple[Camera, Transform]:
+        """Return the camera of these pixels, and its rotation optical_from_camera.
+
+        The rotation is CameraInfo's R for rectified images, else the identity.
+
+        Raises:
+            NoCalibrationError: no camera_info yet.
+            InputError: the camera_info cannot be used, or does not belong to this image.
+        """
+        info = self._info
+        if info is None:
+            name = self._node.resolve_topic_name("camera_info")
+            raise NoCalibrationError(f"no message on {name} yet")
+        size = pixels.shape[1], pixels.shape[0]
+        camera = camera_from_info(info, size, self.rectified)
+        if not self.rectified:
+            return camera, Transform.identity()
+        return camera, rectified_from_camera(info).inverse()
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self._info = message
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        header = message.header
+        self._on_frame(Frame(message, stamp_ns(header.stamp), header.frame_id.lstrip("/")))

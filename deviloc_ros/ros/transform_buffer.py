@@ -1,0 +1,160 @@
+"""The transforms of the last seconds, for environments without tf2_ros."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from pytransform3d.transform_manager import (
+    NumpyTimeseriesTransform,
+    StaticTransform,
+    TemporalTransformManager,
+)
+
+from deviloc_ros.geometry.transform import Transform
+
+HISTORY_NS = 10_000_000_000
+"""How long transforms are kept, as tf2 does."""
+
+
+class TransformUnavailableError(LookupError):
+    """A transform is not known at that time; the message says which, and what is known."""
+
+
+@dataclass
+class _Edge:
+    """The transforms from one child frame to its parent, sorted by stamp (ns)."""
+
+    parent: str
+    stamps: list[int] = field(default_factory=list)
+    poses: list[list[float]] = field(default_factory=list)
+    changed: bool = True
+
+
+class TransformBuffer:
+    """A tree of frames over time, interpolated by pytransform3d; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._changed = threading.Condition()
+        self._static: dict[str, tuple[str, Transform]] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything that moves; fixed transforms stay, as in tf2."""
+        with self._changed:
+            self._edges: dict[str, _Edge] = {}
+            self._origin: int | None = None
+            self._graph = TemporalTransformManager(check=False)
+            for child, (parent, transform) in self._static.items():
+                self._graph.add_transform(child, parent, StaticTransform(transform.matrix))
+
+    def set_static(self, parent: str, child: str, parent_from_child: Transform) -> None:
+        """Add or replace a transform that holds at every time."""
+        with self._changed:
+            self._cut(child)
+            self._static[child] = (parent, parent_from_child)
+            self._graph.add_transform(child, parent, StaticTransform(parent_from_child.matrix))
+            self._changed.notify_all()
+
+    def add(self, parent: str, child: str, stamp: int, parent_from_child: Transform) -> None:
+        """Add a transform at a time, nanoseconds; those older than 10 s before the newest go."""
+        w, x, y, z = parent_from_child.quaternion_wxyz
+        pose = [*parent_from_child.translation.tolist(), w, x, y, z]
+        with self._changed:
+            if child in self._static or self._edges.get(child, _Edge(parent)).parent != parent:
+                self._cut(child)
+            edge = self._edges.setdefault(child, _Edge(parent))
+            index = bisect.bisect_left(edge.stamps, stamp)
+            if index < len(edge.stamps) and edge.stamps[index] == stamp:
+                edge.poses[index] = pose
+            else:
+                edge.stamps.insert(index, stamp)
+                edge.poses.insert(index, pose)
+            expired = bisect.bisect_left(edge.stamps, edge.stamps[-1] - HISTORY_NS)
+            del edge.stamps[:expired], edge.poses[:expired]
+            edge.changed = True
+            self._changed.notify_all()
+
+    def connected(self, target: str, source: str) -> bool:
+        """Say whether a chain of transforms joins two frames, at any time."""
+        with self._changed:
+            self._update()
+            try:
+                i, j = (self._graph.nodes.index(name) for name in (target, source))
+            except ValueError:
+                return target == source
+            return bool(np.isfinite(self._graph.dist[i, j]))
+
+    def lookup(
+        self,
+        target: str,
+        source: str,
+        stamp: int,
+        timeout: float,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Transform:
+        """Return target_from_source at a stamp, nanoseconds, waiting up to `timeout` seconds.
+
+        Raises:
+            TransformUnavailableError: the frames are not joined, or not at that time.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                try:
+                    return self._lookup_now(target, source, stamp)
+                except TransformUnavailableError:
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0 or cancelled():
+                        raise
+                    self._changed.wait(remaining)
+
+    def _lookup_now(self, target: str, source: str, stamp: int) -> Transform:
+        if target == source:
+            return Transform.identity()
+        self._update()
+        unknown = [name for name in (target, source) if name not in self._graph.nodes]
+        if unknown:
+            raise TransformUnavailableError(f"no transform names the frame {unknown[0]!r}")
+        try:
+            matrix = self._graph.get_transform_at_time(source, target, self._seconds(stamp))
+        except KeyError:
+            raise TransformUnavailableError(
+                f"no chain of transforms joins {target!r} and {source!r}"
+            ) from None
+        except ValueError:
+            raise TransformUnavailableError(
+                f"{target!r} from {source!r} is not known at {stamp / 1e9:.3f} s"
+            ) from None
+        return Transform.from_matrix(matrix)
+
+    def _update(self) -> None:
+        """Hand what was added since the last look to pytransform3d."""
+        for child, edge in self._edges.items():
+            if edge.changed:
+                if self._origin is None:
+                    self._origin = edge.stamps[0]
+                times = np.array([self._seconds(stamp) for stamp in edge.stamps])
+                series = NumpyTimeseriesTransform(times, np.array(edge.poses))
+                self._graph.add_transform(child, edge.parent, series)
+                edge.changed = False
+
+    def _seconds(self, stamp: int) -> float:
+        """Return a stamp as seconds since the first one: float64 cannot hold ns since 1970."""
+        return (stamp - (self._origin or 0)) * 1e-9
+
+    def _cut(self, child: str) -> None:
+        """Take a frame off its former parent: a frame has one parent, the last one it was given."""
+        parent = None
+        if child in self._static:
+            parent = self._static.pop(child)[0]
+        elif child in self._edges:
+            edge = self._edges.pop(child)
+            parent = edge.parent
+        if parent is not None and self._graph.has_frame(child):
+            self._graph.remove_transform(child, parent)
