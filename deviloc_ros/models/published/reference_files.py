@@ -1,0 +1,111 @@
+"""Encoded references kept on disk, where reading 100 MB costs less than the backbone (a CPU)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from deviloc_ros.atomic import atomic_path
+from deviloc_ros.models.pin import ObservedBranch
+from deviloc_ros.models.pin_geometry import ReferenceCamera
+from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.reference import EncodedReference
+from deviloc_ros.models.topicfm.backbone import ImageFeatures
+
+_FORMAT = 1
+
+
+class ReferenceFiles:
+    """A folder of encoded references; its size is the caller's to watch.
+
+    Files are whole or absent, and made for one set of weights: what another set made is not found.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        """Use an existing folder.
+
+        Args:
+            folder: where files lie.
+            fingerprint: says what the encoding depends on besides the image: `fingerprint` of the
+                network, with behaviour and precision.
+        """
+        self._folder = folder
+        self._fingerprint = fingerprint
+
+    def load(self, key: str, device: torch.device) -> EncodedReference | None:
+        """Return the reference of a key, None where it was not saved or cannot be read."""
+        try:
+            with safe_open(self._path(key), "pt", device=str(device)) as file:
+                header = json.loads((file.metadata() or {}).get("header", "{}"))
+                if header.get("format") != _FORMAT or header.get("key") != key:
+                    return None
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError):
+            return None
+        return _unpack(tensors, tuple(header["grid"]))
+
+    def save(self, key: str, reference: EncodedReference) -> None:
+        """Keep a reference under a key.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        header = {"format": _FORMAT, "key": key, "grid": reference.features.grid}
+        with atomic_path(self._path(key)) as temporary:
+            save_file(_pack(reference), temporary, {"header": json.dumps(header)})
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.sha256(f"{self._fingerprint}\0{key}".encode()).hexdigest()
+        return self._folder / f"{name[:32]}.safetensors"
+
+
+def fingerprint(network: DeViLocNetwork, *dependencies: str) -> str:
+    """Return a digest of all weights and of whatever else an encoding depends on."""
+    digest = hashlib.sha256("\0".join(dependencies).encode())
+    for key, value in sorted(network.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _pack(reference: EncodedReference) -> dict[str, Tensor]:
+    features, camera, observed = reference.features, reference.camera, reference.observed
+    tensors = {
+        "coarse": features.coarse,
+        "fine": features.fine.permute(1, 2, 0),
+        "scale": features.scale,
+        "observations": reference.observations,
+        "points": reference.points,
+        "intrinsics": camera.intrinsics,
+        "camera_from_map": camera.camera_from_map,
+    }
+    if camera.distortion is not None:
+        tensors["distortion"] = camera.distortion
+    if observed is not None:
+        tensors["min_depth"], tensors["depth_range"] = observed.min_depth, observed.depth_range
+        for layer, (keys, values) in enumerate((observed.propagation, *observed.inference)):
+            tensors[f"keys{layer}"], tensors[f"values{layer}"] = keys, values
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def _unpack(tensors: dict[str, Tensor], grid: tuple[int, int]) -> EncodedReference:
+    features = ImageFeatures(
+        tensors["coarse"], grid, tensors["fine"].permute(2, 0, 1), tensors["scale"]
+    )
+    camera = ReferenceCamera(
+        tensors["intrinsics"], tensors["camera_from_map"], tensors.get("distortion")
+    )
+    observed = None
+    if "min_depth" in tensors:
+        count = sum(name.startswith("keys") for name in tensors)
+        layers = [(tensors[f"keys{n}"], tensors[f"values{n}"]) for n in range(count)]
+        observed = ObservedBranch(
+            tensors["min_depth"], tensors["depth_range"], layers[0], tuple(layers[1:])
+        )
+    return EncodedReference(features, tensors["observations"], tensors["points"], camera, observed)
