@@ -9,3 +9,10 @@ class InputError(ValueError):
     The command line prints the message and exits with code 2; the node reports it and refuses to
     configure. It never reaches a user as a traceback.
     """
+
+
+class NothingFoundError(Exception):
+    """The input is sound, but nothing could be mapped or localized; told in one line.
+
+    The command line prints the message and exits with code 3.
+    """

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import NoReturn
 
 from deviloc_ros import __version__
-from deviloc_ros.errors import InputError
+from deviloc_ros.errors import InputError, NothingFoundError
 
 COMMANDS = ("map", "localize", "evaluate", "bag", "play", "weights", "demo")
 
@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return int(importlib.import_module(_module(args.command)).run(args))
     except InputError as error:
         return _fail(str(error), ExitCode.BAD_INPUT, debug)
+    except NothingFoundError as error:
+        return _fail(str(error), ExitCode.NOTHING_FOUND, debug)
     except KeyboardInterrupt:
         return _fail("interrupted", ExitCode.INTERRUPTED, debug)
     except BrokenPipeError:

@@ -13,7 +13,7 @@ import pycolmap
 from tqdm import tqdm
 
 from deviloc_ros.datasets.colmap import PosedImage
-from deviloc_ros.errors import InputError
+from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 
@@ -165,7 +165,7 @@ class StructureFromMotion:
             The largest model, and for every image that is only in a smaller one that one's size.
 
         Raises:
-            InputError: no model came about.
+            NothingFoundError: no model came about.
         """
         options = pycolmap.IncrementalPipelineOptions(
             random_seed=self.seed, min_model_size=MIN_MODEL_IMAGES
@@ -191,7 +191,7 @@ class StructureFromMotion:
         with bar:
             self._watched(work, None, None, None)
         if not models:
-            raise InputError(
+            raise NothingFoundError(
                 f"{self.images}: no two images could be related to each other; a map needs "
                 "overlapping, sharp images taken from different places"
             )
