@@ -1,1 +1,1 @@
-"""Reading, writing and replaying rosbag2 files."""
+"""rosbag2 files, read and written without middleware."""

@@ -1,0 +1,236 @@
+"""Reading rosbag2 (sqlite3 or mcap, folder or single file) with errors that a person can act on."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rosbags.interfaces import Connection, Qos
+from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.serde import SerdeError
+
+from deviloc_ros.bags.types import TYPESTORE
+from deviloc_ros.errors import InputError
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+TF_TYPE = "tf2_msgs/msg/TFMessage"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic of a bag.
+
+    Attributes:
+        name: as recorded.
+        type: such as sensor_msgs/msg/Image.
+        count: number of messages.
+        qos: what was recorded of its publishers' quality of service.
+    """
+
+    name: str
+    type: str
+    count: int
+    qos: tuple[Qos, ...]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A message as it lies in the bag.
+
+    Attributes:
+        topic: where it was received.
+        stamp: when it was received, nanoseconds.
+        data: its serialized (CDR) bytes.
+        type: its message type.
+    """
+
+    topic: str
+    stamp: int
+    data: bytes
+    type: str
+
+
+class Bag:
+    """An opened rosbag2; use it as a context manager."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a folder with metadata.yaml, or a single .mcap or .db3 file.
+
+        Raises:
+            InputError: it is not there, not a rosbag2, or damaged.
+        """
+        self.path = Path(path)
+        if not self.path.exists():
+            raise InputError(f"{path}: there is no such bag")
+        if self.path.suffix == ".bag" and self.path.is_file():
+            raise InputError(
+                f"{path}: is a ROS 1 bag; convert it first: rosbags-convert --src {path} "
+                f"--dst {self.path.with_suffix('')}"
+            )
+        with readable(self.path):
+            self._reader = Reader(self.path)
+            self._reader.open()
+
+    def __enter__(self) -> Bag:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the files."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._reader.is_open:
+            self._reader.close()
+
+    @property
+    def topics(self) -> Mapping[str, Topic]:
+        """The topics by name."""
+        return {
+            name: Topic(
+                name,
+                info.msgtype or "",
+                info.msgcount,
+                tuple(qos for item in info.connections for qos in _qos(item)),
+            )
+            for name, info in self._reader.topics.items()
+        }
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last time of reception, nanoseconds; (0, 0) in an empty bag."""
+        if not self._reader.message_count:
+            return 0, 0
+        return self._reader.start_time, self._reader.end_time - 1
+
+    def raw(self, topics: Collection[str] | None = None) -> Iterator[Recorded]:
+        """Yield messages in the order of reception; of all topics, or of those named.
+
+        Raises:
+            InputError: the bag is damaged.
+        """
+        connections = [
+            item for item in self._reader.connections if topics is None or item.topic in topics
+        ]
+        if not connections:
+            return
+        with readable(self.path):
+            for connection, stamp, data in self._reader.messages(connections):
+                yield Recorded(connection.topic, stamp, bytes(data), connection.msgtype)
+
+    def read(self, topics: Collection[str]) -> Iterator[tuple[Recorded, Any]]:
+        """Yield messages of these topics with their deserialized form.
+
+        Raises:
+            InputError: the bag is damaged, or a topic's type is not among ROS 2's standard ones.
+        """
+        for item in self.raw(topics):
+            yield item, self.deserialize(item)
+
+    def deserialize(self, item: Recorded) -> Any:
+        """Return the message object of a recorded message.
+
+        Raises:
+            InputError: its bytes are not such a message.
+        """
+        if item.type not in TYPESTORE.fielddefs:
+            raise InputError(f"{self.path}: {item.topic}: unknown message type {item.type}")
+        try:
+            return TYPESTORE.deserialize_cdr(item.data, item.type)
+        except (
+            SerdeError,
+            struct.error,
+            ValueError,
+            IndexError,
+            AssertionError,
+            KeyError,
+        ) as error:
+            raise InputError(
+                f"{self.path}: {item.topic}: the message received at {item.stamp} ns is not a "
+                f"{item.type}: {_line(error)}"
+            ) from None
+
+    def image_topic(self, wanted: str | None = None) -> Topic:
+        """Return the image topic: the one that is wanted, or the only one there is.
+
+        Raises:
+            InputError: none, or several to choose from, or the wanted one is no image topic.
+        """
+        topics = self.topics
+        images = [topic for topic in topics.values() if topic.type in IMAGE_TYPES and topic.count]
+        listed = ", ".join(topic.name for topic in images) or "none"
+        if wanted is not None:
+            topic = topics.get(wanted) or topics.get(f"/{wanted}")
+            if topic is None or topic.type not in IMAGE_TYPES:
+                raise InputError(f"{self.path}: {wanted} is no image topic; there are: {listed}")
+            if not topic.count:
+                raise InputError(f"{self.path}: {topic.name} has no messages")
+            return topic
+        if len(images) != 1:
+            hint = "; choose with --topic" if images else ""
+            raise InputError(f"{self.path}: one image topic is needed; there are: {listed}{hint}")
+        return images[0]
+
+    def info_topic(self, image: Topic, wanted: str | None = None) -> Topic:
+        """Return the camera_info topic that belongs to an image topic, by image_transport's rule.
+
+        Raises:
+            InputError: there is none.
+        """
+        topics = self.topics
+        parent = image.name
+        if parent.endswith("/compressed") and image.type.endswith("CompressedImage"):
+            parent = parent.removesuffix("/compressed")
+        name = wanted or parent.rsplit("/", 1)[0] + "/camera_info"
+        topic = topics.get(name) or topics.get(f"/{name}")
+        if topic is None or topic.type != CAMERA_INFO_TYPE or not topic.count:
+            infos = [t.name for t in topics.values() if t.type == CAMERA_INFO_TYPE and t.count]
+            raise InputError(
+                f"{self.path}: no camera_info on {name} for {image.name}; there are: "
+                f"{', '.join(infos) or 'none'}; choose with --camera-info, or give --camera"
+            )
+        return topic
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what the bag library raises about a damaged bag into an InputError."""
+    try:
+        yield
+    except (InputError, BrokenPipeError):
+        raise
+    except (
+        ReaderError,
+        sqlite3.Error,
+        struct.error,
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        AssertionError,
+        AttributeError,
+        TypeError,
+        EOFError,
+    ) as error:
+        raise InputError(f"{path}: not a readable rosbag2: {_line(error)}") from None
+
+
+def _qos(connection: Connection) -> tuple[Qos, ...]:
+    return tuple(getattr(connection.ext, "offered_qos_profiles", ()))
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
