@@ -18,13 +18,18 @@ requirements = [
 ]
 
 
-def files(folder: str, pattern: str) -> list[str]:
-    """Return the files to install from a folder, relative to this one, as setuptools wants them."""
-    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob(pattern))
+def installed(source: str, target: str) -> list[tuple[str, list[str]]]:
+    """Return the files under a folder as setuptools' data_files, one entry a subfolder."""
+    folders: dict[str, list[str]] = {}
+    for path in sorted((ROOT / source).rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            inside = path.relative_to(ROOT / source).parent
+            folders.setdefault(str(Path(target) / inside), []).append(str(path.relative_to(ROOT)))
+    return list(folders.items())
 
 
 # colcon puts the console scripts themselves into lib/deviloc_ros (setup.cfg), pip into bin.
-executables = files("resource/bin", "*") if "bdist_wheel" in sys.argv else []
+executables = installed("resource/bin", f"lib/{NAME}") if "bdist_wheel" in sys.argv else []
 
 setup(
     name=NAME,
@@ -49,9 +54,9 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
-        (f"lib/{NAME}", executables),
-        (f"share/{NAME}/launch", files("launch", "*.launch.py")),
-        (f"share/{NAME}/config", files("config", "*")),
+        *installed("launch", f"share/{NAME}/launch"),
+        *installed("config", f"share/{NAME}/config"),
+        *executables,
     ],
     zip_safe=False,
 )
