@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deviloc_ros.mapping.align import Alignment
     from deviloc_ros.mapping.map import Map
 
-AXES = ("x", "y", "z", "-x", "-y", "-z")
+AXES = ("x", "y", "z", "minus-x", "minus-y", "minus-z")
 
 BUILD = """\
 Make a map of a place from a folder of images. With --model, poses and intrinsics of a COLMAP model
@@ -49,7 +49,7 @@ positions or poses may be wrong; those are found and left out. The map is change
 
 ALIGN_EXAMPLES = """\
   deviloc map align place.devmap --positions gps_enu.txt     # lines 'name x y z', metres, z up
-  deviloc map align place.devmap --model surveyed/ --up -y   # poses; the model's -y axis is up
+  deviloc map align place.devmap --model surveyed/ --up minus-y   # poses; -y is up
   deviloc map align place.devmap --scale 2.37 --output metric.devmap"""
 
 

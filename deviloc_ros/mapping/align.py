@@ -27,7 +27,7 @@ MAX_TILT_SIGMA = math.radians(5)
 MAX_RELATIVE_RESIDUAL = 0.2
 UP_AXES = {
     "x": (1, 0, 0), "y": (0, 1, 0), "z": (0, 0, 1),
-    "-x": (-1, 0, 0), "-y": (0, -1, 0), "-z": (0, 0, -1),
+    "minus-x": (-1, 0, 0), "minus-y": (0, -1, 0), "minus-z": (0, 0, -1),
 }  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def z_up_from(up: str) -> Similarity:
     """
     if up not in UP_AXES:
         raise InputError(f"up axis {up!r} is unknown; use one of {', '.join(UP_AXES)}")
-    if up == "-z":
+    if up == "minus-z":
         # Opposite to z: half a turn about x, one of many.
         return Similarity(1.0, Rotation.from_rotvec([math.pi, 0, 0]), np.zeros(3))
     axis = np.array(UP_AXES[up], dtype=np.float64)

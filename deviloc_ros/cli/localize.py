@@ -1,0 +1,174 @@
+"""`deviloc localize`: poses of images in a map."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deviloc_ros.cli.arguments import (
+    Subparsers,
+    add_command,
+    add_config,
+    check_output,
+    load_config,
+)
+from deviloc_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from deviloc_ros.datasets.query_cameras import QueryCameras, QueryPairing
+    from deviloc_ros.localization.folder import Query
+
+DESCRIPTION = """\
+Localize every query image in a map. Poses are written as 'name qw qx qy qz tx ty tz', world to
+camera, as visuallocalization.net takes them. An image that cannot be localized is left out there;
+--json says why for each, with stage times, inliers and covariance."""
+
+EXAMPLES = """\
+  deviloc localize place.devmap --images queries/ --cameras cameras.txt --output poses.txt
+  deviloc localize place.devmap --images queries/ --model queries_colmap/ --output poses.txt
+  deviloc localize place.devmap --images queries/ --camera "PINHOLE 1280 720 910 910 640 360" \\
+      --output poses.txt --json stats.json --debug-dir pictures/
+  deviloc localize place.devmap ... --set retrieval.num_references=10 --set seed=1
+  deviloc localize --keys                                    # all keys that --set takes"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Describe the command line."""
+    parser = add_command(subparsers, "localize", "poses of images in a map", DESCRIPTION, EXAMPLES)
+    parser.add_argument("map", type=Path, metavar="MAP", help="map file of 'deviloc map build'")
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="DIR", help="folder of the query images"
+    )
+    cameras = parser.add_mutually_exclusive_group(required=True)
+    cameras.add_argument(
+        "--cameras",
+        type=Path,
+        metavar="FILE",
+        help="COLMAP's cameras.txt with the one camera of all images, or lines "
+        "'name MODEL w h param ...': then the images named are the queries",
+    )
+    cameras.add_argument(
+        "--model",
+        type=Path,
+        metavar="COLMAP_DIR",
+        help="COLMAP model that holds the query images; only its cameras are used",
+    )
+    cameras.add_argument(
+        "--camera", metavar='"MODEL w h param ..."', help="the one camera of all images"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="POSES", help="the pose file to write"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what came of every image")
+    parser.add_argument(
+        "--debug-dir", type=Path, metavar="DIR", help="write a picture of every image's matches"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="images in one pass of the network (1)"
+    )
+    add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Localize, and write what was found; also when interrupted."""
+    check_output(args.output)
+    check_output(args.json)
+    if args.batch < 1:
+        raise InputError(f"--batch {args.batch}: must be at least 1")
+
+    from tqdm import tqdm
+
+    from deviloc_ros.datasets.image_folder import list_images
+    from deviloc_ros.datasets.poses import write_poses
+
+    config = load_config(args)
+    pairing = _query_cameras(args).pair(list_images(args.images))
+    _tell_left_out(pairing)
+    if args.debug_dir is not None:
+        args.debug_dir.mkdir(parents=True, exist_ok=True)
+
+    from deviloc_ros.localization import Localizer
+    from deviloc_ros.localization.folder import localize_folder
+
+    localizer = Localizer.load(args.map, config)
+    queries: list[Query] = []
+    interrupted = False
+    found = localize_folder(localizer, args.images, pairing.cameras, args.batch)
+    progress = tqdm(
+        found, total=len(pairing.cameras), desc="localizing", unit="image", disable=None
+    )
+    try:
+        for query in progress:
+            queries.append(query)
+            if args.debug_dir is not None:
+                _write_picture(args.debug_dir, args.images, query)
+    except KeyboardInterrupt:
+        interrupted = True
+
+    poses = {query.name: query.estimate.camera_from_map for query in queries if query.estimate}
+    write_poses(args.output, poses)
+    if args.json is not None:
+        from deviloc_ros.datasets.stats import write_stats
+        from deviloc_ros.mapping.info import map_id
+
+        context = {
+            "map": {"path": str(args.map), "id": map_id(args.map), "metric": localizer.map.metric},
+            "config": config.model_dump(),
+            "interrupted": interrupted,
+            "images_without_camera": list(pairing.without_camera),
+            "cameras_without_image": list(pairing.without_image),
+        }
+        write_stats(args.json, queries, context)
+    _tell_failures(queries)
+    print(f"{args.output}: {len(poses)} of {len(pairing.cameras)} images localized")
+    if interrupted:
+        raise KeyboardInterrupt
+    return 0 if poses else 3
+
+
+def _query_cameras(args: argparse.Namespace) -> QueryCameras:
+    from deviloc_ros.datasets.query_cameras import cameras_of_model, one_camera, read_cameras
+
+    if args.camera is not None:
+        return one_camera(args.camera)
+    return read_cameras(args.cameras) if args.cameras else cameras_of_model(args.model)
+
+
+def _tell_left_out(pairing: QueryPairing) -> None:
+    for names, what in (
+        (pairing.without_camera, "images have no camera and are left out"),
+        (pairing.without_image, "cameras are of images that are not in the folder"),
+    ):
+        if names:
+            print(f"deviloc: note: {len(names)} {what} ({names[0]}, ...)", file=sys.stderr)
+
+
+def _tell_failures(queries: Sequence[Query]) -> None:
+    """Print why images have no pose, one line each, and which cameras were scaled."""
+    from deviloc_ros.localization.types import LocalizationFailure
+
+    if rescaled := [query.name for query in queries if query.rescaled]:
+        print(
+            f"deviloc: note: {len(rescaled)} images ({rescaled[0]}, ...) have another size than "
+            "their camera, which was scaled to it",
+            file=sys.stderr,
+        )
+    for query in queries:
+        if isinstance(query.result, LocalizationFailure):
+            print(f"deviloc: no pose: {query.name}: {query.result}", file=sys.stderr)
+
+
+def _write_picture(folder: Path, images: Path, query: Query) -> None:
+    from deviloc_ros.evaluation.pictures import draw_matches, write_picture
+    from deviloc_ros.images import read_gray
+
+    try:
+        image = read_gray(images / query.name)
+    except InputError:
+        return  # that it cannot be read is the image's result already
+    path = folder / f"{query.name}.matches.jpg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(path, draw_matches(image, query.camera, query.result))
