@@ -117,7 +117,8 @@ def test_a_failed_recording_leaves_the_old_bag_and_nothing_else(tmp_path):
             writer.write("/tf", 1, types.tf(1, "a", "b", Transform.identity()))
             raise RuntimeError
 
-    pytest.raises(RuntimeError, fail_half_way)
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert [item.name for item in tmp_path.iterdir()] == ["drive"]
     with Bag(path) as bag:
         assert bag.image_topic().count == 2

@@ -1,0 +1,104 @@
+"""`deviloc play`: publish a rosbag2 over ROS 2."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+from deviloc_ros.cli.arguments import Subparsers, add_command
+from deviloc_ros.errors import InputError
+
+DESCRIPTION = """\
+Publish every message of a rosbag2 (sqlite3 or mcap) over ROS 2, with the recorded timing and
+quality of service. Where ROS 2 is fully installed, 'ros2 bag play' does the same; this needs only rclpy."""
+
+EXAMPLES = """\
+  deviloc play drive/ --clock
+  deviloc play drive/ --rate 0.5 --loop --clock
+  deviloc play drive/ --remap /camera/image_raw:=/image --wait-for /image"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Describe the command line."""
+    parser = add_command(subparsers, "play", "publish a rosbag2 over ROS 2", DESCRIPTION, EXAMPLES)
+    parser.add_argument("bag", type=Path, metavar="BAG", help="folder, or .mcap or .db3 file")
+    parser.add_argument(
+        "--rate", type=float, default=1.0, metavar="R", help="bag seconds per second, default 1"
+    )
+    parser.add_argument("--loop", action="store_true", help="begin again at the end, until Ctrl-C")
+    parser.add_argument(
+        "--clock", action="store_true", help="publish /clock, for nodes with use_sim_time"
+    )
+    parser.add_argument(
+        "--topics", nargs="+", default=[], metavar="TOPIC", help="only these topics"
+    )
+    parser.add_argument(
+        "--remap",
+        action="append",
+        default=[],
+        metavar="OLD:=NEW",
+        help="rename a topic; repeatable",
+    )
+    parser.add_argument(
+        "--wait-for",
+        action="append",
+        default=[],
+        metavar="TOPIC",
+        help="begin when somebody subscribes to this topic; repeatable",
+    )
+    parser.add_argument(
+        "--wait-seconds", type=float, default=30.0, metavar="S", help="longest wait, default 30"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play the bag."""
+    from deviloc_ros.bags.reader import Bag
+
+    if not 0 < args.rate < math.inf:
+        raise InputError(f"--rate {args.rate:g}: must be above 0")
+    if not 0 <= args.wait_seconds < math.inf:
+        raise InputError(f"--wait-seconds {args.wait_seconds:g}: must be 0 or more")
+    remaps = {}
+    for rule in args.remap:
+        old, separator, new = rule.partition(":=")
+        if not separator or not old or not new:
+            raise InputError(f"--remap {rule}: expected OLD:=NEW")
+        remaps[old] = new
+    try:
+        import rclpy
+        from rclpy.signals import SignalHandlerOptions
+    except ImportError:
+        raise InputError(
+            "play needs ROS 2's rclpy, which this Python does not have; source a ROS 2 "
+            "installation, or use ./run deviloc"
+        ) from None
+    from deviloc_ros.ros.player import BagPlayer, PlayOptions
+
+    options = PlayOptions(
+        rate=args.rate,
+        loop=args.loop,
+        clock=args.clock,
+        topics=tuple(args.topics),
+        remaps=remaps,
+        wait_for=tuple(args.wait_for),
+        wait_seconds=args.wait_seconds,
+    )
+    with Bag(args.bag) as bag:
+        # Ctrl-C is Python's: rclpy's own handler would shut the context down under our feet.
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        node = None
+        try:
+            node = rclpy.create_node("bag_player")
+            player = BagPlayer(node, bag, options)
+            for topic, kind in player.left_out.items():
+                print(f"left out: {topic}: {kind} is not installed", file=sys.stderr)
+            player.wait_for_subscribers()
+            print(f"published {player.play()} messages of {args.bag}")
+        finally:
+            if node is not None:
+                node.destroy_node()
+            rclpy.try_shutdown()
+    return 0
