@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says nothing about whether it is right, and machines are shared.
+settings.register_profile("deviloc", deadline=None)
+settings.load_profile("deviloc")
 
 ROOT = Path(__file__).resolve().parent.parent
 

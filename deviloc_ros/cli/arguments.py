@@ -97,7 +97,7 @@ def _allowed(key: Key) -> str:
         return f" ({' | '.join(key.choices)})"
     bounds = []
     if key.minimum is not None:
-        bounds.append(f"{'from' if key.minimum[1] else 'above'} {key.minimum[0]:g}")
+        bounds.append(f"{'from' if key.minimum[1] else 'above'} {key.minimum[0]:.10g}")
     if key.maximum is not None:
-        bounds.append(f"{'to' if key.maximum[1] else 'below'} {key.maximum[0]:g}")
+        bounds.append(f"{'to' if key.maximum[1] else 'below'} {key.maximum[0]:.10g}")
     return f" ({' '.join(bounds)})" if bounds else ""

@@ -64,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if debug:
         arguments.remove("--debug")
     try:
+        args = _parser().parse_args(arguments)
         with _termination_as_interrupt():
-            args = _parser().parse_args(arguments)
             return int(importlib.import_module(_module(args.command)).run(args))
     except InputError as error:
         return _fail(str(error), ExitCode.BAD_INPUT, debug)
@@ -124,6 +124,9 @@ def _fail(message: str, code: ExitCode, debug: bool) -> int:
 @contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
     """Let SIGTERM end a command as Ctrl-C does, so that no temporary file stays behind."""
+
+    # Importing pycolmap installs a handler that prints a stack trace and dies: let it come first.
+    importlib.import_module("pycolmap")
 
     def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
