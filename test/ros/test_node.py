@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import BASE_FROM_CAMERA, FakeLocalizer, Robot
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.parameter import Parameter
+from robot import BASE_FROM_CAMERA, FakeLocalizer, Robot
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CompressedImage, Image
 

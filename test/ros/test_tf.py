@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import Robot
-from rclpy.parameter import Parameter
+from robot import Robot
 from rosgraph_msgs.msg import Clock
 from scipy.spatial.transform import Rotation
 from test_node import base_in_map
@@ -153,4 +152,3 @@ def test_jump_back_of_simulated_time_clears_the_odometry(robot: Robot) -> None:
     robot.spin(0.2)
     robot.send_image(30, stamp=9.5)
     robot.spin_until(lambda: len(own(robot)) == 2)
-    assert node.get_parameter("use_sim_time") == Parameter("use_sim_time", value=True)
