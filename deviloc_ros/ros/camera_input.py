@@ -54,18 +54,8 @@ class CameraInput:
         self._convert, self.converter = image_converter()
         self._info: CameraInfo | None = None
         self._images: Subscription[Image | CompressedImage] | None = None
-        self._infos = [
-            node.create_subscription(CameraInfo, "camera_info", self._on_info, qos)
-            # One for every publisher, and one that also gets what was latched before.
-            for qos in (
-                QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
-                QoSProfile(
-                    depth=1,
-                    reliability=ReliabilityPolicy.RELIABLE,
-                    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-                ),
-            )
-        ]
+        volatile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self._infos = [node.create_subscription(CameraInfo, "camera_info", self._on_info, volatile)]
 
     @property
     def topic(self) -> str:
@@ -89,6 +79,7 @@ class CameraInput:
 
     def start(self) -> None:
         """Let images in."""
+        self._listen_to_latched()
         compressed = self._config.transport == "compressed"
         self._images = self._node.create_subscription(
             CompressedImage if compressed else Image,
@@ -145,6 +136,28 @@ class CameraInput:
     def _on_info(self, message: CameraInfo) -> None:
         self._info = message
 
+    def _listen_to_latched(self) -> None:
+        """Ask for a camera_info that was sent before we came, if its publisher keeps it.
+
+        Asking a publisher that does not would make both sides warn of incompatible QoS.
+        """
+        topic = self._node.resolve_topic_name("camera_info")
+        latched = any(
+            publisher.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL
+            for publisher in self._node.get_publishers_info_by_topic(topic)
+        )
+        if latched and len(self._infos) == 1:
+            qos = QoSProfile(
+                depth=1,
+                reliability=ReliabilityPolicy.RELIABLE,
+                durability=DurabilityPolicy.TRANSIENT_LOCAL,
+            )
+            self._infos.append(
+                self._node.create_subscription(CameraInfo, "camera_info", self._on_info, qos)
+            )
+
     def _on_image(self, message: Image | CompressedImage) -> None:
+        if self._info is None:
+            self._listen_to_latched()
         header = message.header
         self._on_frame(Frame(message, stamp_ns(header.stamp), header.frame_id.lstrip("/")))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,14 +89,7 @@ class TransformBuffer:
                 return target == source
             return bool(np.isfinite(self._graph.dist[i, j]))
 
-    def lookup(
-        self,
-        target: str,
-        source: str,
-        stamp: int,
-        timeout: float,
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> Transform:
+    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Transform:
         """Return target_from_source at a stamp, nanoseconds, waiting up to `timeout` seconds.
 
         Raises:
@@ -110,7 +102,7 @@ class TransformBuffer:
                     return self._lookup_now(target, source, stamp)
                 except TransformUnavailableError:
                     remaining = deadline - time.monotonic()
-                    if remaining <= 0 or cancelled():
+                    if remaining <= 0:
                         raise
                     self._changed.wait(remaining)
 

@@ -108,6 +108,8 @@ def test_no_calibration_then_late_calibration(robot: Robot) -> None:
 def test_calibration_latched_before_the_node_started(robot: Robot) -> None:
     robot.send_info()
     robot.start(calibrate=False)
+    robot.send_image(30)  # refused, but makes the node ask for what is kept
+    robot.spin(0.5)
     robot.send_image(30)
     robot.spin_until(lambda: len(robot.poses) == 1)
 
