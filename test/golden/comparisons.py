@@ -80,7 +80,7 @@ def compare_matcher(folder: Path, case: str, network: DeViLocNetwork) -> None:
     with hook:
         (pairs,) = matcher(query, [reference], threshold, 2)
     rank = _compare_coarse(recorded, pairs.coarse)
-    windows, fine0, fine1, scores = fine[0]
+    windows, fine0, fine1, scores = (torch.cat(parts) for parts in zip(*fine, strict=True))
     first = rank[:4]
     assert_close("window 0", windows[first, :25], recorded["win0_first4"], FEATURE)
     assert_close("window 1", windows[first, 25:], recorded["win1_first4"], FEATURE)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -261,12 +261,8 @@ def order_by_coarse_confidence(patch: Patch, _network: DeViLocNetwork) -> None:
     right = matcher.TopicFM.refine
 
     def wrong(self: matcher.TopicFM, *args: Any) -> Any:
-        return [
-            matcher.PairMatches(
-                p.query_keypoints, p.reference_keypoints, p.coarse.confidence, p.coarse
-            )
-            for p in right(self, *args)
-        ]
+        pairs = right(self, *args)
+        return replace(pairs, confidence=pairs.coarse.confidence)
 
     patch.setattr(matcher.TopicFM, "refine", wrong)
 

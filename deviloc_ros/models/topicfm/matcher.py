@@ -15,8 +15,9 @@ from deviloc_ros.models.topicfm.fine_network import FineNetwork
 from deviloc_ros.models.topicfm.topic_transformer import TopicTransformer
 
 NETWORK_PER_COARSE = 8
-# Windows that go through the fine network at once: 50 tokens of 128 channels each, 52 MB.
-_MAX_WINDOWS = 2048
+# Pairs of windows, 26 kB each, that go through the fine network at once, on a CPU and on CUDA:
+# what fits a CPU's cache, and what fills a GPU.
+_WINDOWS_AT_ONCE = (128, 4096)
 
 
 @dataclass(frozen=True)
@@ -71,42 +72,37 @@ class TopicFM(nn.Module):
             )
             for k, reference in enumerate(references)
         ]
-        return self.refine(query, references, coarse)
+        return [
+            self.refine(query, reference, matches)
+            for reference, matches in zip(references, coarse, strict=True)
+        ]
 
     def refine(
-        self,
-        query: ImageFeatures,
-        references: Sequence[ImageFeatures],
-        coarse: Sequence[CoarseMatches],
-    ) -> list[PairMatches]:
-        """Refine the coarse matches of all references in common batches."""
-        counts = [len(matches.query) for matches in coarse]
-        windows = torch.cat(
-            [
-                torch.cat(
-                    [
-                        gather_windows(query.fine, matches.query, query.grid),
-                        gather_windows(reference.fine, matches.reference, reference.grid),
-                    ],
-                    dim=1,
-                )
-                for reference, matches in zip(references, coarse, strict=True)
-            ]
-        )
-        refined = [refine(*self.fine_net(part)) for part in torch.split(windows, _MAX_WINDOWS)]
-        query_offsets, reference_offsets, peaks = (
-            torch.split(torch.cat(parts), counts) for parts in zip(*refined, strict=True)
-        )
-        return [
-            PairMatches(
-                (_centres(matches.query, query.grid) + query_offsets[k]) * query.scale,
-                (_centres(matches.reference, reference.grid) + reference_offsets[k])
-                * reference.scale,
-                peaks[k] * matches.confidence,
-                matches,
+        self, query: ImageFeatures, reference: ImageFeatures, coarse: CoarseMatches
+    ) -> PairMatches:
+        """Refine the coarse matches of one reference; only their windows are cut out."""
+        block = _WINDOWS_AT_ONCE[query.fine.device.type == "cuda"]
+        refined = []
+        for query_cells, reference_cells in zip(
+            torch.split(coarse.query, block), torch.split(coarse.reference, block), strict=True
+        ):
+            windows = torch.cat(
+                [
+                    gather_windows(query.fine, query_cells, query.grid),
+                    gather_windows(reference.fine, reference_cells, reference.grid),
+                ],
+                dim=1,
             )
-            for k, (reference, matches) in enumerate(zip(references, coarse, strict=True))
-        ]
+            refined.append(refine(*self.fine_net(windows)))
+        query_offsets, reference_offsets, peaks = (
+            torch.cat(parts) for parts in zip(*refined, strict=True)
+        )
+        return PairMatches(
+            (_centres(coarse.query, query.grid) + query_offsets) * query.scale,
+            (_centres(coarse.reference, reference.grid) + reference_offsets) * reference.scale,
+            peaks * coarse.confidence,
+            coarse,
+        )
 
 
 def _centres(cells: Tensor, grid: tuple[int, int]) -> Tensor:
