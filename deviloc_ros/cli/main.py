@@ -128,7 +128,11 @@ def _termination_as_interrupt() -> Iterator[None]:
     # Importing pycolmap installs a handler that prints a stack trace and dies: let it come first.
     importlib.import_module("pycolmap")
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    process = os.getpid()
+
+    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+        if os.getpid() != process:  # a fork that some library made: it has nothing to clean up
+            os._exit(128 + number)
         raise KeyboardInterrupt
 
     try:

@@ -35,29 +35,18 @@ class PosedImage:
 def read_model(folder: Path) -> pycolmap.Reconstruction:
     """Read a COLMAP model; its points may be absent (an empty points3D file, or none at all).
 
-    Binary files win over text files, as in COLMAP.
+    Binary files win over text files, as in COLMAP. Observations of points that the model does not
+    hold are dropped.
 
     Raises:
         InputError: there is no model in the folder, or a file of it is damaged.
     """
-    suffix = _find(folder)
-    (check_binary if suffix == "bin" else check_text)(folder)
-    try:
-        if (folder / f"points3D.{suffix}").exists():
-            return pycolmap.Reconstruction(folder)
-        with tempfile.TemporaryDirectory(prefix="deviloc-model-") as temporary:
-            for name in ("cameras", "images", "rigs", "frames"):
-                if (folder / f"{name}.{suffix}").exists():
-                    shutil.copy(folder / f"{name}.{suffix}", temporary)
-            # A file of no points: empty as text, a count of zero as binary.
-            points = b"" if suffix == "txt" else bytes(8)
-            (Path(temporary) / f"points3D.{suffix}").write_bytes(points)
-            return pycolmap.Reconstruction(temporary)
-    except (ValueError, IndexError, KeyError, RuntimeError, MemoryError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{folder}: its files do not fit together as a COLMAP model ({reason})"
-        ) from None
+    model = _read(folder)
+    for image in model.images.values():
+        for index, point in enumerate(image.points2D):
+            if point.has_point3D() and point.point3D_id not in model.points3D:
+                image.reset_point3D_for_point2D(index)
+    return model
 
 
 def posed_images(folder: Path) -> Sequence[PosedImage]:
@@ -67,7 +56,7 @@ def posed_images(folder: Path) -> Sequence[PosedImage]:
         InputError: as `read_model`; also for a camera that cannot be used, for two images of one
             name, and where no image has a pose.
     """
-    model = read_model(folder)
+    model = _read(folder)
     cameras: dict[int, Camera] = {}
     posed: dict[str, PosedImage] = {}
     for image in model.images.values():
@@ -91,12 +80,15 @@ def write_posed_images(folder: Path, images: Iterable[PosedImage]) -> None:
     """Write cameras and poses as a COLMAP text model without points.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: the folder cannot be written to, or a name has a space, which COLMAP's text
+            format cannot hold.
     """
     camera_ids: dict[Camera, int] = {}
     lines = []
     for image_id, image in enumerate(images, start=1):
         camera_id = camera_ids.setdefault(image.camera, len(camera_ids) + 1)
+        if not image.name or len(image.name.split()) != 1:
+            raise InputError(f"{folder}: COLMAP's text format cannot hold the name {image.name!r}")
         pose = image.camera_from_map
         numbers = " ".join(repr(float(v)) for v in (*pose.quaternion_wxyz, *pose.translation))
         lines.append(f"{image_id} {numbers} {camera_id} {image.name}\n\n")
@@ -108,6 +100,27 @@ def write_posed_images(folder: Path, images: Iterable[PosedImage]) -> None:
     for name, content in (("cameras", cameras), ("images", lines), ("points3D", [])):
         with atomic_path(folder / f"{name}.txt") as path:
             path.write_text("".join(content), encoding="utf-8")
+
+
+def _read(folder: Path) -> pycolmap.Reconstruction:
+    suffix = _find(folder)
+    (check_binary if suffix == "bin" else check_text)(folder)
+    try:
+        if (folder / f"points3D.{suffix}").exists():
+            return pycolmap.Reconstruction(folder)
+        with tempfile.TemporaryDirectory(prefix="deviloc-model-") as temporary:
+            for name in ("cameras", "images", "rigs", "frames"):
+                if (folder / f"{name}.{suffix}").exists():
+                    shutil.copy(folder / f"{name}.{suffix}", temporary)
+            # A file of no points: empty as text, a count of zero as binary.
+            points = b"" if suffix == "txt" else bytes(8)
+            (Path(temporary) / f"points3D.{suffix}").write_bytes(points)
+            return pycolmap.Reconstruction(temporary)
+    except (ValueError, IndexError, KeyError, RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{folder}: its files do not fit together as a COLMAP model ({reason})"
+        ) from None
 
 
 def _pose(folder: Path, image: pycolmap.Image) -> Transform:

@@ -144,12 +144,17 @@ def _camera_line(place: str, fields: list[str]) -> None:
 def _image_line(place: str, fields: list[str]) -> str:
     if len(fields) < 10 or not fields[0].isdigit() or not fields[8].isdigit():
         raise InputError(f"{place}: expected 'IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME'")
+    if len(fields) > 10:
+        raise InputError(
+            f"{place}: the name {' '.join(fields[9:])!r} has a space, where COLMAP's text format "
+            "ends a name; rename the image, or give the model as binary"
+        )
     for name, text in zip(POSE_FIELDS, fields[1:8], strict=True):
         if not _is_number(text):
             raise InputError(f"{place}: {name} is {text!r}, expected a number")
     if not _is_unit([float(text) for text in fields[1:5]]):
         raise InputError(f"{place}: '{' '.join(fields[1:5])}' is not a unit quaternion")
-    return " ".join(fields[9:])
+    return fields[9]
 
 
 def _cameras(file: _Cursor) -> None:
