@@ -62,7 +62,7 @@ if [ -e "$unfinished" ] ||
 fi
 touch "$unfinished"
 pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input)
-"${pip[@]}" install --quiet --constraint "$root/constraints.txt" \
+"${pip[@]}" install --quiet --use-pep517 --constraint "$root/constraints.txt" \
   --requirement "$root/requirements-ros.txt" --requirement "$root/requirements-dev.txt" \
   --editable "$root[demo]" 9>&-
 "$root/tools/build_interfaces.sh" "$venv" "$root"/ros_interfaces/*/

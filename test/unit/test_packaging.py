@@ -1,0 +1,174 @@
+"""What pip, colcon and `./run` need to be true of the package."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import deviloc_ros
+
+ROOT = Path(__file__).resolve().parents[2]
+# Distribution by import name, where the package index names it otherwise than its modules.
+OTHER_NAMES = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
+DEMO = {"pyvista", "skimage", "vtk", "vtkmodules"}
+"""What only the simulated drive imports, installed by the extra `demo`."""
+
+
+def imports(folder: Path) -> dict[str, set[str]]:
+    """Return the top-level modules that the files of a folder import, with the files."""
+    found: dict[str, set[str]] = {}
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names = [node.module]
+            for name in names:
+                found.setdefault(name.split(".")[0], set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+def required(file: str) -> set[str]:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    names = (re.match(r"[\w-]+", line) for line in lines)
+    return {name.group().lower().replace("_", "-") for name in names if name}
+
+
+def package_xml() -> ElementTree.Element:
+    return ElementTree.parse(ROOT / "package.xml").getroot()
+
+
+def test_versions_agree() -> None:
+    assert package_xml().findtext("version") == deviloc_ros.__version__
+
+
+def test_ros_packages_that_are_imported_are_declared() -> None:
+    declared = {element.text for element in package_xml().findall("exec_depend")}
+    declared.add("tf2_ros" if "tf2_ros_py" in declared else "")
+    ros = {
+        name
+        for folder in ("deviloc_ros", "launch")
+        for name in imports(ROOT / folder)
+        if name.endswith(("_msgs", "_interfaces", "_ros", "_bridge")) or name in ("rclpy", "launch")
+    }
+    assert ros - {"deviloc_ros"} <= declared | {"ament_index_python"}
+
+
+def test_python_packages_that_are_imported_are_required() -> None:
+    declared = required("requirements.txt")
+    ros = {element.text for element in package_xml().findall("exec_depend")}
+    known = set(sys.stdlib_module_names) | {"deviloc_ros", "tf2_ros", "ament_index_python"} | DEMO
+    unknown = {
+        name: files
+        for name, files in imports(ROOT / "deviloc_ros").items()
+        if name not in known
+        and name not in ros
+        and not any(
+            candidate.lower().replace("_", "-") in declared
+            for candidate in [OTHER_NAMES.get(name, name), *packages_distributions().get(name, [])]
+        )
+    }
+    assert unknown == {}
+
+
+def test_everything_required_is_pinned() -> None:
+    pinned = required("constraints.txt")
+    assert required("requirements.txt") | required("requirements-dev.txt") <= pinned
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    # Without a local version such as +cpu, pip takes the build that fits the machine.
+    assert re.search(r"^torch==[\d.]+$", text, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """Build the wheel from a copy, so that nothing is left in the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "test", "demo-*")
+    shutil.copytree(ROOT, source, ignore=ignored, symlinks=True)
+    script = "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])"
+    subprocess.run(
+        [sys.executable, "-c", script, str(folder)], cwd=source, check=True, capture_output=True
+    )
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_wheel_holds_what_ros2_run_and_launch_look_for(wheel: zipfile.ZipFile) -> None:
+    names = {name.partition(".data/data/")[2] for name in wheel.namelist()}
+    expected = {
+        "share/ament_index/resource_index/packages/deviloc_ros",
+        "share/deviloc_ros/package.xml",
+        "share/deviloc_ros/launch/localization.launch.py",
+        "share/deviloc_ros/config/one_camera.yaml",
+        "share/deviloc_ros/config/fastdds_shm.xml",
+        "lib/deviloc_ros/localization_node",
+        "lib/deviloc_ros/deviloc",
+    }
+    assert expected <= names
+    for info in wheel.infolist():
+        if "/lib/deviloc_ros/" in info.filename:
+            assert info.external_attr >> 16 & 0o111, f"{info.filename} is not executable"
+
+
+def test_wheel_holds_every_module(wheel: zipfile.ZipFile) -> None:
+    modules = {str(p.relative_to(ROOT)) for p in (ROOT / "deviloc_ros").rglob("*.py")}
+    assert modules <= set(wheel.namelist())
+    assert "deviloc_ros/py.typed" in wheel.namelist()
+
+
+def test_links_in_lib_start_what_pip_made_in_bin(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "lib" / "deviloc_ros").mkdir(parents=True)
+    for name in ("deviloc", "localization_node"):
+        shutil.copy(ROOT / "resource" / "bin" / name, tmp_path / "lib" / "deviloc_ros" / name)
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+        command = [str(tmp_path / "lib" / "deviloc_ros" / name), "a b", "c"]
+        assert subprocess.check_output(command, text=True) == f"{name} a b c\n"
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ROOT / "run"), *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_run_explains_itself_and_refuses_what_it_does_not_know() -> None:
+    assert "./run demo" in run("--help").stdout
+    for arguments in ((), ("dance",)):
+        result = run(*arguments)
+        assert result.returncode == 2
+        assert "usage" in result.stderr
+
+
+def test_run_never_clears_a_folder_that_is_not_an_environment(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    result = run("setup", DEVILOC_VENV=str(tmp_path))
+    assert result.returncode == 1
+    assert "not a virtual environment" in result.stderr
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_run_refuses_a_python_that_does_not_fit(tmp_path: Path) -> None:
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    result = run("setup", PYTHON=str(fake), DEVILOC_VENV=str(tmp_path / "venv"))
+    assert result.returncode == 1
+    assert f"PYTHON={fake}" in result.stderr
+    assert not (tmp_path / "venv").exists()
