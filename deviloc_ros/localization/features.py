@@ -82,9 +82,10 @@ class FeatureExtractor:
         descriptors = descriptors.flatten(2).transpose(1, 2)
         reliability = reliability.flatten(1)
         kept = reliability.topk(min(num_keypoints, reliability.shape[1]), dim=1).indices
-        # A cell stands for its first pixel (XFeat's training convention), whose centre is at +0.5.
-        corner = torch.stack([kept % columns, kept // columns], dim=-1) * CELL + 0.5
-        keypoints = corner * scale
+        # A descriptor stands for the centre of its cell. Taking the corner instead, as the published
+        # code does, shifts a match by half a cell times the change of scale between two views.
+        centre = torch.stack([kept % columns, kept // columns], dim=-1) * CELL + 3.5
+        keypoints = centre * scale
         descriptors = descriptors.gather(1, kept[..., None].expand(-1, -1, descriptors.shape[2]))
         scales = scale.mean().expand(kept.shape)
         return [

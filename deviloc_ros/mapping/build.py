@@ -102,11 +102,12 @@ def build_map(
         reconstruction = read_model(model)
         if not len(reconstruction.points3D):
             template = sfm.import_poses([posed[name] for name in usable])
-            sfm.extract(usable, options.intrinsics)
+            sfm.extract(usable)
             sfm.match(_pairs(descriptors))
             reconstruction = sfm.triangulate(template)
     else:
-        sfm.extract(usable, options.intrinsics)
+        sfm.import_images(usable, options.intrinsics)
+        sfm.extract(usable)
         sfm.match(_pairs(descriptors))
         reconstruction, elsewhere = sfm.reconstruct(
             len(usable), options.intrinsics.known is not None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pycolmap
+from PIL import Image
 from tqdm import tqdm
 
 from deviloc_ros.datasets.colmap import PosedImage
@@ -17,9 +18,16 @@ from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 MIN_MODEL_IMAGES = 3
-# COLMAP writes matches to its database after so many pairs; what is written survives a Ctrl-C.
-PAIRS_PER_COMMIT = 50
+# COLMAP works in steps of this size: what a step wrote to the database survives a Ctrl-C.
+IMAGES_PER_STEP = 4
+PAIRS_PER_STEP = 40
+FORWARD_MOTION_ANGLE = 2.0
+# A camera of at least so many images gets its own principal point; fewer do not determine one.
+PRINCIPAL_POINT_IMAGES = 20
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class Intrinsics:
 
     Attributes:
         sharing: whether `all` images, those of a `folder`, or no two have one camera (`image`);
-            `auto` shares by size and EXIF as COLMAP does.
+            `auto` is `all` where all images have one size, else `image`.
         model: COLMAP camera model to estimate.
         known: intrinsics of all images, held fixed; None estimates them, from EXIF where it is.
     """
@@ -39,7 +47,6 @@ class Intrinsics:
 
 
 CAMERA_MODES = {
-    "auto": pycolmap.CameraMode.AUTO,
     "all": pycolmap.CameraMode.SINGLE,
     "folder": pycolmap.CameraMode.PER_FOLDER,
     "image": pycolmap.CameraMode.PER_IMAGE,
@@ -93,67 +100,65 @@ class StructureFromMotion:
                     database.write_image(image, use_image_id=True)
         return model
 
-    def extract(self, names: Sequence[str], intrinsics: Intrinsics) -> None:
-        """Extract SIFT features of the named images that have none yet."""
-        options = pycolmap.FeatureExtractionOptions(max_image_size=self.max_image_size)
+    def import_images(self, names: Sequence[str], intrinsics: Intrinsics) -> None:
+        """Write the named images and what is known of their cameras to the database."""
         reader = pycolmap.ImageReaderOptions(camera_model=intrinsics.model)
-        mode = CAMERA_MODES[intrinsics.sharing]
+        sharing = intrinsics.sharing
+        if sharing == "auto":
+            sizes = {_size(self.images / name) for name in names}
+            sharing = "all" if len(sizes) == 1 else "image"
+        mode = CAMERA_MODES[sharing]
         if intrinsics.known is not None:
             reader.camera_model = intrinsics.known.model
             reader.camera_params = ",".join(repr(value) for value in intrinsics.known.params)
             mode = pycolmap.CameraMode.SINGLE
+        if not self.database.exists():
+            temporary = self.workspace / "importing.db"
+            temporary.unlink(missing_ok=True)
+            pycolmap.Database.open(temporary).close()
+            pycolmap.import_images(temporary, self.images, mode, list(names), reader)
+            temporary.rename(self.database)
 
-        def work(token: pycolmap.CancellationToken) -> None:
-            pycolmap.extract_features(
+    def extract(self, names: Sequence[str]) -> None:
+        """Extract SIFT features of the named images that have none yet."""
+        options = pycolmap.FeatureExtractionOptions(max_image_size=self.max_image_size)
+        for chunk in _chunks(names, IMAGES_PER_STEP, "features", "image"):
+            _cancellable(
+                pycolmap.extract_features,
                 self.database,
                 self.images,
-                image_names=list(names),
-                camera_mode=mode,
-                reader_options=reader,
+                image_names=chunk,
                 extraction_options=options,
                 device=pycolmap.Device.cpu,
-                cancellation_token=token,
             )
-
-        self._watched(work, "features", len(names), "SELECT COUNT(*) FROM keypoints")
 
     def match(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Match and verify the pairs of images that are not matched yet."""
         pair_list = self.workspace / "pairs.txt"
-        pair_list.write_text("".join(f"{a} {b}\n" for a, b in pairs), encoding="utf-8")
-        pairing = pycolmap.ImportedPairingOptions(
-            match_list_path=pair_list, block_size=PAIRS_PER_COMMIT
-        )
+        pairing = pycolmap.ImportedPairingOptions(match_list_path=pair_list)
         verification = pycolmap.TwoViewGeometryOptions()
         verification.ransac.random_seed = self.seed
-
-        def work(token: pycolmap.CancellationToken) -> None:
-            pycolmap.match_image_pairs(
+        for chunk in _chunks(pairs, PAIRS_PER_STEP, "matching", "pair"):
+            pair_list.write_text("".join(f"{a} {b}\n" for a, b in chunk), encoding="utf-8")
+            _cancellable(
+                pycolmap.match_image_pairs,
                 self.database,
                 pairing_options=pairing,
                 verification_options=verification,
                 device=pycolmap.Device.cpu,
-                cancellation_token=token,
             )
-
-        self._watched(work, "matching", len(pairs), "SELECT COUNT(*) FROM two_view_geometries")
 
     def triangulate(self, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
         """Return a model with points; poses and intrinsics stay as given."""
-        options = pycolmap.IncrementalPipelineOptions(random_seed=self.seed)
         output = self._fresh_folder("triangulated")
-
-        def work(token: pycolmap.CancellationToken) -> None:
-            pycolmap.triangulate_points(
-                model,
-                self.database,
-                self.images,
-                output,
-                options=options,
-                cancellation_token=token,
-            )
-
-        self._watched(work, "triangulation", None, None)
+        _cancellable(
+            pycolmap.triangulate_points,
+            model,
+            self.database,
+            self.images,
+            output,
+            options=pycolmap.IncrementalPipelineOptions(random_seed=self.seed),
+        )
         return pycolmap.Reconstruction(output)
 
     def reconstruct(
@@ -172,38 +177,41 @@ class StructureFromMotion:
         )
         options.ba_refine_focal_length = not fixed_intrinsics
         options.ba_refine_extra_params = not fixed_intrinsics
-        output = self._fresh_folder("models")
-        models: dict[int, pycolmap.Reconstruction] = {}
-        bar = tqdm(total=num_images, desc="registering", unit="image", disable=None)
-
-        def work(token: pycolmap.CancellationToken) -> None:
-            models.update(
-                pycolmap.incremental_mapping(
-                    self.database,
-                    self.images,
-                    output,
-                    options=options,
-                    next_image_callback=lambda: bar.update(),
-                    cancellation_token=token,
-                )
-            )
-
-        with bar:
-            self._watched(work, None, None, None)
+        models = self._map_incrementally(options, num_images)
+        if not models:
+            # Cameras that only move forward never show the angles COLMAP likes to begin with.
+            options.mapper.init_max_forward_motion = 1.0
+            options.mapper.init_min_tri_angle = FORWARD_MOTION_ANGLE
+            models = self._map_incrementally(options, num_images)
         if not models:
             raise NothingFoundError(
                 f"{self.images}: no two images could be related to each other; a map needs "
                 "overlapping, sharp images taken from different places"
             )
-        ranked = sorted(models.values(), key=lambda model: -model.num_reg_images())
-        best = ranked[0]
+        best, *others = sorted(models, key=lambda model: -model.num_reg_images())
         registered = {image.name for image in best.images.values() if image.has_pose}
         elsewhere: dict[str, int] = {}
-        for model in ranked[1:]:
+        for model in others:
             for image in model.images.values():
                 if image.has_pose and image.name not in registered:
                     elsewhere.setdefault(image.name, model.num_reg_images())
+        if not fixed_intrinsics:
+            _refine_principal_points(best)
         return best, elsewhere
+
+    def _map_incrementally(
+        self, options: pycolmap.IncrementalPipelineOptions, num_images: int
+    ) -> list[pycolmap.Reconstruction]:
+        with tqdm(total=num_images, desc="registering", unit="image", disable=None) as bar:
+            models = _cancellable(
+                pycolmap.incremental_mapping,
+                self.database,
+                self.images,
+                self._fresh_folder("models"),
+                options=options,
+                next_image_callback=bar.update,
+            )
+        return list(models.values())
 
     def verified_matches(self) -> Mapping[str, int]:
         """Return how many other images each image has verified matches with."""
@@ -225,47 +233,58 @@ class StructureFromMotion:
         folder.mkdir()
         return folder
 
-    def _watched(
-        self,
-        work: Callable[[pycolmap.CancellationToken], None],
-        title: str | None,
-        total: int | None,
-        count_query: str | None,
-    ) -> None:
-        """Run COLMAP in a thread, show progress from its database, cancel it on Ctrl-C."""
-        token = pycolmap.CancellationToken()
-        error: list[BaseException] = []
 
-        def run() -> None:
-            try:
-                work(token)
-            except BaseException as caught:
-                error.append(caught)
+def _refine_principal_points(model: pycolmap.Reconstruction) -> None:
+    """Adjust everything once more, with the principal points of cameras seen often enough free.
 
-        thread = threading.Thread(target=run, name="colmap")
-        thread.start()
+    COLMAP keeps them at the image's centre, for a single image does not determine them. A shared
+    camera's is determined; left wrong, it turns every pose of the map by as many pixels.
+    """
+    images_of: dict[int, int] = {}
+    for image in model.images.values():
+        if image.has_pose:
+            images_of[image.camera_id] = images_of.get(image.camera_id, 0) + 1
+    config = pycolmap.BundleAdjustmentConfig()
+    for image in model.images.values():
+        if image.has_pose:
+            config.add_image(image.image_id)
+    often = {camera for camera, count in images_of.items() if count >= PRINCIPAL_POINT_IMAGES}
+    if not often:
+        return
+    for camera_id in images_of.keys() - often:
+        config.set_constant_cam_intrinsics(camera_id)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    options = pycolmap.BundleAdjustmentOptions(refine_principal_point=True)
+    pycolmap.create_default_bundle_adjuster(options, config, model).solve()
+
+
+def _cancellable(step: Callable[..., Result], *args: Any, **options: Any) -> Result:
+    """Run a step of COLMAP in a thread, so that Ctrl-C reaches this one and cancels the step."""
+    token = pycolmap.CancellationToken()
+    with ThreadPoolExecutor(1, "colmap") as pool:
+        future = pool.submit(step, *args, **options, cancellation_token=token)
         try:
-            with tqdm(total=total, desc=title, disable=title is None or None) as bar:
-                while thread.is_alive():
-                    thread.join(0.2)
-                    if count_query is not None:
-                        bar.n = min(self._count(count_query), total or 0)
-                        bar.refresh()
+            while not future.done():
+                wait([future], timeout=0.2)
         except BaseException:
             token.cancel()
-            thread.join()
             raise
-        if error:
-            raise error[0]
+        return future.result()
 
-    def _count(self, query: str) -> int:
-        try:
-            with sqlite3.connect(
-                f"file:{self.database}?mode=ro", uri=True, timeout=0.1
-            ) as database:
-                return int(database.execute(query).fetchone()[0])
-        except sqlite3.Error:  # not there yet, or being written to
-            return 0
+
+def _chunks(items: Sequence[Item], size: int, title: str, unit: str) -> Iterator[list[Item]]:
+    """Yield the items in steps, each of which is kept if a later one is interrupted."""
+    with tqdm(total=len(items), desc=title, unit=unit, disable=None) as bar:
+        for start in range(0, len(items), size):
+            chunk = list(items[start : start + size])
+            yield chunk
+            bar.update(len(chunk))
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Return an image's size from its header."""
+    with Image.open(path) as image:
+        return image.size
 
 
 def _camera(camera: Camera, camera_id: int) -> pycolmap.Camera:
