@@ -6,7 +6,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "deviloc_ros"
-ROOT = Path(__file__).parent
+# `colcon build --symlink-install` runs a link to this file.
+ROOT = Path(__file__).resolve().parent
 VERSION = (
     (ROOT / NAME / "__init__.py").read_text(encoding="utf-8").split('__version__ = "')[1]
 ).split('"')[0]
