@@ -252,7 +252,10 @@ def load(
         name, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {assignment}: expected key=value")
-        values[name.strip()] = yaml.safe_load(text)
+        try:
+            values[name.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {assignment}: {text!r} is not a value") from None
     return build(schema, values, "--set" if assignments else str(path or "configuration"))
 
 

@@ -1,0 +1,111 @@
+"""The arrows between layers, by reading imports: they keep the method free of what surrounds it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "deviloc_ros"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+ROS_PACKAGES = {
+    "rclpy", "tf2_ros", "tf2_msgs", "cv_bridge", "sensor_msgs", "geometry_msgs", "std_msgs",
+    "std_srvs", "nav_msgs", "diagnostic_msgs", "visualization_msgs", "builtin_interfaces",
+    "lifecycle_msgs", "rosgraph_msgs", "rcl_interfaces", "rosidl_runtime_py", "message_filters",
+}  # fmt: skip
+# layer -> layers of this package that it must not know
+FORBIDDEN = {
+    "geometry": {"localization", "mapping", "models", "datasets", "evaluation", "bags", "ros",
+                 "cli", "simulation", "training", "messages"},
+    "models": {"localization", "mapping", "datasets", "evaluation", "bags", "ros", "cli",
+               "simulation"},
+    "localization": {"ros", "cli", "bags", "simulation", "evaluation"},
+    "mapping": {"ros", "cli", "bags", "simulation", "evaluation"},
+    "datasets": {"ros", "cli", "bags", "simulation", "evaluation", "mapping"},
+    "evaluation": {"ros", "cli", "bags", "simulation"},
+    "messages": {"ros", "cli", "bags", "simulation", "localization", "mapping"},
+    "bags": {"cli", "simulation"},
+    "demo": {"cli"},
+    "ros": {"cli", "simulation"},
+    "simulation": {"ros", "cli"},
+}  # fmt: skip
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Yield the dotted names of every module that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _id(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def _layer(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_id)
+def test_only_ros_imports_ros(path: Path) -> None:
+    if _layer(path) != "ros":
+        assert not ROS_PACKAGES & {name.partition(".")[0] for name in _imports(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_id)
+def test_nothing_imports_the_command_line(path: Path) -> None:
+    if _layer(path) != "cli":
+        assert not [name for name in _imports(path) if name.startswith("deviloc_ros.cli")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_id)
+def test_layers_know_only_what_is_below_them(path: Path) -> None:
+    known = {name.split(".")[1] for name in _imports(path) if name.startswith("deviloc_ros.")}
+    assert not known & FORBIDDEN.get(_layer(path), set())
+
+
+def test_the_rules_name_layers_that_exist() -> None:
+    layers = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert set(FORBIDDEN) <= layers
+    assert {"cli"} == layers - set(FORBIDDEN) - {"training"}
+
+
+def test_the_ros_layer_is_really_seen_to_import_ros() -> None:
+    # Were the reading of imports broken, the tests above would pass on anything.
+    ros = {
+        name.partition(".")[0] for path in (PACKAGE / "ros").glob("*.py") for name in _imports(path)
+    }
+    assert "rclpy" in ros
+
+
+@pytest.mark.parametrize("module", ["localization", "mapping.build", "bags.offline"])
+def test_the_core_and_bags_do_without_middleware(module: str) -> None:
+    code = (
+        f"import sys, deviloc_ros.{module}\n"
+        f"print(sorted({ROS_PACKAGES!r} & {{name.partition('.')[0] for name in sys.modules}}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["map", "build", "--help"], ["localize", "--help"]]
+)
+def test_help_does_not_load_networks(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom deviloc_ros.cli.main import main\n"
+        f"try: main({arguments!r})\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'pycolmap', 'cv2', 'rclpy'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+    assert "examples" in done.stdout or "localize" in done.stdout
