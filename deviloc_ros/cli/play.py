@@ -12,7 +12,8 @@ from deviloc_ros.errors import InputError
 
 DESCRIPTION = """\
 Publish every message of a rosbag2 (sqlite3 or mcap) over ROS 2, with the recorded timing and
-quality of service. Where ROS 2 is fully installed, 'ros2 bag play' does the same; this needs only rclpy."""
+quality of service. Where ROS 2 is fully installed, 'ros2 bag play' does the same; this needs only
+rclpy."""
 
 EXAMPLES = """\
   deviloc play drive/ --clock

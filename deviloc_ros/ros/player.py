@@ -100,7 +100,22 @@ class BagPlayer:
         Raises:
             InputError: nobody came in time, or no such topic is published.
         """
-        awaited = {}
+        deadline = time.monotonic() + self._options.wait_seconds
+        while missing := self.without_subscribers():
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"nobody subscribed to {', '.join(missing)} within "
+                    f"{self._options.wait_seconds:g} s; is the node running and active?"
+                )
+            time.sleep(0.02)
+
+    def without_subscribers(self) -> list[str]:
+        """Return the awaited topics that nobody listens to yet.
+
+        Raises:
+            InputError: an awaited topic is not published.
+        """
+        awaited: dict[str, Publisher[Any]] = {}
         for name in self._options.wait_for:
             found = [
                 publisher
@@ -112,15 +127,9 @@ class BagPlayer:
             awaited[name] = found[0]
         if awaited and self._clock is not None:
             awaited["/clock"] = self._clock
-        deadline = time.monotonic() + self._options.wait_seconds
-        while awaited:
-            awaited = {n: p for n, p in awaited.items() if not p.get_subscription_count()}
-            if awaited and time.monotonic() > deadline:
-                raise InputError(
-                    f"nobody subscribed to {', '.join(awaited)} within "
-                    f"{self._options.wait_seconds:g} s; is the node running and active?"
-                )
-            time.sleep(0.02 if awaited else 0)
+        return [
+            name for name, publisher in awaited.items() if not publisher.get_subscription_count()
+        ]
 
     def play(self) -> int:
         """Publish everything and return the number of messages; Ctrl-C raises KeyboardInterrupt.

@@ -1,0 +1,1 @@
+"""`deviloc demo`: the main job, whole, on data it makes itself."""
