@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Without `autostart` a lifecycle manager, a launch file or `ros2 lifecycle` drives the states.
     """
+    # pycolmap's logging takes SIGTERM for a crash; rclpy's handler would pass it on to that.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     rclpy.init(args=list(arguments) if arguments is not None else None)
     node = None
     try:

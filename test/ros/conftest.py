@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed; ./run test brings it")
 import rclpy
 from rclpy.context import Context
-from robot import FakeLocalizer, Robot
+from robot import FakeLocalizer, Robot, domain_id
 
 
 @pytest.fixture
@@ -21,11 +20,6 @@ def context(monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
     rclpy.init(context=result, domain_id=domain_id())
     yield result
     rclpy.try_shutdown(context=result)
-
-
-def domain_id() -> int:
-    """Return a domain of this test process: parallel workers do not hear each other."""
-    return 1 + os.getpid() % 100
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,11 @@ BASE_FROM_CAMERA = Transform(
     Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([0.3, -0.1, 1.2])
 )
 """A camera that looks along the robot's x axis."""
+
+
+def domain_id() -> int:
+    """Return a domain of this test process: parallel workers do not hear each other."""
+    return 1 + os.getpid() % 100
 
 
 class FakeMap:
