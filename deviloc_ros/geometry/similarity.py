@@ -39,7 +39,7 @@ class Similarity:
     def inverse(self) -> Similarity:
         """Return source_from_target."""
         rotation = self.rotation.inv()
-        translation = -rotation.apply(self.translation) / self.scale
+        translation = -(rotation.as_matrix() @ self.translation) / self.scale
         return Similarity(1 / self.scale, rotation, translation)
 
     def __matmul__(self, other: Similarity) -> Similarity:
