@@ -20,10 +20,20 @@ Converter = Callable[[Image | CompressedImage], Pixels]
 
 
 def image_converter() -> tuple[Converter, str]:
-    """Return the function that reads pixels, (H, W) gray or (H, W, 3) RGB uint8, and its name."""
+    """Return the function that reads pixels, (H, W) gray or (H, W, 3) RGB uint8, and its name.
+
+    The name goes to diagnostics: a cv_bridge that is installed but broken is not passed over in
+    silence.
+    """
     bridge = ros2_cv_bridge()
     if bridge is None:
         return pixels_from_message, "own"
+    try:
+        probe = Image(height=2, width=2, encoding="bgr8", step=6, data=bytes(12))
+        bridge.imgmsg_to_cv2(probe, "rgb8")
+    except Exception as error:
+        # As Humble's does with numpy 2: its compiled part does not load.
+        return pixels_from_message, f"own, as cv_bridge fails: {error}"
     return bridge_converter(bridge), "cv_bridge"
 
 

@@ -57,20 +57,34 @@ def test_contradictions_are_refused_whichever_converts(fault: dict[str, object])
             convert(image)
 
 
-def make_package(folder: Path, registered: bool) -> None:
+BRIDGE = """
+class CvBridge:
+    def imgmsg_to_cv2(self, message, encoding):
+        {body}
+"""
+
+
+def make_package(folder: Path, registered: bool, body: str) -> None:
     (folder / "cv_bridge").mkdir(parents=True)
-    (folder / "cv_bridge" / "__init__.py").write_text("class CvBridge: pass\n")
+    (folder / "cv_bridge" / "__init__.py").write_text(BRIDGE.format(body=body))
     index = folder / "share" / "ament_index" / "resource_index" / "packages"
     index.mkdir(parents=True)
     if registered:
         (index / "cv_bridge").touch()
 
 
-@pytest.mark.parametrize(("registered", "name"), [(False, "own"), (True, "cv_bridge")])
-def test_only_a_cv_bridge_of_ros_2_is_used(
-    registered: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("registered", "body", "name"),
+    [
+        (False, "return None", "own"),
+        (True, "return None", "cv_bridge"),
+        (True, "raise ImportError('numpy 1')", "own, as cv_bridge fails: numpy 1"),
+    ],
+)
+def test_only_a_working_cv_bridge_of_ros_2_is_used(
+    registered: bool, body: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_package(tmp_path, registered)
+    make_package(tmp_path, registered, body)
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "cv_bridge", raising=False)
