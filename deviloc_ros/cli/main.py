@@ -15,7 +15,6 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from types import FrameType
 from typing import NoReturn
 
@@ -105,8 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         dest="command", metavar="COMMAND", required=True, title="commands"
     )
     for name in COMMANDS:
-        if find_spec(_module(name)) is not None:
-            importlib.import_module(_module(name)).add_parser(subparsers)
+        importlib.import_module(_module(name)).add_parser(subparsers)
     return parser
 
 
