@@ -9,8 +9,6 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.localization.pose import PoseHypothesis
 from deviloc_ros.localization.types import Correspondences
 
-# 1.4826 MAD is the standard deviation of a normal distribution.
-NORMAL_PER_MAD = 1.4826
 STEP = 1e-6
 
 
@@ -18,18 +16,22 @@ def pose_covariance(
     hypothesis: PoseHypothesis,
     matches: Correspondences,
     camera: Camera,
+    loss_scale: float,
     scale: tuple[float, float],
 ) -> NDArray[np.float64] | None:
     """Return the covariance of map_from_camera, or None where the pose is not determined.
 
-    It is s^2 (J^T J)^-1 over the inliers, with s from their own residuals, and J the derivative of
-    the projection by a shift of the camera in the map frame and a turn about the map's fixed axes.
-    That is the order and the meaning of geometry_msgs/PoseWithCovariance.
+    It is s^2 (J^T J)^-1 over the inliers, with J the derivative of the projection by a shift of the
+    camera in the map frame and a turn about the map's fixed axes: the order and the meaning of
+    geometry_msgs/PoseWithCovariance. s^2 is the variance of an M-estimate with the loss that the
+    pose was refined with, E[psi^2] / E[psi']^2 (Huber and Ronchetti, "Robust Statistics", 2009,
+    section 7.6), from the inliers' own residuals.
 
     Args:
         hypothesis: the pose and its inliers.
         matches: what it was estimated from.
         camera: intrinsics of the query.
+        loss_scale: of the Cauchy loss in the refinement, query pixels.
         scale: factors on the position's and on the rotation's block, measured when the map was
             built: errors of the map and of neighbouring matches are not independent.
 
@@ -55,10 +57,9 @@ def pose_covariance(
         turned = in_camera - STEP * np.cross(axis, from_centre) @ matrix.T
         columns.append((camera.project(turned) - base) / STEP)
     jacobian = np.stack(columns, axis=-1).reshape(-1, 6)
-    residuals = hypothesis.residuals[hypothesis.inliers].reshape(-1)
     sound = np.isfinite(jacobian).all(axis=1)
-    jacobian, residuals = jacobian[sound], residuals[sound]
-    sigma = NORMAL_PER_MAD * float(np.median(np.abs(residuals)))
+    jacobian = jacobian[sound]
+    sigma = _estimate_sigma(hypothesis.residuals[hypothesis.inliers], loss_scale)
     # Units differ between the columns; scaled to unit length they invert without losing digits.
     norm = np.linalg.norm(jacobian, axis=0)
     if not (norm > 0).all() or sigma <= 0:
@@ -74,3 +75,12 @@ def pose_covariance(
     if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance).min() <= 0:
         return None
     return np.asarray(covariance)
+
+
+def _estimate_sigma(residuals: NDArray[np.float64], loss_scale: float) -> float:
+    """Return the standard deviation that residuals (N, 2) have for a Cauchy M-estimate."""
+    squared = np.sum((residuals / loss_scale) ** 2, axis=1)
+    influence = np.sum(residuals**2, axis=1) / (1 + squared) ** 2
+    slope = 1 / (1 + squared) - squared / (1 + squared) ** 2
+    mean_slope = float(np.mean(slope))
+    return float(np.sqrt(np.mean(influence) / 2)) / mean_slope if mean_slope > 0 else np.inf

@@ -129,7 +129,11 @@ class Localizer:
         (best, correspondences), rivals = hypotheses[0], [pose for pose, _ in hypotheses[1:]]
         with clock("covariance"):
             covariance = pose_covariance(
-                best, correspondences, camera, self.map.calibration.covariance_scale
+                best,
+                correspondences,
+                camera,
+                config.pose.loss_scale * pixel_scale,
+                self.map.calibration.covariance_scale,
             )
         with clock("verify"):
             doubt = verify(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import itertools
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def load_xfeat(weights: Path | None = None) -> tuple[Backbone, FineMatcher]:
             for key, value in _fold_linear(state).items()
         }
         fine.load_state_dict(fine_state)
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, pickle.UnpicklingError, EOFError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: does not hold XFeat's weights: {reason}") from error
     return backbone.eval().requires_grad_(False), fine.eval().requires_grad_(False)

