@@ -132,11 +132,12 @@ def fox(bench: Bench) -> list[Row]:
     references, queries = bench.split("fox")
     subset = bench.work / "fox-images"
     if not subset.exists():
-        with tempfile.TemporaryDirectory(dir=bench.work) as temporary:
-            for image in posed_images(references):
-                shutil.copy(bench.data / "fox" / "images" / image.name, temporary)
-            Path(temporary).rename(subset)
-            Path(temporary).mkdir()
+        unfinished = bench.work / "fox-images.part"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        for image in posed_images(references):
+            shutil.copy(bench.data / "fox" / "images" / image.name, unfinished)
+        unfinished.rename(subset)
     bench.build("fox", subset)
     # The truth is of another scale, so poses are compared after alignment.
     _, stats = bench.localize("fox", "fox", queries)
