@@ -41,10 +41,10 @@ setup(
     maintainer_email="deviloc_ros@users.noreply.github.com",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"], f"{NAME}.evaluation": ["*.html", "templates/*"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.demo": ["*.html"]},
     python_requires=">=3.10",
     install_requires=requirements,
-    extras_require={"demo": ["pyvista>=0.44", "scikit-image>=0.22"]},
+    extras_require={"demo": ["scikit-image>=0.22", "vtk>=9.3"]},
     entry_points={
         "console_scripts": [
             "deviloc = deviloc_ros.cli.main:main",

@@ -46,11 +46,13 @@ class LivePose:
     Attributes:
         map_from_base: the pose.
         covariance: (6, 6), x y z rx ry rz.
+        numbers: (43,) float64, the message's own: position, quaternion x y z w, covariance.
         latency: wall time from publishing the image to receiving the pose, seconds.
     """
 
     map_from_base: Transform
     covariance: NDArray[np.float64]
+    numbers: NDArray[np.float64]
     latency: float
 
 
@@ -193,6 +195,7 @@ class _Recorder:
             self.run.poses[stamp] = LivePose(
                 transform_of(message.pose.pose),
                 np.array(message.pose.covariance).reshape(6, 6),
+                _numbers(message),
                 now - self.run.sent.get(stamp, now),
             )
             self._changed.notify_all()
@@ -208,6 +211,11 @@ class _Recorder:
                 self.run.map_from_odom.append(
                     (stamp_ns(item.header.stamp), transform_of(item.transform))
                 )
+
+
+def _numbers(message: PoseWithCovarianceStamped) -> NDArray[np.float64]:
+    p, q = message.pose.pose.position, message.pose.pose.orientation
+    return np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w, *message.pose.covariance])
 
 
 @contextmanager

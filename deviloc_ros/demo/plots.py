@@ -29,9 +29,9 @@ def from_above(scores: Sequence[Score], reference_map: Map) -> str:
     )
     truth = np.array([s.truth.translation for s in scores])
     reckoned = np.array([s.dead_reckoning.translation for s in scores])
-    axes.set_xlim(truth[:, 0].min() - 6, truth[:, 0].max() + 12)
+    axes.set_xlim(truth[:, 0].min() - 6, truth[:, 0].max() + 14)
     middle = (truth[:, 1].min() + truth[:, 1].max()) / 2
-    half = max(np.ptp(truth[:, 1]) / 2 + 9, 13.0)
+    half = max(np.ptp(truth[:, 1]) / 2 + 8, 12.0)
     axes.set_ylim(middle - half, middle + half)
     points = reference_map.points3d
     axes.scatter(
@@ -70,7 +70,7 @@ def from_above(scores: Sequence[Score], reference_map: Map) -> str:
     axes.set_aspect("equal", adjustable="box")
     axes.set_xlabel("x, m")
     axes.set_ylabel("y, m")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=5, frameon=False)
+    figure.legend(loc="outside upper center", ncols=5, frameon=False)
     return _svg(figure)
 
 
@@ -109,7 +109,7 @@ def errors_over_time(scores: Sequence[Score]) -> str:
 
 def stage_times(scores: Sequence[Score]) -> str:
     """Draw the mean time of each stage as one bar."""
-    figure = Figure(figsize=(11, 1.7), layout="constrained")
+    figure = Figure(figsize=(11, 2.0), layout="constrained")
     axes = figure.subplots()
     left = 0.0
     for (stage, seconds), colour in zip(mean_stages(scores).items(), STAGES * 3, strict=False):
@@ -119,7 +119,8 @@ def stage_times(scores: Sequence[Score]) -> str:
     axes.set_yticks([])
     axes.set_xlabel("ms an image, mean of the offline run")
     axes.set_xlim(0, left * 1.001 or 1)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.75), ncols=8, frameon=False)
+    if left:
+        figure.legend(loc="outside upper center", ncols=8, frameon=False, fontsize=9)
     _tidy(axes)
     return _svg(figure)
 

@@ -157,7 +157,7 @@ def _live(
     answers = {
         stamp: Live(status) for stamp, status in run.status.items() if stamp not in run.poses
     } | {
-        stamp: Live("LOCALIZED", pose.map_from_base, pose.covariance, pose.latency)
+        stamp: Live("LOCALIZED", pose.map_from_base, pose.covariance, pose.numbers, pose.latency)
         for stamp, pose in run.poses.items()
     }
     poses = sorted((stamp, pose.map_from_base) for stamp, pose in run.poses.items())

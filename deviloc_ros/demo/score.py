@@ -21,12 +21,14 @@ class Live:
         status: LOCALIZED, a reason, or "dropped" where a newer image came first.
         map_from_base: its pose, or None.
         covariance: (6, 6) of it, or None.
+        numbers: (43,) as they stood in the message, or None.
         latency: seconds from publishing the image to receiving the pose, or None.
     """
 
     status: str
     map_from_base: Transform | None = None
     covariance: NDArray[np.float64] | None = None
+    numbers: NDArray[np.float64] | None = None
     latency: float | None = None
 
 
@@ -76,17 +78,12 @@ class Score:
         """Whether live and offline agree in every bit; None where the node gave no answer."""
         if self.live is None or self.live.status == "dropped":
             return None
-        here, there = self.offline.map_from_body, self.live.map_from_base
-        if here is None or there is None:
-            same_reason = self.offline.reason == self.live.status
-            return here is None and there is None and same_reason
-        assert self.offline.covariance is not None
-        assert self.live.covariance is not None
-        return bool(
-            np.array_equal(here.translation, there.translation)
-            and np.array_equal(here.quaternion_xyzw, there.quaternion_xyzw)
-            and np.array_equal(self.offline.covariance, self.live.covariance)
-        )
+        pose, covariance = self.offline.map_from_body, self.offline.covariance
+        if pose is None or covariance is None or self.live.numbers is None:
+            return pose is None and self.offline.reason == self.live.status
+        # Not by way of `Transform`, which would normalise the message's quaternion once more.
+        expected = (*pose.translation, *pose.quaternion_xyzw, *covariance.ravel())
+        return bool(np.array_equal(expected, self.live.numbers))
 
 
 @dataclass(frozen=True)

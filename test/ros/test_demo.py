@@ -1,0 +1,134 @@
+"""The demo in small: two drives, a map, the node in its own process, and the page."""
+
+from __future__ import annotations
+
+import os
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed; ./run test brings it")
+pytest.importorskip("vtkmodules", reason="the simulated street is rendered with VTK")
+
+from deviloc_ros.cli.main import main
+from deviloc_ros.datasets.poses import read_tum
+from deviloc_ros.demo.passes import Scene
+from deviloc_ros.demo.run import result_line, run_demo
+from deviloc_ros.geometry.camera import Camera
+
+pytestmark = pytest.mark.ros
+
+SCENE = Scene(
+    length=12.0,
+    spacing=1.5,
+    queries=4,
+    camera=Camera("PINHOLE", 480, 360, (315.0, 315.0, 240.0, 180.0)),
+)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, run_demo(folder, SCENE, live=True)
+
+
+def test_the_node_gives_the_poses_that_the_bag_gives_bit_for_bit(demo):
+    _, result = demo
+    summary = result.summary
+    answered = [score for score in result.scores if score.live.status != "dropped"]
+    assert len(answered) >= 3, [score.live for score in result.scores]
+    assert summary.identical == summary.answered == len(answered)
+    assert f"bit for bit in {len(answered)} of {len(answered)}" in result_line(result)
+
+
+def test_poses_and_transforms_are_near_the_truth(demo):
+    folder, result = demo
+    assert result.summary.localized >= 3
+    for score in result.scores:
+        if score.error is not None:
+            metres, degrees = score.error
+            assert metres < max(0.3, 4 * score.sigma)
+            assert degrees < 1.5
+            assert 0 < score.live.latency < 60
+    truth = dict(read_tum(folder / "truth_tum.txt"))
+    # map -> odom is stamped half a second ahead of the image; with odometry it gives the base.
+    corrections = read_tum(folder / "live" / "map_from_odom_tum.txt")
+    odometry = {score.offline.stamp: score.dead_reckoning for score in result.scores}
+    start = truth[min(truth)]
+    assert len(corrections) == result.summary.localized
+    for stamp, map_from_odom in corrections:
+        image = stamp - 500_000_000
+        odom_from_base = start.inverse() @ odometry[image]
+        live = next(s for s in result.scores if s.offline.stamp == image).live.map_from_base
+        assert (map_from_odom @ odom_from_base).distance_to(live) == pytest.approx((0, 0), abs=1e-6)
+
+
+def test_the_node_ends_cleanly_at_sigint(demo):
+    folder, result = demo
+    assert result.node_exit_code == 0, (folder / "live" / "node.log").read_text()
+
+
+class Links(HTMLParser):
+    """Collects what a page loads from elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.foreign, self.tags = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href") and not (value or "").startswith(("data:", "#")):
+                self.foreign.append((tag, value))
+
+
+def test_the_page_is_whole_and_needs_no_other_file(demo):
+    _, result = demo
+    text = result.page.read_text(encoding="utf-8")
+    links = Links()
+    links.feed(text)
+    assert not links.foreign
+    assert links.tags.count("svg") == 3
+    assert links.tags.count("tr") == 1 + len(result.scores)
+    assert "nan" not in text.lower().split("</style>")[1].split("<svg")[0]
+    metres, _ = result.summary.median
+    assert f"median error {100 * metres:.1f} cm" in text
+
+
+def test_rendering_again_gives_the_same_recording(demo, tmp_path):
+    from deviloc_ros.bags.reader import Bag
+    from deviloc_ros.demo.passes import record_second_pass
+
+    folder, _ = demo
+    again = record_second_pass(SCENE, tmp_path)
+    with Bag(folder / "second_pass") as one, Bag(again.bag) as other:
+        for left, right in zip(one.raw(), other.raw(), strict=True):
+            assert (left.topic, left.stamp, left.data) == (right.topic, right.stamp, right.data)
+
+
+def test_without_rclpy_it_says_so(monkeypatch, capsys, tmp_path):
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        "deviloc_ros.cli.demo.find_spec", lambda name: None if name == "rclpy" else real(name)
+    )
+    assert main(["demo", "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "--offline" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_demo_itself_imports_no_middleware():
+    import subprocess
+
+    code = "import deviloc_ros.demo.run, sys; assert 'rclpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
+
+
+def test_sigma_is_the_worst_direction(demo):
+    _, result = demo
+    score = next(s for s in result.scores if s.covariance is not None)
+    assert score.sigma >= np.sqrt(np.trace(score.covariance[:3, :3]) / 3)
