@@ -6,10 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
-from lifecycle_msgs.srv import GetState
 from robot import Robot, domain_id
 
 pytestmark = pytest.mark.ros
@@ -50,12 +48,8 @@ def test_what_it_cannot_use_ends_it_with_code_2_and_one_line(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_it_cleanly(robot: Robot, number: signal.Signals) -> None:
     process = start()
-    client = robot.peer.create_client(GetState, "/localization/get_state")
-    robot.spin_until(client.service_is_ready, seconds=60)
-    future = client.call_async(GetState.Request())
-    robot.spin_until(future.done)
-    assert future.result().current_state.label == "unconfigured"
-    time.sleep(0.2)
+    robot.spin_until(lambda: bool(robot.diagnostics), seconds=60)
+    assert robot.diagnostics[0].status[0].message == "unconfigured"
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
