@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,9 @@ def test_keys_may_be_dotted_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
 def test_every_key_is_described_and_takes_its_default_as_text(key: Key) -> None:
     assert key.description
-    assert key.choices or key.type is bool or key.minimum is not None or key.maximum is not None
-    config = load(LocalizerConfig, None, [f"{key.name}={key.default}"])
+    unbounded = not key.choices and key.minimum is None and key.maximum is None
+    assert key.type in (bool, str) or not unbounded
+    config = load(LocalizerConfig, None, [f"{key.name}={json.dumps(key.default)}"])
     assert config == LocalizerConfig()
     assert _value(config, key.name) == key.default
 
