@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from deviloc_ros.cli.arguments import Subparsers, add_command
@@ -68,15 +69,12 @@ def run(args: argparse.Namespace) -> int:
         if not separator or not old or not new:
             raise InputError(f"--remap {rule}: expected OLD:=NEW")
         remaps[old] = new
-    try:
-        import rclpy
-        from rclpy.signals import SignalHandlerOptions
-    except ImportError:
+    if find_spec("rclpy") is None:
         raise InputError(
             "play needs ROS 2's rclpy, which this Python does not have; source a ROS 2 "
             "installation, or use ./run deviloc"
-        ) from None
-    from deviloc_ros.ros.player import BagPlayer, PlayOptions
+        )
+    from deviloc_ros.ros.player import PlayOptions, play_bag
 
     options = PlayOptions(
         rate=args.rate,
@@ -88,18 +86,6 @@ def run(args: argparse.Namespace) -> int:
         wait_seconds=args.wait_seconds,
     )
     with Bag(args.bag) as bag:
-        # Ctrl-C is Python's: rclpy's own handler would shut the context down under our feet.
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-        node = None
-        try:
-            node = rclpy.create_node("bag_player")
-            player = BagPlayer(node, bag, options)
-            for topic, kind in player.left_out.items():
-                print(f"left out: {topic}: {kind} is not installed", file=sys.stderr)
-            player.wait_for_subscribers()
-            print(f"published {player.play()} messages of {args.bag}")
-        finally:
-            if node is not None:
-                node.destroy_node()
-            rclpy.try_shutdown()
+        count = play_bag(bag, options, lambda text: print(text, file=sys.stderr))
+    print(f"published {count} messages of {args.bag}")
     return 0

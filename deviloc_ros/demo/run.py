@@ -19,6 +19,8 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.poses import write_tum
 from deviloc_ros.demo.page import Story, headline, write_page
 from deviloc_ros.demo.passes import (
+    IMAGE_TOPIC,
+    INFO_TOPIC,
     Recording,
     Scene,
     photograph_first_pass,
@@ -145,7 +147,7 @@ def _live(
     folder: Path, map_path: Path, recording: Recording, offline: BagRun
 ) -> tuple[dict[int, Live], int | None, float]:
     """Play the bag to the node, not faster than this machine can localize."""
-    from deviloc_ros.demo.live import run_live
+    from deviloc_ros.ros.replay import ReplayTopics, replay
 
     needed = [sum(frame.stage_seconds.values()) for frame in offline.frames[1:]] or [0.5]
     stamps = [stamp for stamp, _ in recording.truth]
@@ -153,7 +155,9 @@ def _live(
     rate = min(1.0, LOAD * between / float(np.quantile(needed, 0.9)))
     (folder / "live").mkdir(exist_ok=True)
     with tqdm(total=len(stamps), desc="replay through node") as bar:
-        run = run_live(map_path, recording.bag, folder / "live" / "node.log", rate, bar.update)
+        topics = ReplayTopics(IMAGE_TOPIC, INFO_TOPIC)
+        log = folder / "live" / "node.log"
+        run = replay(map_path, recording.bag, topics, log, rate, bar.update)
     answers = {
         stamp: Live(status) for stamp, status in run.status.items() if stamp not in run.poses
     } | {

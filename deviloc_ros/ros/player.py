@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import rclpy
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rosbags.interfaces import QosDurability, QosReliability
 from rosgraph_msgs.msg import Clock
 
@@ -173,6 +175,32 @@ class BagPlayer:
         """Give reliable subscribers time to fetch the last messages."""
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=2))
+
+
+def play_bag(bag: Bag, options: PlayOptions, tell: Callable[[str], object]) -> int:
+    """Play a bag on a node made for it, and return the number of messages.
+
+    Args:
+        bag: opened.
+        options: see `PlayOptions`.
+        tell: gets one line for each topic that is left out.
+
+    Raises:
+        InputError: as BagPlayer and `wait_for_subscribers`.
+    """
+    # Ctrl-C is Python's: rclpy's own handler would shut the context down under our feet.
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = rclpy.create_node("bag_player")
+        player = BagPlayer(node, bag, options)
+        for topic, kind in player.left_out.items():
+            tell(f"left out: {topic}: {kind} is not installed")
+        player.wait_for_subscribers()
+        count = player.play()
+        node.destroy_node()
+        return count
+    finally:
+        rclpy.try_shutdown()
 
 
 def _message_class(name: str) -> type[Any] | None:

@@ -1,18 +1,12 @@
-"""The second pass through the real node, in its own process, over real ROS 2.
-
-The only module of the demo that needs rclpy; it is imported when it is sure that there is one.
-"""
+"""Play a bag to the real node in its own process, and record what it publishes."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,10 +23,10 @@ from tf2_msgs.msg import TFMessage
 
 from deviloc_ros.bags.reader import Bag, Recorded
 from deviloc_ros.bags.types import transform_of
-from deviloc_ros.demo.passes import IMAGE_TOPIC, INFO_TOPIC
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.ros.messages import stamp_ns
+from deviloc_ros.ros.node_process import NodeProcess
 from deviloc_ros.ros.player import BagPlayer, PlayOptions
 
 POSE_TOPIC, STATUS_TOPIC = "/localization/pose", "/localization/status"
@@ -77,8 +71,21 @@ class LiveRun:
     exit_code: int | None = None
 
 
-def run_live(
-    map_path: Path, bag_path: Path, log: Path, rate: float, progress: Callable[[], None]
+@dataclass(frozen=True)
+class ReplayTopics:
+    """Topics of the bag that the node listens to."""
+
+    image: str
+    camera_info: str
+
+
+def replay(
+    map_path: Path,
+    bag_path: Path,
+    topics: ReplayTopics,
+    log: Path,
+    rate: float,
+    progress: Callable[[], object],
 ) -> LiveRun:
     """Start the node, play the bag to it and record what it publishes.
 
@@ -87,15 +94,23 @@ def run_live(
     Args:
         map_path: the map.
         bag_path: the recording.
+        topics: of the recording.
         log: file for the node's output.
         rate: bag seconds per second.
-        progress: called once an image is published.
+        progress: called when an image is published.
 
     Raises:
         InputError: the node did not become active; the message names the log.
     """
     run = LiveRun(rate)
     domain = os.getpid() % 100 + 1
+    parameters = {
+        "map.path": str(map_path.resolve()),
+        "autostart": "true",
+        "use_sim_time": "true",
+        "image.reliability": "reliable",
+    }
+    remaps = {"image": topics.image, "camera_info": topics.camera_info}
     context = Context()
     rclpy.init(
         args=[],
@@ -104,43 +119,34 @@ def run_live(
         signal_handler_options=SignalHandlerOptions.NO,
     )
     try:
-        with _node(map_path, log, domain, run) as process, _Recorder(context, run) as recorder:
-            with Bag(bag_path) as bag:
-                _play(context, bag, process, recorder, log, progress)
+        process = NodeProcess(parameters, remaps, log, domain)
+        with process, _Recorder(context, run) as recorder, Bag(bag_path) as bag:
+            node = rclpy.create_node("bag_player", context=context)
+
+            def on_publish(item: Recorded) -> None:
+                if item.topic == topics.image:
+                    recorder.note_sent(stamp_ns(bag.deserialize(item).header.stamp))
+                    progress()
+
+            awaited = (topics.image, topics.camera_info, "/tf_static")
+            options = PlayOptions(rate=rate, clock=True, wait_for=awaited)
+            player = BagPlayer(node, bag, options, on_publish)
+            _wait_for_node(process, player, recorder, log)
+            player.play()
             recorder.wait_for_last()
+        run.exit_code = process.exit_code
     finally:
         rclpy.try_shutdown(context=context)
     return run
 
 
-def _play(
-    context: Context,
-    bag: Bag,
-    process: subprocess.Popen[bytes],
-    recorder: _Recorder,
-    log: Path,
-    progress: Callable[[], None],
-) -> None:
-    node = rclpy.create_node("bag_player", context=context)
-
-    def on_publish(item: Recorded) -> None:
-        if item.topic == IMAGE_TOPIC:
-            recorder.note_sent(stamp_ns(bag.deserialize(item).header.stamp))
-            progress()
-
-    options = PlayOptions(
-        rate=recorder.run.rate, clock=True, wait_for=(IMAGE_TOPIC, INFO_TOPIC, "/tf_static")
-    )
-    player = BagPlayer(node, bag, options, on_publish)
+def _wait_for_node(process: NodeProcess, player: BagPlayer, recorder: _Recorder, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while player.without_subscribers() or not recorder.connected:
-        if process.poll() is not None or time.monotonic() > deadline:
-            state = "ended" if process.poll() is not None else "did not become active"
-            last = log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise InputError(f"the node {state}: {' '.join(last)} (see {log})")
+        if process.ended or time.monotonic() > deadline:
+            state = "ended" if process.ended else "did not become active"
+            raise InputError(f"the node {state}: {process.last_words()} (see {log})")
         time.sleep(0.05)
-    player.play()
-    node.destroy_node()
 
 
 class _Recorder:
@@ -216,45 +222,3 @@ class _Recorder:
 def _numbers(message: PoseWithCovarianceStamped) -> NDArray[np.float64]:
     p, q = message.pose.pose.position, message.pose.pose.orientation
     return np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w, *message.pose.covariance])
-
-
-@contextmanager
-def _node(
-    map_path: Path, log: Path, domain: int, run: LiveRun
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the node in a process of its own; SIGINT ends it."""
-    parameters = {
-        "map.path": str(map_path.resolve()),
-        "autostart": "true",
-        "use_sim_time": "true",
-        "image.reliability": "reliable",
-    }
-    command = [sys.executable, "-m", "deviloc_ros.ros.main", "--ros-args"]
-    command += [item for key, value in parameters.items() for item in ("-p", f"{key}:={value}")]
-    command += ["-r", f"image:={IMAGE_TOPIC}", "-r", f"camera_info:={INFO_TOPIC}"]
-    environment = os.environ | {
-        "ROS_DOMAIN_ID": str(domain),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-    }
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # A process of a shell's background job would ignore SIGINT, and so would its children.
-            preexec_fn=_listen_to_sigint,
-        )
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                run.exit_code = process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                run.exit_code = process.wait()
-
-
-def _listen_to_sigint() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
