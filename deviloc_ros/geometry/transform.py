@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
+from deviloc_ros.errors import InputError
+
 
 @dataclass(frozen=True)
 class Transform:
@@ -34,8 +36,14 @@ class Transform:
 
     @staticmethod
     def from_matrix(matrix: ArrayLike) -> Transform:
-        """Build from a (4, 4) or (3, 4) matrix."""
+        """Build from a (4, 4) or (3, 4) matrix.
+
+        Raises:
+            InputError: a value is not finite.
+        """
         m = np.asarray(matrix, dtype=np.float64)
+        if not np.isfinite(m).all():
+            raise InputError("a pose must be made of finite numbers")
         return Transform(Rotation.from_matrix(m[:3, :3]), m[:3, 3])
 
     @staticmethod

@@ -15,6 +15,9 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.types import Correspondences
 
 MIN_MATCHES = 4
+MIN_TRIALS = 30
+# Below this share of inliers the number of trials is bounded by max_iterations alone.
+MIN_INLIER_RATIO = 0.02
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ def estimate_pose(
     options.ransac.max_error = threshold
     options.ransac.confidence = config.confidence
     options.ransac.max_num_trials = config.max_iterations
-    options.ransac.min_inlier_ratio = 0.02
+    options.ransac.min_num_trials = MIN_TRIALS
+    options.ransac.min_inlier_ratio = MIN_INLIER_RATIO
     options.ransac.random_seed = seed
     refinement = pycolmap.AbsolutePoseRefinementOptions()
     refinement.loss_function_scale = config.loss_scale * pixel_scale

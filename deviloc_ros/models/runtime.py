@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Literal
 
@@ -66,10 +68,14 @@ class _OpenVino:
     """A module compiled by OpenVINO, once for each shape of input."""
 
     def __init__(self, module: nn.Module, example: Tensor) -> None:
+        # OpenVINO's converter reports its use over the network; without this module it does not.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino
 
         self._core = openvino.Core()
-        self._model = openvino.convert_model(module, example_input=example)
+        with warnings.catch_warnings():  # it traces with torch.jit, which torch deprecates
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._model = openvino.convert_model(module, example_input=example)
         self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
