@@ -109,7 +109,7 @@ def errors_over_time(scores: Sequence[Score]) -> str:
 
 def stage_times(scores: Sequence[Score]) -> str:
     """Draw the mean time of each stage as one bar."""
-    figure = Figure(figsize=(11, 2.0), layout="constrained")
+    figure = Figure(figsize=(11, 2.3), layout="constrained")
     axes = figure.subplots()
     left = 0.0
     for (stage, seconds), colour in zip(mean_stages(scores).items(), STAGES * 3, strict=False):
@@ -120,7 +120,7 @@ def stage_times(scores: Sequence[Score]) -> str:
     axes.set_xlabel("ms an image, mean of the offline run")
     axes.set_xlim(0, left * 1.001 or 1)
     if left:
-        figure.legend(loc="outside upper center", ncols=8, frameon=False, fontsize=9)
+        figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     _tidy(axes)
     return _svg(figure)
 
