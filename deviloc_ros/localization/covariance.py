@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.localization.pose import PoseHypothesis
+from deviloc_ros.localization.pose import MIN_MATCHES, PoseHypothesis
+from deviloc_ros.localization.refinement import projection_jacobian
 from deviloc_ros.localization.types import Correspondences
-
-STEP = 1e-6
 
 
 def pose_covariance(
@@ -40,25 +39,10 @@ def pose_covariance(
         x, y, z axes (squared radians); or None.
     """
     points = matches.points3d[hypothesis.inliers]
-    if len(points) < 4:
+    if len(points) < MIN_MATCHES:
         return None
-    rotation = hypothesis.camera_from_map.rotation
-    in_camera = hypothesis.camera_from_map.apply(points)
-    # A shift d of the camera moves points by -R d, a turn w about its centre by -R (w x (p - c)).
-    matrix = rotation.as_matrix()
-    from_centre = points - hypothesis.camera_from_map.inverse().translation
-    depth = np.median(in_camera[:, 2])
-    columns = []
-    base = camera.project(in_camera)
-    for axis in np.eye(3):
-        step = STEP * depth
-        columns.append((camera.project(in_camera - step * matrix @ axis) - base) / step)
-    for axis in np.eye(3):
-        turned = in_camera - STEP * np.cross(axis, from_centre) @ matrix.T
-        columns.append((camera.project(turned) - base) / STEP)
-    jacobian = np.stack(columns, axis=-1).reshape(-1, 6)
-    sound = np.isfinite(jacobian).all(axis=1)
-    jacobian = jacobian[sound]
+    _, derivative = projection_jacobian(camera, hypothesis.camera_from_map, points)
+    jacobian = derivative[np.isfinite(derivative).all(axis=(1, 2))].reshape(-1, 6)
     sigma = _estimate_sigma(hypothesis.residuals[hypothesis.inliers], loss_scale)
     # Units differ between the columns; scaled to unit length they invert without losing digits.
     norm = np.linalg.norm(jacobian, axis=0)

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from deviloc_ros.config import PoseConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.refinement import refine
 from deviloc_ros.localization.types import Correspondences
 
 MIN_MATCHES = 4
@@ -67,19 +68,22 @@ def estimate_pose(
     options.ransac.min_num_trials = MIN_TRIALS
     options.ransac.min_inlier_ratio = MIN_INLIER_RATIO
     options.ransac.random_seed = seed
-    refinement = pycolmap.AbsolutePoseRefinementOptions()
-    refinement.loss_function_scale = config.loss_scale * pixel_scale
     # Far from the map's origin the solver would lose digits.
     centre = np.median(matches.points3d, axis=0)
-    answer = pycolmap.estimate_and_refine_absolute_pose(
-        matches.keypoints, matches.points3d - centre, camera.colmap, options, refinement
-    )
+    points = matches.points3d - centre
+    answer = pycolmap.estimate_absolute_pose(matches.keypoints, points, camera.colmap, options)
     if answer is None:
         return None
-    rigid = answer["cam_from_world"]
-    camera_from_centre = Transform(Rotation.from_quat(rigid.rotation.quat), rigid.translation)
+    rigid, consensus = answer["cam_from_world"], answer["inlier_mask"]
+    camera_from_centre = refine(
+        camera,
+        Transform(Rotation.from_quat(rigid.rotation.quat), rigid.translation),
+        matches.keypoints[consensus],
+        points[consensus],
+        config.loss_scale * pixel_scale,
+    )
     camera_from_map = camera_from_centre @ Transform(Rotation.identity(), -centre)
-    projected = camera.project(camera_from_centre.apply(matches.points3d - centre))
+    projected = camera.project(camera_from_centre.apply(points))
     residuals = projected - matches.keypoints
     error = np.linalg.norm(residuals, axis=1)
     return PoseHypothesis(camera_from_map, np.nan_to_num(error, nan=np.inf) < threshold, residuals)
