@@ -28,12 +28,11 @@ import numpy as np
 import torch
 
 from deviloc_ros.models.pin_geometry import ReferenceCamera
-from deviloc_ros.models.published import deviloc as layer
 from deviloc_ros.models.published.deviloc import DeViLoc
 from deviloc_ros.models.published.preprocessing import network_tensor
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
 from deviloc_ros.models.published.rule_weights import rule_network
-from deviloc_ros.models.published.settings import PublishedSettings
+from deviloc_ros.models.published.settings import Precision, PublishedSettings
 from deviloc_ros.models.topicfm import matcher
 
 MODES = ("cached", "uncached", "per pair")
@@ -86,7 +85,7 @@ def reference_view(size: int, index: int) -> ReferenceView:
     return ReferenceView(image, (1.0, 1.0), pixels, camera.rays(pixels) * depth, camera)
 
 
-def measure(size: int, count: int, mode: str, precision: layer.Precision) -> dict[str, Any]:
+def measure(size: int, count: int, mode: str, precision: Precision) -> dict[str, Any]:
     torch.set_num_threads(1)
     network = rule_network("benchmark")
     chosen = PublishedSettings(coarse_threshold=0.05, max_matches=5000, cell_size=4)

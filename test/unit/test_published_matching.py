@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.models.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published.absolute_pose import estimate_pose
 from deviloc_ros.models.published.assignment import assign_observed, assign_observed_exactly
-from deviloc_ros.models.published.deviloc import DeViLoc, LiftedMatches, Precision
+from deviloc_ros.models.published.deviloc import DeViLoc, LiftedMatches
 from deviloc_ros.models.published.intrinsics import pin_intrinsics
 from deviloc_ros.models.published.merging import Matches2D3D, merge, merge_exactly
 from deviloc_ros.models.published.network import DeViLocNetwork
@@ -31,7 +32,7 @@ from deviloc_ros.models.published.reference import ReferenceView, choose_observa
 from deviloc_ros.models.published.reference_cache import ReferenceCache
 from deviloc_ros.models.published.reference_files import ReferenceFiles, fingerprint
 from deviloc_ros.models.published.rule_weights import rule_network
-from deviloc_ros.models.published.settings import Behaviour, PublishedSettings
+from deviloc_ros.models.published.settings import Behaviour, Precision, PublishedSettings
 
 SCALE = (1.5, 1.25)
 
@@ -65,7 +66,7 @@ def view(num_points: int = 150, offset: float = 0.0, shift: int = 8) -> Referenc
 
 def method(
     network: DeViLocNetwork,
-    behaviour: Behaviour = Behaviour.COMPAT,
+    behaviour: Behaviour = "compat",
     precision: Precision = "float32",
 ) -> DeViLoc:
     chosen = PublishedSettings(
@@ -158,7 +159,7 @@ def test_float16_needs_cuda(network: DeViLocNetwork) -> None:
         method(network, precision="float16")
 
 
-@pytest.mark.parametrize("behaviour", Behaviour)
+@pytest.mark.parametrize("behaviour", get_args(Behaviour))
 def test_reference_without_observations_lifts_nothing(
     network: DeViLocNetwork, behaviour: Behaviour
 ) -> None:
@@ -170,7 +171,7 @@ def test_reference_without_observations_lifts_nothing(
 
 def test_fix_puts_query_keypoints_into_colmap_pixels(network: DeViLocNetwork) -> None:
     (compat,) = run(method(network), view())
-    (fix,) = run(method(network, Behaviour.FIX), view())
+    (fix,) = run(method(network, "fix"), view())
     shift = torch.tensor(SCALE, dtype=torch.float64) / 2
     expected = compat.query_keypoints.double() + shift
     # FIX may drop points behind the camera; the ones it keeps are shifted and nothing else.
@@ -180,7 +181,7 @@ def test_fix_puts_query_keypoints_into_colmap_pixels(network: DeViLocNetwork) ->
 
 def test_fix_puts_inferred_points_on_the_keypoints_ray(network: DeViLocNetwork) -> None:
     reference = view()
-    (fix,) = run(method(network, Behaviour.FIX), reference)
+    (fix,) = run(method(network, "fix"), reference)
     inferred = fix.observation < 0
     assert int(inferred.sum()) > 10
     in_camera = reference.camera.points_in_camera(fix.points[inferred])
@@ -192,7 +193,7 @@ def test_fix_puts_inferred_points_on_the_keypoints_ray(network: DeViLocNetwork) 
 
 def test_fix_is_exact_far_from_the_origin(network: DeViLocNetwork) -> None:
     far = 1e6
-    for behaviour, limit, exact in ((Behaviour.FIX, 1e-6, True), (Behaviour.COMPAT, 1e-2, False)):
+    for behaviour, limit, exact in (("fix", 1e-6, True), ("compat", 1e-2, False)):
         (near_origin,) = run(method(network, behaviour), view())
         (moved,) = run(method(network, behaviour), view(offset=far))
         same = near_origin.points.shape == moved.points.shape
@@ -212,7 +213,7 @@ def test_fix_ignores_points_behind_the_reference(network: DeViLocNetwork) -> Non
         observations=torch.cat([reference.observations, torch.tensor([[5.0, 5.0]])]),
         points=torch.cat([reference.points, behind]),
     )
-    deviloc = method(network, Behaviour.FIX)
+    deviloc = method(network, "fix")
     assert torch.equal(run(deviloc, reference)[0].points, run(deviloc, spoiled)[0].points)
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from deviloc_ros.config import LocalizerConfig, load
 from deviloc_ros.errors import InputError
-from deviloc_ros.models.published.settings import Behaviour, PublishedSettings
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "benchmarks"
 
@@ -27,7 +27,8 @@ def test_every_benchmark_has_its_file() -> None:
 
 @pytest.mark.parametrize("name", TABLE)
 def test_benchmark_settings_are_the_published_ones(name: str) -> None:
-    settings = PublishedSettings.read(FOLDER / f"{name}.yaml")
+    config = load(LocalizerConfig, FOLDER / f"{name}.yaml")
+    settings = config.topicfm
     assert TABLE[name] == (
         settings.coarse_threshold,
         settings.max_matches,
@@ -35,28 +36,32 @@ def test_benchmark_settings_are_the_published_ones(name: str) -> None:
         settings.min_confidence,
         settings.ransac_threshold,
         settings.image_size,
-        settings.num_references,
+        config.retrieval.num_references,
         settings.min_observations,
         settings.max_observations,
     )
-    assert settings.behaviour is Behaviour.COMPAT
+    assert config.matching.matcher == "topicfm"
+    assert settings.behaviour == "compat"
     assert settings.border == 2
-    assert settings.cluster == (name == "aachen")
+    assert config.retrieval.cluster == (name == "aachen")
     assert (settings.ransac_max_trials, settings.ransac_confidence) == (10000, 0.99999)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("coarse_threshold: 0", "coarse_threshold"),
-        ("coarse_treshold: 0.2", "coarse_treshold is not a known key"),
-        ("behaviour: exact", "behaviour"),
-        ("min_observations: 10\nmax_observations: 10", "must be below max_observations"),
+        ("topicfm.coarse_threshold: 0", "coarse_threshold"),
+        ("topicfm.coarse_treshold: 0.2", "coarse_treshold is not a known key"),
+        ("topicfm.behaviour: exact", "behaviour"),
+        (
+            "topicfm: {min_observations: 9, max_observations: 9}",
+            "must be below max_observations",
+        ),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=message) as error:
-        PublishedSettings.read(path)
+        load(LocalizerConfig, path)
     assert str(path) in str(error.value)

@@ -18,7 +18,7 @@ _MIN_INLIER_RATIO = 0.01
 _MIN_NUM_TRIALS = 1000
 _DYNAMIC_TRIALS_MULTIPLIER = 3.0
 _RANDOM_SEED = 0
-_LOSS_SCALE = 1.0
+LOSS_SCALE = 1.0
 _GRADIENT_TOLERANCE = 1.0
 _MAX_REFINEMENTS = 100
 
@@ -66,7 +66,7 @@ def estimate_pose(
     estimation.ransac.dyn_num_trials_multiplier = _DYNAMIC_TRIALS_MULTIPLIER
     estimation.ransac.random_seed = _RANDOM_SEED
     refinement = pycolmap.AbsolutePoseRefinementOptions()
-    refinement.loss_function_scale = _LOSS_SCALE
+    refinement.loss_function_scale = LOSS_SCALE
     refinement.gradient_tolerance = _GRADIENT_TOLERANCE
     refinement.max_num_iterations = _MAX_REFINEMENTS
     refinement.refine_focal_length = False

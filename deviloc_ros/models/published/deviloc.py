@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,12 +20,10 @@ from deviloc_ros.models.published.merging import (
 from deviloc_ros.models.published.network import DeViLocNetwork
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
 from deviloc_ros.models.published.sampling import sample_features
-from deviloc_ros.models.published.settings import Behaviour, PublishedSettings
+from deviloc_ros.models.published.settings import Precision, PublishedSettings
 from deviloc_ros.models.topicfm.backbone import ImageFeatures
 from deviloc_ros.models.topicfm.fine_matching import NETWORK_PER_FINE
 from deviloc_ros.models.topicfm.matcher import PairMatches
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ class DeViLoc:
             )
         self._dtype = getattr(torch, precision)
         self._references_per_batch = references_per_batch
-        self._mended = settings.behaviour is Behaviour.FIX
+        self._mended = settings.behaviour == "fix"
 
     @torch.inference_mode()
     def encode_query(self, image: Tensor, scale: tuple[float, float]) -> ImageFeatures:
