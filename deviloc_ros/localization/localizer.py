@@ -15,21 +15,22 @@ from numpy.typing import NDArray
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.images import to_gray
-from deviloc_ros.localization.aggregation import aggregate
 from deviloc_ros.localization.covariance import pose_covariance
 from deviloc_ros.localization.features import FeatureExtractor
-from deviloc_ros.localization.matching import SemiDenseMatcher, SemiDenseMatches
-from deviloc_ros.localization.pose import MIN_MATCHES, PoseHypothesis, estimate_pose
+from deviloc_ros.localization.matching import Matcher, SemiDenseMatcher
+from deviloc_ros.localization.pose import MIN_MATCHES, PoseHypothesis
 from deviloc_ros.localization.retrieval import Retrieval
+from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.stages import StageClock
+from deviloc_ros.localization.topicfm import TopicFmMatcher
 from deviloc_ros.localization.types import (
     Correspondences,
     FailureReason,
-    Features,
     Localization,
     LocalizationFailure,
     PoseEstimate,
     PosePrior,
+    Query,
 )
 from deviloc_ros.localization.verification import verify
 from deviloc_ros.mapping.map import Map
@@ -41,13 +42,23 @@ class Localizer:
     """Localizes images against one map. Deterministic: one image and map give one pose."""
 
     def __init__(self, reference_map: Map, config: LocalizerConfig | None = None) -> None:
-        """Load the networks and the map's global descriptors onto the device."""
+        """Load the networks and the map's global descriptors onto the device.
+
+        Raises:
+            InputError: the weights, the device, or what the matcher needs of the map is missing.
+        """
         self.map = reference_map
         self.config = config or LocalizerConfig()
         self._extractor = FeatureExtractor(self.config)
         self.device = self._extractor.device
         self._retrieve = Retrieval(reference_map, self.config.retrieval, self.device)
-        self._match = SemiDenseMatcher(reference_map, self.config, self.device)
+        published = self.config.matching.matcher == "topicfm"
+        self._match: Matcher = (TopicFmMatcher if published else SemiDenseMatcher)(
+            reference_map, self.config, self.device
+        )
+        self._solver: PoseSolver = RobustSolver(self.config)
+        if published and self.config.topicfm.behaviour == "compat":
+            self._solver = PublishedSolver(self.config.topicfm)
 
     @staticmethod
     def load(map_path: str | Path, config: LocalizerConfig | None = None) -> Localizer:
@@ -76,48 +87,46 @@ class Localizer:
             _refuse(image, camera) for image, camera in zip(images, cameras, strict=True)
         ]
         sound = [i for i, refused in enumerate(results) if refused is None]
+        gray = [to_gray(images[i]) for i in sound]
         with clock("extract"):
-            features = self._extractor.extract([to_gray(images[i]) for i in sound])
+            features = self._extractor.extract(gray)
         share = {stage: seconds / max(len(sound), 1) for stage, seconds in clock.seconds.items()}
-        for i, query in zip(sound, features, strict=True):
+        for i, image, found in zip(sound, gray, features, strict=True):
             prior = priors[i] if priors is not None else None
-            results[i] = self.localize_features(query, cameras[i], prior, StageClock(share))
+            query = Query(found, cameras[i], image)
+            results[i] = self.localize_query(query, prior, StageClock(share))
         return [result for result in results if result is not None]
 
-    def localize_features(
+    def localize_query(
         self,
-        query: Features,
-        camera: Camera,
+        query: Query,
         prior: PosePrior | None = None,
         clock: StageClock | None = None,
         excluded: NDArray[np.int64] | None = None,
     ) -> Localization:
         """Localize an image whose features are known, without the `excluded` references."""
         clock = clock or StageClock()
-        config = self.config
-        pixel_scale = max(1.0, max(camera.width, camera.height) / config.features.max_size)
+        camera = query.camera
 
         with clock("retrieve"):
-            clusters = self._retrieve(query, prior, excluded)
+            left_out = np.union1d(self._match.unusable, [] if excluded is None else excluded)
+            clusters = self._retrieve(query.features, prior, left_out.astype(np.int64))
         if not clusters:
             return _failure(FailureReason.NO_REFERENCES, "0 references to match with", clock)
         references = np.concatenate(clusters)
         names = [self.map.references[index].name for index in references]
 
-        matches = self.match_and_lift(query, references, clock)
+        matches = self._match(query, references, clock)
 
         hypotheses: list[tuple[PoseHypothesis, Correspondences]] = []
         num_matches = 0
         for cluster in clusters:
             with clock("aggregate"):
-                correspondences = aggregate(
-                    matches.select(np.isin(matches.reference, cluster)),
-                    config.aggregation.cell_size * pixel_scale,
-                    config.aggregation.min_confidence,
-                )
+                of_cluster = matches.select(np.isin(matches.reference, cluster))
+                correspondences = self._solver.aggregate(of_cluster, camera)
             num_matches = max(num_matches, len(correspondences))
             with clock("pose"):
-                pose = estimate_pose(correspondences, camera, config.pose, pixel_scale, config.seed)
+                pose = self._solver.estimate_pose(correspondences, camera)
             if pose is not None:
                 hypotheses.append((pose, correspondences))
         if not hypotheses:
@@ -132,13 +141,13 @@ class Localizer:
                 best,
                 correspondences,
                 camera,
-                config.pose.loss_scale * pixel_scale,
-                self.map.calibration.covariance_scale,
+                self._solver.loss_scale(camera),
+                self.map.calibration.scale_of(self.config.matching.matcher),
             )
         with clock("verify"):
             doubt = verify(
                 best, correspondences, rivals, covariance, camera, prior, self.map.metric,
-                config.verification,
+                self.config.verification,
             )  # fmt: skip
         if doubt is not None or covariance is None:
             reason, details = doubt or (FailureReason.UNCERTAIN, "the pose is not determined")
@@ -149,26 +158,9 @@ class Localizer:
             clock.seconds,
         )  # fmt: skip
 
-    def match_and_lift(
-        self, query: Features, references: NDArray[np.int64], clock: StageClock | None = None
-    ) -> Correspondences:
+    def match_and_lift(self, query: Query, references: NDArray[np.int64]) -> Correspondences:
         """Match a query to references, all in one batch, and give every match its 3D point."""
-        clock = clock or StageClock()
-        with clock("match"):
-            semi_dense = self._match(query, references)
-        with clock("lift"):
-            return self._lift(semi_dense)
-
-    def _lift(self, matches: SemiDenseMatches) -> Correspondences:
-        """Look up the 3D points, observed or inferred when the map was built (see lifting.py)."""
-        points = np.asarray(self.map.feature_points[matches.feature], dtype=np.float64)
-        return Correspondences(
-            keypoints=matches.keypoints,
-            points3d=points + self.map.origin,
-            confidence=np.asarray(self.map.confidence[matches.feature], dtype=np.float64),
-            reference=matches.reference,
-            reference_keypoints=np.asarray(self.map.keypoints[matches.feature], dtype=np.float64),
-        )
+        return self._match(query, references, StageClock())
 
 
 def _refuse(image: NDArray[np.uint8], camera: Camera) -> LocalizationFailure | None:

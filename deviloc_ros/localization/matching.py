@@ -1,10 +1,11 @@
-"""Semi-dense matches between a query and its references: XFeat*'s two steps."""
+"""Matches between a query and its references, and XFeat*'s two steps to make them."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.mutual import mutual_nearest_neighbours
-from deviloc_ros.localization.types import Features
+from deviloc_ros.localization.stages import StageClock
+from deviloc_ros.localization.types import Correspondences, Features, Query
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.models.runtime import prepare
 from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE, load_xfeat
@@ -20,6 +22,27 @@ from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE, load_xfeat
 # Networks compiled for one shape run fastest; matches come in any number.
 REFINEMENT_BATCH = 1024
 INT8_STEPS_PER_UNIT = 16.0  # XFeat's raw descriptors stay within +-8
+
+
+class Matcher(Protocol):
+    """Matches a query with references of a map and gives every match its 3D point."""
+
+    @property
+    def unusable(self) -> NDArray[np.int64]:
+        """Indices of the references that it cannot match with."""
+        ...
+
+    def __call__(
+        self, query: Query, references: NDArray[np.int64], clock: StageClock
+    ) -> Correspondences:
+        """Match a query to references of the map, all in one batch.
+
+        Args:
+            query: the image and its features.
+            references: indices of references.
+            clock: takes the time of every stage.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +61,12 @@ class SemiDenseMatches:
 
 
 class SemiDenseMatcher:
-    """Coarse mutual nearest neighbours, then sub-cell refinement on the query's side."""
+    """Coarse mutual nearest neighbours, then sub-cell refinement on the query's side.
+
+    The 3D points of all features are in the map, observed or inferred (see lifting.py).
+    """
+
+    unusable = np.zeros(0, dtype=np.int64)
 
     def __init__(self, reference_map: Map, config: LocalizerConfig, device: torch.device) -> None:
         """Load the fine matcher; descriptors of references are loaded when first used."""
@@ -53,13 +81,25 @@ class SemiDenseMatcher:
         self._cache_size = config.matching.cached_references
         self._pool = ThreadPoolExecutor(torch.get_num_threads(), "matching")
 
-    def __call__(self, query: Features, references: NDArray[np.int64]) -> SemiDenseMatches:
-        """Match a query to references of the map, all in one batch.
+    def __call__(
+        self, query: Query, references: NDArray[np.int64], clock: StageClock
+    ) -> Correspondences:
+        """Match a query to references and look the 3D points up; see Matcher."""
+        with clock("match"):
+            matches = self.match(query.features, references)
+        with clock("lift"):
+            points = np.asarray(self._map.feature_points[matches.feature], dtype=np.float64)
+            keypoints = self._map.keypoints[matches.feature]
+            return Correspondences(
+                keypoints=matches.keypoints,
+                points3d=points + self._map.origin,
+                confidence=np.asarray(self._map.confidence[matches.feature], dtype=np.float64),
+                reference=matches.reference,
+                reference_keypoints=np.asarray(keypoints, dtype=np.float64),
+            )
 
-        Args:
-            query: features of the query.
-            references: indices of references.
-        """
+    def match(self, query: Features, references: NDArray[np.int64]) -> SemiDenseMatches:
+        """Match features of a query to references of the map, all in one batch."""
         loaded = [self._reference(int(index)) for index in references]
         coarse = self._codes(query.descriptors)
         pairs = self._pool.map(lambda item: mutual_nearest_neighbours(coarse, item[1]), loaded)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 
 
@@ -32,6 +33,21 @@ class Features:
     def __len__(self) -> int:
         """Return the number of keypoints."""
         return len(self.keypoints)
+
+
+@dataclass(frozen=True)
+class Query:
+    """An image to be localized, and what was found in it.
+
+    Attributes:
+        features: dense local features.
+        camera: intrinsics of the original image.
+        image: (H, W) uint8, gray, original or reduced; None is enough for matcher xfeat.
+    """
+
+    features: Features
+    camera: Camera
+    image: NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True)

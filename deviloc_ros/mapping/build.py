@@ -21,8 +21,11 @@ from deviloc_ros.localization.types import Features
 from deviloc_ros.mapping.assemble import assemble
 from deviloc_ros.mapping.calibration import calibrate
 from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.reference_images import store_images
 from deviloc_ros.mapping.sfm import Intrinsics, StructureFromMotion
 from deviloc_ros.mapping.workspace import Workspace
+from deviloc_ros.models.published.intrinsics import check_models
+from deviloc_ros.models.weight_store import load_network
 
 EXHAUSTIVE_IMAGES = 60
 PAIRS_BY_APPEARANCE = 25
@@ -85,6 +88,8 @@ def build_map(
     if model is not None:
         posed, unregistered = _given(images, model, names)
         names = sorted(posed)
+    if options.config.matching.matcher == "topicfm":
+        _check_topicfm(posed, options.intrinsics)
     workspace = Workspace(output, images, (names, posed, options.intrinsics, options.config))
     features, refused = workspace.features(names, posed, options.config)
     unregistered |= refused
@@ -118,6 +123,8 @@ def build_map(
         reconstruction, features, codebook, descriptors, unregistered, options.config,
         options.metric, options.gravity_aligned,
     )  # fmt: skip
+    if options.config.matching.matcher == "topicfm":
+        built = store_images(built, images, options.config.topicfm.image_size)
     built = calibrate(built, options.config)
     built.save(output)
     if not options.keep_workspace:
@@ -144,6 +151,17 @@ def _given(
         if image.name not in present
     }
     return posed, wrong | missing
+
+
+def _check_topicfm(posed: Mapping[str, PosedImage], intrinsics: Intrinsics) -> None:
+    """Refuse missing weights and unknown cameras before hours of work rather than after."""
+    load_network()
+    if posed:
+        check_models((name, image.camera.model) for name, image in posed.items())
+    elif intrinsics.known is not None:
+        check_models([("--camera", intrinsics.known.model)])
+    else:
+        check_models([("--camera-model", intrinsics.model)])
 
 
 def _sample(features: Mapping[str, Features], seed: int) -> NDArray[np.float32]:

@@ -7,6 +7,8 @@ is too small. Both show where a reference is matched with its neighbours as if i
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from tqdm import tqdm
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.features import LEVELS, network_sizes
 from deviloc_ros.localization.localizer import Localizer
-from deviloc_ros.localization.types import Features, PoseEstimate
+from deviloc_ros.localization.types import Features, PoseEstimate, Query
 from deviloc_ros.mapping.map import Calibration, Map
 
 MAX_QUERIES = 40
@@ -31,16 +33,24 @@ MIN_POSES = 5
 def calibrate(reference_map: Map, config: LocalizerConfig) -> Map:
     """Return the map with its offset bias and covariance scale measured.
 
-    Where too few references see each other the bias stays zero or the scale one; `meta` tells on
-    how many matches and poses they rest.
+    The bias is that of matcher xfeat, which every map can be used with; so is a scale. A map for
+    matcher topicfm has another scale for that. Where too few references see each other the bias
+    stays zero or the scale one; `meta` tells on how many matches and poses they rest.
     """
-    localizer = Localizer(reference_map, config)
+    xfeat = config.model_copy(
+        update={"matching": config.matching.model_copy(update={"matcher": "xfeat"})}
+    )
     queries = _spread(len(reference_map.references))
-    bias, num_residuals = _offset_bias(localizer, queries, config)
+    bias, num_residuals = _offset_bias(Localizer(reference_map, xfeat), queries, xfeat)
     unscaled = reference_map.with_calibration(Calibration(bias))
-    scale, num_poses = _covariance_scale(Localizer(unscaled, config), queries, config)
+    scale, num_poses = _covariance_scale(Localizer(unscaled, xfeat), queries, xfeat)
+    calibration = Calibration(bias, scale)
     evidence = {"calibration_matches": num_residuals, "calibration_poses": num_poses}
-    return unscaled.with_calibration(Calibration(bias, scale)).with_meta(evidence)
+    if config.matching.matcher == "topicfm":
+        scale, num_poses = _covariance_scale(Localizer(unscaled, config), queries, config)
+        calibration = replace(calibration, topicfm_covariance_scale=scale)
+        evidence["topicfm_calibration_poses"] = num_poses
+    return unscaled.with_calibration(calibration).with_meta(evidence)
 
 
 def reference_features(
@@ -86,9 +96,9 @@ def _offset_bias(
         for level in range(len(LEVELS)):
             kept = features.levels == level
             part = Features(*(getattr(features, name)[kept] for name in Features.__annotations__))
-            matches = localizer.match_and_lift(part, neighbours)
-            matches = matches.select(matches.confidence == 1.0)
             reference = reference_map.references[query]
+            matches = localizer.match_and_lift(Query(part, reference.camera, None), neighbours)
+            matches = matches.select(matches.confidence == 1.0)
             projected = reference.camera.project(reference.camera_from_map.apply(matches.points3d))
             residual = (matches.keypoints - projected) / float(part.scales[0])
             sound = np.abs(np.nan_to_num(residual, nan=np.inf)).max(axis=1, initial=0.0) < GATE
@@ -111,7 +121,10 @@ def _covariance_scale(
     for query in tqdm(queries, desc="covariance", unit="image", disable=None):
         features = reference_features(localizer.map, int(query), config, localizer.device)
         truth = localizer.map.references[query]
-        result = localizer.localize_features(features, truth.camera, excluded=np.array([query]))
+        has_image = localizer.map.image_size is not None
+        image = localizer.map.image_of(int(query)) if has_image else None
+        as_query = Query(features, truth.camera, image)
+        result = localizer.localize_query(as_query, excluded=np.array([query]))
         if not isinstance(result, PoseEstimate):
             continue
         pose, true_pose = result.map_from_camera, truth.camera_from_map.inverse()

@@ -55,6 +55,7 @@ def describe_map(path: Path, reference_map: Map) -> dict[str, Any]:
         "calibration": {
             "offset_bias_px": reference_map.calibration.offset_bias.tolist(),
             "covariance_scale": list(reference_map.calibration.covariance_scale),
+            "topicfm_covariance_scale": list(reference_map.calibration.topicfm_covariance_scale),
         },
         "meta": dict(reference_map.meta),
     }

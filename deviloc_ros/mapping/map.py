@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.images import decode_gray
 from deviloc_ros.mapping import file
 
 
@@ -40,11 +41,18 @@ class Calibration:
     Attributes:
         offset_bias: (levels, 2) float64, mean error of a match's query keypoint per pyramid level,
             x and y, network pixels.
-        covariance_scale: factor on the position and on the rotation block of the covariance.
+        covariance_scale: factor on the position and on the rotation block of the covariance, with
+            matcher xfeat.
+        topicfm_covariance_scale: the same with matcher topicfm, measured in a map made for it.
     """
 
     offset_bias: NDArray[np.float64]
     covariance_scale: tuple[float, float] = (1.0, 1.0)
+    topicfm_covariance_scale: tuple[float, float] = (1.0, 1.0)
+
+    def scale_of(self, matcher: str) -> tuple[float, float]:
+        """Return the factors for a matcher."""
+        return self.topicfm_covariance_scale if matcher == "topicfm" else self.covariance_scale
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,10 @@ class Map:
         calibration: see Calibration.
         unregistered: image name to why it is not in the map.
         meta: how the map was made.
+        image_size: longest side of the images below; None where there are none.
+        image_offsets: (R + 1,) int64, where each reference's image begins and ends in the next.
+        image_bytes: (B,) uint8, reduced gray reference images as PNG, for matcher topicfm.
+        source: what to name in an error about this map.
     """
 
     references: Sequence[Reference]
@@ -92,12 +104,17 @@ class Map:
     calibration: Calibration
     unregistered: Mapping[str, str] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+    image_size: int | None = None
+    image_offsets: NDArray[np.int64] | None = None
+    image_bytes: NDArray[np.uint8] | None = None
+    source: str = "the map"
 
     ARRAYS = (
         "feature_offsets", "keypoints", "descriptors", "levels", "feature_points", "confidence",
         "global_descriptors", "codebook", "point_array", "observation_offsets",
         "observation_points", "observation_pixels",
     )  # fmt: skip
+    IMAGE_ARRAYS = ("image_offsets", "image_bytes")
 
     @property
     def points3d(self) -> NDArray[np.float64]:
@@ -139,6 +156,18 @@ class Map:
             int(self.observation_offsets[reference]), int(self.observation_offsets[reference + 1])
         )
 
+    def image_of(self, reference: int) -> NDArray[np.uint8]:
+        """Return a reference's reduced image (H, W), gray.
+
+        Raises:
+            InputError: the map holds no images, or this one is damaged.
+        """
+        if self.image_bytes is None or self.image_offsets is None:
+            raise InputError(f"{self.source}: holds no images; build it with --matcher topicfm")
+        begin, end = self.image_offsets[reference : reference + 2]
+        name = self.references[reference].name
+        return decode_gray(np.array(self.image_bytes[begin:end]), f"{self.source}: {name}")
+
     def save(self, path: Path) -> None:
         """Write the map file."""
         description = {
@@ -156,10 +185,13 @@ class Map:
             "gravity_aligned": self.gravity_aligned,
             "offset_bias": self.calibration.offset_bias.tolist(),
             "covariance_scale": list(self.calibration.covariance_scale),
+            "topicfm_covariance_scale": list(self.calibration.topicfm_covariance_scale),
             "unregistered": dict(self.unregistered),
             "meta": dict(self.meta),
+            "image_size": self.image_size,
         }
-        file.write(path, {name: getattr(self, name) for name in self.ARRAYS}, description)
+        names = self.ARRAYS + (self.IMAGE_ARRAYS if self.image_size is not None else ())
+        file.write(path, {name: getattr(self, name) for name in names}, description)
 
     @staticmethod
     def load(path: str | Path, verify: bool = True) -> Map:
@@ -175,6 +207,10 @@ class Map:
         path = Path(path)
         arrays, description = file.read(path, verify)
         try:
+            # Maps of before matcher topicfm know nothing of it.
+            image_size = description.get("image_size")
+            topicfm_scale = description.get("topicfm_covariance_scale", (1.0, 1.0))
+            images = Map.IMAGE_ARRAYS if image_size is not None else ()
             result = Map(
                 references=[
                     Reference(
@@ -189,14 +225,14 @@ class Map:
                 gravity_aligned=bool(description["gravity_aligned"]),
                 calibration=Calibration(
                     np.array(description["offset_bias"], dtype=np.float64),
-                    (
-                        float(description["covariance_scale"][0]),
-                        float(description["covariance_scale"][1]),
-                    ),
+                    _two_factors(description["covariance_scale"]),
+                    _two_factors(topicfm_scale),
                 ),
                 unregistered=description["unregistered"],
                 meta=description["meta"],
-                **{name: arrays[name] for name in Map.ARRAYS},
+                image_size=None if image_size is None else int(image_size),
+                source=str(path),
+                **{name: arrays[name] for name in (*Map.ARRAYS, *images)},
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise InputError(f"{path}: the map is damaged: {error!r}; build it again") from None
@@ -210,6 +246,12 @@ class Map:
     def with_meta(self, more: Mapping[str, Any]) -> Map:
         """Return the same map with additions to `meta`."""
         return replace(self, meta={**self.meta, **more})
+
+    def with_images(
+        self, image_size: int, offsets: NDArray[np.int64], data: NDArray[np.uint8]
+    ) -> Map:
+        """Return the same map with reference images for matcher topicfm."""
+        return replace(self, image_size=image_size, image_offsets=offsets, image_bytes=data)
 
     def _check(self, path: Path) -> None:
         """Refuse a map whose arrays do not belong together."""
@@ -227,6 +269,11 @@ class Map:
             == features
             and len(self.observation_pixels) == observations
             and (
+                self.image_offsets is None
+                or self.image_bytes is None
+                or _are_offsets(self.image_offsets, count, len(self.image_bytes))
+            )
+            and (
                 observations == 0
                 or (
                     self.observation_points.min() >= 0
@@ -236,6 +283,10 @@ class Map:
         )
         if not sound:
             raise InputError(f"{path}: the map is damaged: its arrays do not fit; build it again")
+
+
+def _two_factors(values: Sequence[float]) -> tuple[float, float]:
+    return float(values[0]), float(values[1])
 
 
 def _are_offsets(offsets: NDArray[np.int64], count: int, total: int) -> bool:
