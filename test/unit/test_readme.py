@@ -1,0 +1,213 @@
+"""README.md says what the code does."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deviloc_ros.cli.main import COMMANDS, ExitCode, _parser
+from deviloc_ros.config import LocalizerConfig, keys, load
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization import Localizer
+from deviloc_ros.localization.types import Correspondences, FailureReason, PoseEstimate
+from deviloc_ros.mapping.map import Calibration, Map, Reference
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+
+
+def blocks(language: str) -> list[str]:
+    """Return the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def lines() -> list[str]:
+    """Return every command line of the shell blocks."""
+    return [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
+
+
+def spans() -> list[str]:
+    """Return everything in single back quotes."""
+    prose = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+
+
+def deviloc_lines() -> list[str]:
+    whole = [line for line in lines() if line.startswith("deviloc ")]
+    # In running text a command may be named without its arguments; one with options is complete.
+    return whole + [span for span in spans() if span.startswith("deviloc ") and "--" in span]
+
+
+@pytest.mark.parametrize("line", deviloc_lines())
+def test_command_lines_parse(line: str) -> None:
+    arguments = shlex.split(line)[1:]
+    if {"--help", "--keys"} & set(arguments):
+        with pytest.raises(SystemExit, match=r"^0$"):
+            _parser().parse_args(arguments)
+        return
+    args = _parser().parse_args(arguments)
+    load(LocalizerConfig, None, getattr(args, "set", []))
+
+
+def test_there_are_command_lines_of_every_kind_of_work() -> None:
+    seen = {line.split()[1] for line in deviloc_lines()}
+    assert {"map", "localize", "evaluate", "bag", "play"} <= seen
+
+
+def test_commands_named_in_the_text_exist() -> None:
+    named = {span.split()[1] for span in spans() if re.match(r"deviloc \w", span)}
+    assert named <= set(COMMANDS)
+
+
+def test_run_scripts_exist() -> None:
+    usage = (ROOT / "run").read_text(encoding="utf-8")
+    texts = [text for text in (*lines(), *spans()) if text.startswith("./run ")]
+    assert {"./run demo", "./run test"} <= set(texts)
+    for text in texts:
+        command, *arguments = shlex.split(text)[1:]
+        assert re.search(rf"^ +\S* *\./run {command}\b|^usage: \./run {command}\b", usage, re.M)
+        if command == "bench":
+            assert (ROOT / "benchmarks" / f"{arguments[0]}.py").is_file(), text
+
+
+def test_launch_arguments_exist() -> None:
+    tree = ast.parse((ROOT / "launch" / "localization.launch.py").read_text(encoding="utf-8"))
+    (declared,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ARGUMENTS"
+    ]
+    (launch,) = [line for line in lines() if line.startswith("ros2 launch")]
+    _, _, package, file, *given = shlex.split(launch)
+    assert (package, file) == ("deviloc_ros", "localization.launch.py")
+    (also,) = re.findall(r"More launch arguments: (.*?)\. ", README, re.DOTALL)
+    named = {argument.partition(":=")[0] for argument in given} | set(re.findall(r"`(\w+)`", also))
+    assert named == set(declared)
+
+
+def test_keys_named_in_the_text_exist() -> None:
+    sections = {key.name.partition(".")[0] for key in keys(LocalizerConfig) if "." in key.name}
+    known = {key.name for key in keys(LocalizerConfig)}
+    named = {span for span in spans() if re.fullmatch(rf"(?:{'|'.join(sections)})\.\w+", span)}
+    assert named
+    assert named <= known
+
+
+def test_ros_parameters_named_in_the_text_exist() -> None:
+    pytest.importorskip("rclpy", reason="the node's parameters need rclpy")
+    from deviloc_ros.ros.parameters import NodeConfig
+
+    known = {key.name for key in keys(NodeConfig)}
+    groups = {name.partition(".")[0] for name in known if "." in name}
+    named = {
+        span.partition(":")[0]
+        for span in spans()
+        if re.fullmatch(rf"(?:{'|'.join(groups)})\.\w+(?:: \w+)?", span)
+    }
+    assert {"tf.publish", "image.reliability", "extrinsics.source"} <= named
+    assert named <= known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = document.parent / path if path else document
+        assert file.exists(), f"{document.name} links to {target}"
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {title.lower().replace(" ", "-") for title in titles}, target
+
+
+def test_the_picture_is_small() -> None:
+    (picture,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert (ROOT / picture).stat().st_size < 400_000
+
+
+def test_every_reason_has_one_row_in_the_troubleshooting_table() -> None:
+    pytest.importorskip("rclpy", reason="the node's own reasons need rclpy")
+    from deviloc_ros.ros.processing import NodeRefusal
+
+    table = README.split("\n## Troubleshooting\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| [^|]{20,} \|$", table, re.MULTILINE)
+    assert sorted(rows) == sorted(reason.name for reason in [*FailureReason, *NodeRefusal])
+
+
+def test_exit_codes_are_those_of_the_command_line() -> None:
+    table = README.split("\n## Exit codes\n")[1].split("\n## ")[0]
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == sorted(
+        ExitCode
+    )
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the current folder, with the map and the query that the example names."""
+    generator = np.random.default_rng(0)
+    camera = Camera.parse("PINHOLE 640 480 500 500 320 240")
+    Map(
+        references=[Reference("0.png", camera, Transform.from_quaternion([1, 0, 0, 0], [0, 0, 0]))],
+        feature_offsets=np.array([0, 4]),
+        keypoints=generator.random((4, 2), dtype=np.float32),
+        descriptors=generator.random((4, 64)).astype(np.float16),
+        levels=np.zeros(4, np.uint8),
+        feature_points=generator.random((4, 3), dtype=np.float32),
+        confidence=np.ones(4, np.float16),
+        global_descriptors=generator.random((1, 128)).astype(np.float16),
+        codebook=generator.random((2, 64), dtype=np.float32),
+        point_array=generator.random((3, 3), dtype=np.float32),
+        observation_offsets=np.array([0, 1]),
+        observation_points=np.zeros(1, np.int32),
+        observation_pixels=np.zeros((1, 2), np.float32),
+        origin=np.zeros(3),
+        metric=True,
+        gravity_aligned=True,
+        calibration=Calibration(np.zeros((2, 2))),
+    ).save(tmp_path / "place.devmap")
+    cv2.imwrite(
+        str(tmp_path / "query.jpg"), generator.integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def example() -> str:
+    """Return the Python example."""
+    (block,) = blocks("python")
+    return block
+
+
+def test_the_python_example_tells_why_there_is_no_pose(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exec(compile(example(), "README.md", "exec"), {})
+    reason, _, details = capsys.readouterr().out.strip().partition(" ")
+    assert reason in FailureReason.__members__
+    assert details
+
+
+def test_the_python_example_prints_a_pose(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = Correspondences(
+        np.zeros((0, 2)), np.zeros((0, 3)), np.zeros(0), np.zeros(0, np.int64), np.zeros((0, 2))
+    )
+    found = PoseEstimate(
+        Transform.from_quaternion([1, 0, 0, 0], [-1, -2, -3]), 0.25 * np.eye(6), nothing,
+        np.zeros(0, np.bool_), nothing, ["0.png"], {},
+    )  # fmt: skip
+    monkeypatch.setattr(Localizer, "localize", lambda self, image, camera: found)
+    exec(compile(example(), "README.md", "exec"), {})
+    assert capsys.readouterr().out == "[1. 2. 3.] [0.5 0.5 0.5 0.5 0.5 0.5]\n"
