@@ -103,3 +103,27 @@ def test_threshold_must_be_positive() -> None:
 def test_no_match_is_no_error() -> None:
     query, reference = features(4, 0.01)
     assert len(coarse_matches(query, reference, GRIDS, 0.9, 2).query) == 0
+
+
+@pytest.mark.parametrize("gain", [0.8, 1.2, 1.8])
+def test_half_precision_finds_the_same_matches_with_nearly_the_same_confidence(gain: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    grid = (30, 40)
+    query = gain * torch.randn(1200, 256, generator=generator)
+    reference = gain * torch.randn(1200, 256, generator=generator)
+    noise = 3 * torch.rand(600, 1, generator=generator)
+    reference[:600] = query[:600] + noise * torch.randn(600, 256, generator=generator)
+    exact = coarse_matches(query, reference, (grid, grid), 0.25, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = coarse_matches(query, reference, (grid, grid), 0.25, 2)
+    found = dict(zip(exact.query.tolist(), exact.confidence.tolist(), strict=True))
+    assert len(found) > 100
+    pairs = set(zip(half.query.tolist(), half.reference.tolist(), strict=True))
+    doubtful = {cell for cell, confidence in found.items() if confidence < 0.27}
+    both = pairs & set(zip(exact.query.tolist(), exact.reference.tolist(), strict=True))
+    assert len(both) >= len(found) - len(doubtful)
+    assert len(pairs - both) <= 2
+    for cell, confidence in zip(half.query.tolist(), half.confidence.tolist(), strict=True):
+        assert cell not in found or abs(confidence - found[cell]) < 0.02
+    # Rounding alone is larger than that: half precision was really used.
+    assert not torch.equal(half.confidence, exact.confidence)

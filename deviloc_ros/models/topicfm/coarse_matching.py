@@ -6,15 +6,23 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 # Largest number of similarities held at once. Three arrays of this many float32 exist at most
-# (the similarities, their exponentials, a mask): 48 MiB, against 0.5 GiB for each full copy at
-# 864 x 864.
+# (the similarities, their exponentials, a mask or a product in half precision): 48 MiB, against
+# 0.5 GiB for each full copy at 864 x 864.
 MAX_SIMILARITIES = 4 * 1024 * 1024
 
 # Exponents of float32 stay accurate over this range below a common maximum.
 _SAFE_RANGE = 60.0
+
+# Candidates whose similarity is computed again at once; 2 kB each.
+_EXACT_AT_ONCE = 8192
+_TINY = 1e-30
+
+# How far the logarithm of a row softmax may be off by rounding of the similarities.
+_MARGIN = {torch.float32: 1e-3, torch.float16: 0.1, torch.bfloat16: 0.5}
 
 
 @dataclass(frozen=True)
@@ -88,17 +96,44 @@ def dual_softmax_candidates(
 ) -> tuple[Candidates, Tensor, Tensor]:
     """Return cells with a row softmax above the threshold, and the softmaxes' normalisers.
 
+    Under autocast the similarities are products in its precision. What dominates a sum of
+    exponentials is a candidate: there the exact similarity takes the place of the rounded one.
+
     Returns:
         The candidates (rows, columns, similarity), and log sum exp of every row (L,) and of every
         column (S,) of the similarities, float32.
     """
-    with torch.autocast(query.device.type, enabled=False):
-        return _candidates(
-            query.float() / math.sqrt(query.shape[1]),
-            reference.float(),
-            threshold,
-            max_similarities,
+    device = query.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    with torch.autocast(device, enabled=False):
+        query, reference = query.float() / math.sqrt(query.shape[1]), reference.float()
+        if dtype is torch.float32:
+            return _candidates(query, reference, threshold, max_similarities)
+        found, row_log_sum, column_log_sum = _candidates(
+            query.to(dtype), reference.to(dtype), threshold, max_similarities
         )
+        exact = torch.cat(
+            [
+                (query[i] * reference[j]).sum(1)
+                for i, j in zip(
+                    found.rows.split(_EXACT_AT_ONCE), found.columns.split(_EXACT_AT_ONCE),
+                    strict=True,
+                )
+            ]
+        )  # fmt: skip
+        return (
+            Candidates(found.rows, found.columns, exact),
+            _exchanged(row_log_sum, found.rows, found.similarity, exact),
+            _exchanged(column_log_sum, found.columns, found.similarity, exact),
+        )
+
+
+def _exchanged(log_sum: Tensor, index: Tensor, rounded: Tensor, exact: Tensor) -> Tensor:
+    """Return logarithms of sums of exponentials in which exact terms replace rounded ones."""
+    old = log_sum[index]
+    share = torch.zeros_like(log_sum).index_add_(0, index, (rounded - old).exp())
+    change = torch.zeros_like(log_sum).index_add_(0, index, (exact - old).exp())
+    return log_sum + ((1 - share).clamp_min_(0) + change).clamp_min_(_TINY).log_()
 
 
 def _candidates(
@@ -106,15 +141,19 @@ def _candidates(
 ) -> tuple[Candidates, Tensor, Tensor]:
     num_rows, num_columns = len(query), len(reference)
     block = max(1, min(num_rows, max_similarities // max(num_columns, 1)))
-    buffer = query.new_empty(block, num_columns)
+    buffer = query.new_empty(block, num_columns, dtype=torch.float32)
     # A margin for rounding: the strict test is made on the final confidence.
-    log_threshold = math.log(threshold) - 1e-3
+    log_threshold = math.log(threshold) - _MARGIN[query.dtype]
     found: list[Candidates] = []
     row_log_sums: list[Tensor] = []
-    column_log_sum = query.new_full((num_columns,), -math.inf)
+    column_log_sum = torch.full((num_columns,), -math.inf, device=query.device)
     for start in range(0, num_rows, block):
         rows = query[start : start + block]
-        similarity = torch.mm(rows, reference.T, out=buffer[: len(rows)])
+        similarity = buffer[: len(rows)]
+        if rows.dtype is torch.float32:
+            torch.mm(rows, reference.T, out=similarity)
+        else:
+            similarity.copy_(F.linear(rows, reference))
         of_rows, of_columns = _log_sums(similarity)
         i, j = (similarity > (of_rows + log_threshold)[:, None]).nonzero(as_tuple=True)
         found.append(Candidates(i + start, j, similarity[i, j]))
