@@ -62,16 +62,13 @@ class Scene:
 
     @property
     def second_pass(self) -> Drive:
-        """In the evening on the left lane, a day later, between the map's ends.
-
-        The robot takes one image before it drives off: the first pose is slow, as code is loaded.
-        """
+        """In the evening on the left lane, a day later, between the map's ends."""
         speed, start = 4.0, 3.7
         end = 2.0 + max(self.length - 4.0, 3.0)
         rate = max(self.queries - 1, 1) * speed / (end - start)
         return Drive(
             lane=LANE, start=start, end=end + 1e-6, speed=speed, rate=rate, yaw=0.06, sway=0.3,
-            standing=2.0, start_stamp=self.first_pass.start_stamp + 86_400 * types.NANOSECONDS,
+            start_stamp=self.first_pass.start_stamp + 86_400 * types.NANOSECONDS,
         )  # fmt: skip
 
     def street(self, second: bool) -> Street:

@@ -67,7 +67,19 @@ class Localizer:
         Raises:
             InputError: the map, the weights or the device cannot be used.
         """
-        return Localizer(Map.load(map_path), config)
+        localizer = Localizer(Map.load(map_path), config)
+        localizer.warm_up()
+        return localizer
+
+    def warm_up(self) -> None:
+        """Compile what is compiled at first use, for images of the size of the map's first.
+
+        The first pose of a robot is then as quick as any other.
+        """
+        if self.config.matching.matcher == "xfeat":
+            camera = self.map.references[0].camera
+            noise = np.random.default_rng(0).integers(0, 256, (camera.height, camera.width))
+            self.localize(noise.astype(np.uint8), camera)
 
     def localize(
         self, image: NDArray[np.uint8], camera: Camera, prior: PosePrior | None = None

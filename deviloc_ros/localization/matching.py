@@ -60,6 +60,21 @@ class SemiDenseMatches:
     feature: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class StoredReference:
+    """A reference's features on the device.
+
+    Attributes:
+        descriptors: (M, D) float32.
+        codes: (M, D), what coarse matching compares.
+        lifted: (M,) bool, whose 3D point is certain enough to be used; the others only compete.
+    """
+
+    descriptors: torch.Tensor
+    codes: torch.Tensor
+    lifted: torch.Tensor
+
+
 class SemiDenseMatcher:
     """Coarse mutual nearest neighbours, then sub-cell refinement on the query's side.
 
@@ -77,7 +92,9 @@ class SemiDenseMatcher:
         self._device = device
         self._fine_confidence = config.matching.fine_confidence
         self._bias = torch.from_numpy(reference_map.calibration.offset_bias).float().to(device)
-        self._cache: OrderedDict[int, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
+        self._num_matches = config.matching.num_matches
+        self._min_confidence = config.aggregation.min_confidence
+        self._cache: OrderedDict[int, StoredReference] = OrderedDict()
         self._cache_size = config.matching.cached_references
         self._pool = ThreadPoolExecutor(torch.get_num_threads(), "matching")
 
@@ -102,17 +119,17 @@ class SemiDenseMatcher:
         """Match features of a query to references of the map, all in one batch."""
         loaded = [self._reference(int(index)) for index in references]
         coarse = self._codes(query.descriptors)
-        pairs = self._pool.map(lambda item: mutual_nearest_neighbours(coarse, item[1]), loaded)
+        pairs = self._pool.map(lambda item: mutual_nearest_neighbours(coarse, item.codes), loaded)
         query_index, pair_descriptors, reference, feature = [], [], [], []
-        for index, (descriptors, _), (of_query, of_reference) in zip(
-            references, loaded, pairs, strict=True
-        ):
-            query_index.append(of_query)
-            pair_descriptors.append(
-                torch.cat([query.descriptors[of_query], descriptors[of_reference]], dim=1)
-            )
-            reference.append(np.full(len(of_query), index, dtype=np.int64))
-            feature.append(of_reference.cpu().numpy() + self._map.feature_offsets[index])
+        for index, stored, (of_query, of_reference) in zip(references, loaded, pairs, strict=True):
+            lifted = stored.lifted[of_reference]
+            of_query, of_reference = of_query[lifted], of_reference[lifted]
+            both = torch.cat([query.descriptors[of_query], stored.descriptors[of_reference]], dim=1)
+            best = self._most_similar(both)
+            query_index.append(of_query[best])
+            pair_descriptors.append(both[best])
+            reference.append(np.full(len(best), index, dtype=np.int64))
+            feature.append(of_reference[best].cpu().numpy() + self._map.feature_offsets[index])
         queries = torch.cat(query_index)
         offset, confidence = self._refined(torch.cat(pair_descriptors))
         offset = offset - self._bias[query.levels[queries].long()]
@@ -135,14 +152,26 @@ class SemiDenseMatcher:
         offset, confidence = (torch.cat(part)[:count] for part in zip(*results, strict=True))
         return offset, confidence
 
-    def _reference(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a reference's descriptors and their codes for coarse matching, on the device."""
+    def _most_similar(self, pairs: torch.Tensor) -> torch.Tensor:
+        """Return which pairs of descriptors (N, 2 D) to refine, ascending."""
+        if len(pairs) <= self._num_matches:
+            return torch.arange(len(pairs), device=pairs.device)
+        of_query, of_reference = pairs[:, :DESCRIPTOR_SIZE], pairs[:, DESCRIPTOR_SIZE:]
+        similarity = torch.cosine_similarity(of_query, of_reference, dim=1)
+        best = similarity.topk(self._num_matches).indices
+        return torch.sort(best).values
+
+    def _reference(self, index: int) -> StoredReference:
+        """Return what matching needs of a reference, on the device."""
         if index in self._cache:
             self._cache.move_to_end(index)
             return self._cache[index]
-        stored = np.array(self._map.descriptors[self._map.features_of(index)])
-        descriptors = torch.from_numpy(stored).to(self._device).float()
-        self._cache[index] = entry = (descriptors, self._codes(descriptors))
+        rows = self._map.features_of(index)
+        descriptors = torch.from_numpy(np.array(self._map.descriptors[rows])).to(self._device)
+        lifted = torch.from_numpy(self._map.confidence[rows] > self._min_confidence)
+        self._cache[index] = entry = StoredReference(
+            descriptors.float(), self._codes(descriptors.float()), lifted.to(self._device)
+        )
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
         return entry

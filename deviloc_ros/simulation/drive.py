@@ -28,7 +28,6 @@ class Drive:
         yaw: constant heading against the lane, radians, as of a robot that crabs a little.
         sway: amplitude of the wandering within the lane, metres.
         start_stamp: of the first moment, nanoseconds.
-        standing: how long the robot stands after the first moment, before it drives, seconds.
     """
 
     lane: float = -LANE
@@ -39,7 +38,6 @@ class Drive:
     yaw: float = 0.0
     sway: float = 0.12
     start_stamp: int = 1_700_000_000 * NANOSECONDS
-    standing: float = 0.0
 
     def poses(self, street: Street) -> Sequence[tuple[int, Transform]]:
         """Return (stamp in nanoseconds, map_from_base) of every moment; base is on the ground."""
@@ -51,8 +49,7 @@ class Drive:
             left = self.lane + self.sway * np.sin(phase)
             heading = self.yaw + np.arctan(self.sway * np.cos(phase) * 2 * np.pi / 23.0)
             turn = Transform(Rotation.from_euler("z", float(heading)), np.zeros(3))
-            waited = self.standing if index else 0.0
-            stamp = self.start_stamp + round((index / self.rate + waited) * NANOSECONDS)
+            stamp = self.start_stamp + round(index / self.rate * NANOSECONDS)
             moments.append((stamp, street.pose(along, left) @ turn))
         return moments
 
