@@ -64,8 +64,8 @@ class Stopwatch:
 def texture(size: int, index: int) -> torch.Tensor:
     """Return an image of one scene, each index from elsewhere and with other noise.
 
-    Shifts are a pixel more than whole coarse cells: with the noise about a quarter of the cells
-    match, as in photographs that overlap well.
+    Shifts are a pixel more than whole coarse cells: with the noise only some of the cells match.
+    The number of matches is printed; a larger image does not have more.
     """
     shift = 8 * index + (index > 0)
     scene = np.random.default_rng(0).uniform(0, 255, (size, size + 256)).astype(np.float32)

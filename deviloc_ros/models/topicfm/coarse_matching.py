@@ -116,7 +116,8 @@ def dual_softmax_candidates(
             [
                 (query[i] * reference[j]).sum(1)
                 for i, j in zip(
-                    found.rows.split(_EXACT_AT_ONCE), found.columns.split(_EXACT_AT_ONCE),
+                    torch.split(found.rows, _EXACT_AT_ONCE),
+                    torch.split(found.columns, _EXACT_AT_ONCE),
                     strict=True,
                 )
             ]
