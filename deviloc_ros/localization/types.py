@@ -20,7 +20,7 @@ class Features:
 
     Attributes:
         keypoints: (N, 2) float32 tensor, pixels of the original image, COLMAP convention.
-        descriptors: (N, D) float32 tensor of unit length.
+        descriptors: (N, D) float32 tensor, as the network gives them (not of unit length).
         scales: (N,) float32 tensor, original pixels per pixel of the network's input.
         levels: (N,) uint8 tensor, which level of the image pyramid a keypoint comes from.
     """

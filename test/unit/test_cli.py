@@ -244,7 +244,9 @@ def test_map_align_moves_cameras_and_points_together(run: Run, place: Place, up:
     before = Map.load(place / "place.devmap")
     centres = {r.name: r.camera_from_map.inverse().translation for r in before.references}
     turn = Rotation.from_euler("xyz", [20, -30, 100], degrees=True)
-    given = {name: 2.5 * turn.apply(centre.copy()) + (10, 20, 30) for name, centre in centres.items()}
+    given = {
+        name: 2.5 * turn.apply(centre.copy()) + (10, 20, 30) for name, centre in centres.items()
+    }
     lines = [f"{name} {' '.join(map(str, xyz))}\n" for name, xyz in given.items()]
     (place / "positions.txt").write_text("".join(lines))
     code, out, _ = run(

@@ -149,7 +149,9 @@ def test_a_rival_elsewhere_makes_it_ambiguous_and_one_beside_does_not() -> None:
 def test_a_prior_is_held_against_the_pose() -> None:
     matches = scene(PINHOLE, noise=0.5)
     agreeing = PosePrior(MAP_FROM_CAMERA, 0.5, 0.05)
-    moved = Transform(MAP_FROM_CAMERA.rotation, MAP_FROM_CAMERA.translation + (9.0, 0.0, 0.0))
+    moved = Transform(
+        MAP_FROM_CAMERA.rotation, MAP_FROM_CAMERA.translation + np.array([9.0, 0.0, 0.0])
+    )
     turned = Transform(
         Rotation.from_rotvec([0.0, 0.0, 1.0]) * MAP_FROM_CAMERA.rotation,
         MAP_FROM_CAMERA.translation,

@@ -54,8 +54,8 @@ def test_refinement_returns_to_the_truth_past_outliers(camera: Camera, seed: int
     keypoints[:6] += 40.0
     generator = np.random.default_rng(seed)
     first = moved(truth, generator.normal(0, 0.02, 3), generator.normal(0, 0.002, 3))
-    metres, degrees = refine(camera, first, keypoints, points, 1.0).inverse().distance_to(
-        truth.inverse()
+    metres, degrees = (
+        refine(camera, first, keypoints, points, 1.0).inverse().distance_to(truth.inverse())
     )
     assert metres < 0.02
     assert degrees < 0.05
