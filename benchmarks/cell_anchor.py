@@ -5,8 +5,8 @@
 References are matched with their neighbours, as if they were queries without bias correction. A
 feature that really lies `d` network pixels from where the map puts it shifts the match by `d` times
 the change of scale between the two views. The slope printed is that `d`: zero is right, and
-CELL_ANCHOR of localization/features.py is to be raised by it. Use a scene seen from all around: on a
-straight drive the change of scale goes with the direction of view, and with it errors of the poses.
+CELL_ANCHOR of localization/features.py is to be raised by it. Use a scene seen from all around: on
+a straight drive the change of scale goes with the direction of view, and with it errors of poses.
 """
 
 from __future__ import annotations
