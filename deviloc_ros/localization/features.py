@@ -82,9 +82,7 @@ class FeatureExtractor:
     ) -> list[tuple[torch.Tensor, ...]]:
         """Return keypoints, descriptors, scales, levels of each image on one level."""
         descriptors, reliability = self._network(batch)
-        columns = descriptors.shape[3]
-        descriptors = descriptors.flatten(2).transpose(1, 2)
-        reliability = reliability.flatten(1)
+        columns = batch.shape[3] // CELL
         kept = reliability.topk(min(num_keypoints, reliability.shape[1]), dim=1).indices
         anchor = torch.stack([kept % columns, kept // columns], dim=-1) * CELL + CELL_ANCHOR
         keypoints = anchor * scale

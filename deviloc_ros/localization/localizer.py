@@ -34,6 +34,7 @@ from deviloc_ros.localization.types import (
 )
 from deviloc_ros.localization.verification import verify
 from deviloc_ros.mapping.map import Map
+from deviloc_ros.models.runtime import choose_backend, one_torch_thread
 
 MIN_IMAGE_SIDE = 64
 
@@ -56,6 +57,8 @@ class Localizer:
         self._match: Matcher = (TopicFmMatcher if published else SemiDenseMatcher)(
             reference_map, self.config, self.device
         )
+        backend = choose_backend(self.config.features.backend, self.device)
+        self._xfeat_on_openvino = backend == "openvino" and not published
         self._solver: PoseSolver = RobustSolver(self.config)
         if published and self.config.topicfm.behaviour == "compat":
             self._solver = PublishedSolver(self.config.topicfm)
@@ -94,6 +97,15 @@ class Localizer:
         priors: Sequence[PosePrior | None] | None = None,
     ) -> list[Localization]:
         """Localize several images; the networks see them as one batch where sizes agree."""
+        with one_torch_thread(self._xfeat_on_openvino):
+            return self._localize_batch(images, cameras, priors)
+
+    def _localize_batch(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        cameras: Sequence[Camera],
+        priors: Sequence[PosePrior | None] | None,
+    ) -> list[Localization]:
         clock = StageClock()
         results: list[Localization | None] = [
             _refuse(image, camera) for image, camera in zip(images, cameras, strict=True)

@@ -96,7 +96,9 @@ class SemiDenseMatcher:
         self._min_confidence = config.aggregation.min_confidence
         self._cache: OrderedDict[int, StoredReference] = OrderedDict()
         self._cache_size = config.matching.cached_references
-        self._pool = ThreadPoolExecutor(torch.get_num_threads(), "matching")
+        # References share the cores; torch's own threads within one would wait for each other.
+        threads = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(threads, "matching", torch.set_num_threads, (1,))
 
     def __call__(
         self, query: Query, references: NDArray[np.int64], clock: StageClock

@@ -61,15 +61,18 @@ def _nearest_on_cpu(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Do the same in one fused pass over each tile; int8 uses the CPU's integer dot products."""
     integer = query.dtype == torch.int8
-    transposed = reference.T
+    query, transposed = (query, reference.T) if integer else (query.float(), reference.float().T)
     kind: type[np.generic] = np.int32 if integer else np.float32
     lowest = np.iinfo(np.int32).min if integer else -np.inf
     rows = np.empty(len(query), np.int64)
     column_value = np.full(len(reference), lowest, kind)
     column_index = np.zeros(len(reference), np.int32)
+    multiply = torch._int_mm if integer else torch.mm
+    # One buffer for all tiles: fresh memory for each would cost as much as the product.
+    buffer = torch.empty(TILE_ROWS, len(reference), dtype=torch.int32 if integer else torch.float32)
     for start in range(0, len(query), TILE_ROWS):
         part = query[start : start + TILE_ROWS]
-        tile = torch._int_mm(part, transposed) if integer else part.float() @ transposed.float()
+        tile = multiply(part, transposed, out=buffer[: len(part)])
         _update(tile.numpy(), start, rows, column_value, column_index)
     return torch.from_numpy(rows), torch.from_numpy(column_index).long()
 

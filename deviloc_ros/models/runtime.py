@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -43,6 +44,23 @@ def choose_backend(backend: Backend, device: torch.device) -> Literal["torch", "
     return "openvino"
 
 
+@contextmanager
+def one_torch_thread(active: bool) -> Iterator[None]:
+    """Let torch compute on the calling thread alone, where OpenVINO has the cores.
+
+    Threads of torch's that wait for work spin, and take the cores from OpenVINO's.
+    """
+    threads = torch.get_num_threads()
+    if not active or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def prepare(module: nn.Module, backend: Backend, device: torch.device, example: Tensor) -> Network:
     """Return a function that runs a module for inference.
 
@@ -73,6 +91,7 @@ class _OpenVino:
         import openvino
 
         self._core = openvino.Core()
+        self._threads = torch.get_num_threads()
         with warnings.catch_warnings():  # it traces with torch.jit, which torch deprecates
             warnings.simplefilter("ignore", DeprecationWarning)
             self._model = openvino.convert_model(module, example_input=example)
@@ -86,7 +105,7 @@ class _OpenVino:
             model.reshape(list(shape))
             settings = {
                 "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "INFERENCE_NUM_THREADS": self._threads,
             }
             compiled = self._core.compile_model(model, "CPU", settings)
             request = self._requests[shape] = compiled.create_infer_request()

@@ -52,7 +52,8 @@ class Backbone(nn.Module):
             image: (B, 1, H, W) float, any intensity range; H and W multiples of 32.
 
         Returns:
-            descriptors (B, 64, H/8, W/8), not normalised, and reliability (B, 1, H/8, W/8).
+            descriptors (B, H/8 * W/8, 64), not normalised, and reliability (B, H/8 * W/8), both
+            row by row.
         """
         mean = image.mean(dim=(2, 3), keepdim=True)
         variance = (image - mean).square().mean(dim=(2, 3), keepdim=True)
@@ -65,7 +66,8 @@ class Backbone(nn.Module):
         x4 = F.interpolate(x4, size, mode="bilinear", align_corners=False)
         x5 = F.interpolate(x5, size, mode="bilinear", align_corners=False)
         descriptors = self.block_fusion(x3 + x4 + x5)
-        return descriptors, self.heatmap_head(descriptors)
+        reliability = self.heatmap_head(descriptors).flatten(1)
+        return descriptors.flatten(2).transpose(1, 2), reliability
 
 
 class FineMatcher(nn.Module):
