@@ -44,22 +44,28 @@ class Setting:
         max_size: longer side of the image, pixels.
         num_keypoints: features an image.
         num_references: references a query.
+        num_matches: matches refined per reference.
         limit_ms: largest median wall time on two cores.
     """
 
     max_size: int
     num_keypoints: int
     num_references: int
+    num_matches: int
     limit_ms: float
 
     def config(self) -> LocalizerConfig:
         """Return the localizer's configuration."""
         features = {"max_size": self.max_size, "num_keypoints": self.num_keypoints}
         retrieval = {"num_references": self.num_references}
-        return LocalizerConfig.model_validate({"features": features, "retrieval": retrieval})
+        matching = {"num_matches": self.num_matches}
+        return LocalizerConfig.model_validate(
+            {"features": features, "retrieval": retrieval, "matching": matching}
+        )
 
 
-SETTINGS = (Setting(1024, 4096, 5, 150.0), Setting(640, 2048, 3, 50.0))
+# The default, and config/one_camera_fast.yaml.
+SETTINGS = (Setting(1024, 4096, 5, 1000, 150.0), Setting(640, 2048, 3, 500, 50.0))
 LEAST_RATIO = 3.0
 
 

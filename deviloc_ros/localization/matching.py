@@ -20,7 +20,7 @@ from deviloc_ros.models.runtime import prepare
 from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE, load_xfeat
 
 # Networks compiled for one shape run fastest; matches come in any number.
-REFINEMENT_BATCH = 1024
+REFINEMENT_BATCH = 512
 INT8_STEPS_PER_UNIT = 16.0  # XFeat's raw descriptors stay within +-8
 
 

@@ -109,3 +109,14 @@ def test_features_are_the_same_alone_and_in_a_batch() -> None:
         assert (features.keypoints < torch.tensor([width, height])).all()
         assert (features.levels == 1).sum() == 160
         assert set(features.levels.tolist()) == {0, 1}
+
+
+def test_networks_make_no_tensor_on_another_device() -> None:
+    """On the meta device, any tensor made on the CPU would be refused."""
+    backbone, fine = load_xfeat()
+    descriptors, reliability = backbone.to("meta")(torch.zeros(2, 1, 64, 96, device="meta"))
+    assert descriptors.device.type == reliability.device.type == "meta"
+    assert descriptors.shape == (2, 96, 64)
+    offset, confidence = fine.to("meta")(torch.zeros(7, 128, device="meta"))
+    assert offset.device.type == confidence.device.type == "meta"
+    assert offset.shape == (7, 2)
