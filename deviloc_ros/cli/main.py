@@ -65,7 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser().parse_args(arguments)
         with _termination_as_interrupt():
-            return int(importlib.import_module(_module(args.command)).run(args))
+            code = int(importlib.import_module(_module(args.command)).run(args))
+            # Now, so that a reader that has left is noticed here and not by the interpreter's end.
+            sys.stdout.flush()
+            return code
     except InputError as error:
         return _fail(str(error), ExitCode.BAD_INPUT, debug)
     except NothingFoundError as error:
