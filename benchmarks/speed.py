@@ -65,7 +65,7 @@ class Setting:
 
 
 # The default, and config/one_camera_fast.yaml.
-SETTINGS = (Setting(1024, 4096, 5, 1000, 150.0), Setting(640, 2048, 3, 500, 50.0))
+SETTINGS = (Setting(1024, 4096, 5, 1200, 150.0), Setting(640, 2048, 3, 500, 50.0))
 LEAST_RATIO = 3.0
 
 

@@ -45,7 +45,7 @@ class MatchingConfig(Section):
 
     matcher: Literal["xfeat", "topicfm"] = Field("xfeat", description="which network matches")
     num_matches: int = Field(
-        1000, ge=10, le=100000, description="matches refined per reference, most similar first"
+        1200, ge=10, le=100000, description="matches refined per reference, most similar first"
     )
     fine_confidence: float = Field(
         0.25, ge=0, le=1, description="least confidence of a match's fine offset"
