@@ -12,8 +12,10 @@ from deviloc_ros.bags.results import BagRun, FrameResult
 from deviloc_ros.bags.transforms import BagTransforms
 from deviloc_ros.bags.types import stamp_of
 from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.base_pose import base_pose
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.geometry.transform_buffer import TransformUnavailableError
 from deviloc_ros.localization.types import (
     FailureReason,
     LocalizationFailure,
@@ -22,8 +24,6 @@ from deviloc_ros.localization.types import (
 )
 from deviloc_ros.messages.camera_info import camera_from_info, rectified_from_camera
 from deviloc_ros.messages.image import Pixels, pixels_from_message
-from deviloc_ros.ros.base_pose import base_pose
-from deviloc_ros.ros.transform_buffer import TransformUnavailableError
 
 BAD_CALIBRATION = "BAD_CALIBRATION"
 NO_EXTRINSICS = "NO_EXTRINSICS"

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.base_pose import BasePose, base_pose
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform_buffer import TransformUnavailableError
 from deviloc_ros.localization.types import (
     FailureReason,
     LocalizationFailure,
@@ -15,10 +17,8 @@ from deviloc_ros.localization.types import (
     PosePrior,
 )
 from deviloc_ros.messages.image import Pixels
-from deviloc_ros.ros.base_pose import BasePose, base_pose
 from deviloc_ros.ros.camera_input import CameraInput, Frame, NoCalibrationError
 from deviloc_ros.ros.extrinsics import Extrinsics
-from deviloc_ros.ros.transform_buffer import TransformUnavailableError
 
 
 class MapProperties(Protocol):

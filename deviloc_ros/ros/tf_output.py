@@ -5,10 +5,10 @@ from __future__ import annotations
 from geometry_msgs.msg import TransformStamped
 
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.geometry.transform_buffer import TransformUnavailableError
 from deviloc_ros.ros.messages import transform_message
 from deviloc_ros.ros.parameters import NodeConfig
 from deviloc_ros.ros.processing import MapProperties
-from deviloc_ros.ros.transform_buffer import TransformUnavailableError
 from deviloc_ros.ros.transforms import TransformLookup
 
 

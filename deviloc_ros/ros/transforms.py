@@ -13,8 +13,8 @@ from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.geometry.transform_buffer import TransformBuffer, TransformUnavailableError
 from deviloc_ros.ros.messages import stamp_ns, transform_from_message
-from deviloc_ros.ros.transform_buffer import TransformBuffer, TransformUnavailableError
 
 
 class TransformLookup(Protocol):

@@ -29,7 +29,7 @@ FORBIDDEN = {
     "datasets": {"ros", "cli", "bags", "simulation", "evaluation", "mapping"},
     "evaluation": {"ros", "cli", "bags", "simulation"},
     "messages": {"ros", "cli", "bags", "simulation", "localization", "mapping"},
-    "bags": {"cli", "simulation"},
+    "bags": {"cli", "simulation", "ros"},
     "demo": {"cli"},
     "ros": {"cli", "simulation"},
     "simulation": {"ros", "cli"},

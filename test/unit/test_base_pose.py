@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from deviloc_ros.geometry.base_pose import base_pose
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.ros.base_pose import base_pose
 
 angle = st.floats(-3.0, 3.0)
 length = st.floats(-20.0, 20.0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.ros.transform_buffer import TransformBuffer, TransformUnavailableError
+from deviloc_ros.geometry.transform_buffer import TransformBuffer, TransformUnavailableError
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
