@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -14,6 +13,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.messages.camera_info import camera_from_info, rectified_from_camera
 from deviloc_ros.messages.image import Pixels
+from deviloc_ros.ros.frame_set import Frame
 from deviloc_ros.ros.images import image_converter
 from deviloc_ros.ros.messages import stamp_ns
 from deviloc_ros.ros.parameters import ImageConfig
@@ -21,21 +21,6 @@ from deviloc_ros.ros.parameters import ImageConfig
 
 class NoCalibrationError(LookupError):
     """No camera_info has come yet."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """An image as it came.
-
-    Attributes:
-        message: the image.
-        stamp: of the image, nanoseconds.
-        frame_id: the optical frame named by the image.
-    """
-
-    message: Image | CompressedImage
-    stamp: int
-    frame_id: str
 
 
 class CameraInput:
@@ -160,4 +145,4 @@ class CameraInput:
         if self._info is None:
             self._listen_to_latched()
         header = message.header
-        self._on_frame(Frame(message, stamp_ns(header.stamp), header.frame_id.lstrip("/")))
+        self._on_frame(Frame("", message, stamp_ns(header.stamp), header.frame_id.lstrip("/")))

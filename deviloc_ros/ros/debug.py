@@ -9,8 +9,9 @@ import numpy as np
 from sensor_msgs.msg import Image
 
 from deviloc_ros.images import to_gray
+from deviloc_ros.localization.rig_types import CameraView
 from deviloc_ros.messages.image import Pixels
-from deviloc_ros.ros.processing import Fix, Outcome
+from deviloc_ros.ros.outcome import Fix, Outcome
 
 INLIER = (0, 220, 0)
 OUTLIER = (255, 60, 0)
@@ -18,43 +19,35 @@ WIDTH = 960
 
 
 def draw(outcome: Outcome) -> Pixels:
-    """Return the image of an outcome, (H, W, 3) RGB, with its matches drawn in.
+    """Return the images of an outcome beside each other, (H, W, 3) RGB, with matches drawn in.
 
     A match is a dot, green for an inlier, and a line to where the pose projects its 3D point.
     """
-    assert outcome.pixels is not None
-    gray = to_gray(outcome.pixels)
-    scale = min(1.0, WIDTH / gray.shape[1])
-    size = max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale))
-    picture = cv2.cvtColor(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2RGB)
-    if isinstance(outcome.result, Fix):
-        estimate, camera = outcome.result.estimate, outcome.result.camera
-        matches = estimate.correspondences
-        projected = camera.project(estimate.camera_from_map.apply(matches.points3d))
-        for found, expected, inlier in zip(
-            matches.keypoints * scale, projected * scale, estimate.inliers, strict=True
-        ):
-            colour = INLIER if inlier else OUTLIER
-            centre = (round(float(found[0])), round(float(found[1])))
-            if inlier and np.all(np.isfinite(expected)):
-                end = (round(float(expected[0])), round(float(expected[1])))
-                cv2.line(picture, centre, end, (255, 220, 0), 1)
-            cv2.circle(picture, centre, 1, colour, -1)
-        text = f"{estimate.num_inliers} of {len(matches)} matches agree; {estimate.references[0]}"
-    else:
-        text = outcome.result.reason.name
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(
-            picture, text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA
-        )
-    return np.asarray(picture, dtype=np.uint8)
+    width = max(1, WIDTH // len(outcome.pixels))
+    pictures = []
+    for name, pixels in outcome.pixels.items():
+        scale = min(1.0, width / pixels.shape[1])
+        label = f"{name}: " if name else ""
+        if isinstance(outcome.result, Fix) and name in outcome.result.views:
+            view = outcome.result.views[name]
+            picture = _draw_matches(_shrink(pixels, scale), view, scale)
+            label += f"{view.num_inliers} of {len(view.correspondences)} matches agree"
+            label += "".join(f"; {reference}" for reference in view.references[:1])
+        else:
+            picture = _shrink(pixels, scale)
+            refusal = outcome.left_out.get(name, outcome.result)
+            label += "" if isinstance(refusal, Fix) else refusal.reason.name
+        pictures.append(_write(picture, label))
+    height = max(picture.shape[0] for picture in pictures)
+    padded = [np.pad(p, ((0, height - p.shape[0]), (0, 0), (0, 0))) for p in pictures]
+    return np.concatenate(padded, axis=1)
 
 
 def debug_message(outcome: Outcome) -> Image:
-    """Return the picture as a message with the image's own header."""
+    """Return the picture as a message with the first image's own header."""
     picture = draw(outcome)
     message = Image(
-        header=outcome.frame.message.header,
+        header=outcome.frames.frames[0].message.header,
         height=picture.shape[0],
         width=picture.shape[1],
         encoding="rgb8",
@@ -62,3 +55,31 @@ def debug_message(outcome: Outcome) -> Image:
     )
     message.data = array.array("B", picture.tobytes())
     return message
+
+
+def _shrink(pixels: Pixels, scale: float) -> Pixels:
+    size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
+    small = cv2.resize(to_gray(pixels), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+
+
+def _draw_matches(picture: Pixels, view: CameraView, scale: float) -> Pixels:
+    matches = view.correspondences
+    projected = view.camera.project(view.camera_from_map.apply(matches.points3d))
+    for found, expected, inlier in zip(
+        matches.keypoints * scale, projected * scale, view.inliers, strict=True
+    ):
+        centre = (round(float(found[0])), round(float(found[1])))
+        if inlier and np.all(np.isfinite(expected)):
+            end = (round(float(expected[0])), round(float(expected[1])))
+            cv2.line(picture, centre, end, (255, 220, 0), 1)
+        cv2.circle(picture, centre, 1, INLIER if inlier else OUTLIER, -1)
+    return picture
+
+
+def _write(picture: Pixels, text: str) -> Pixels:
+    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(
+            picture, text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA
+        )
+    return picture

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from deviloc_ros.ros.messages import stamp_message
+from deviloc_ros.ros.outcome import Fix, NodeRefusal, Outcome
 from deviloc_ros.ros.parameters import DiagnosticsConfig
-from deviloc_ros.ros.processing import Fix, NodeRefusal, Outcome
 
 WINDOW_SECONDS = 10.0
 
@@ -189,8 +189,8 @@ def frame_status(name: str, outcome: Outcome, latency: float, tf: str) -> Diagno
     values = {"inliers": str(outcome.num_inliers), "latency_ms": f"{latency * 1e3:.1f}"}
     if isinstance(outcome.result, Fix):
         level, text = DiagnosticStatus.OK, "LOCALIZED"
-        values["matches"] = str(len(outcome.result.estimate.correspondences))
-        values["references"] = ", ".join(outcome.result.estimate.references)
+        values["matches"] = str(outcome.result.num_matches)
+        values["references"] = ", ".join(outcome.result.references)
         values["tf"] = tf
     else:
         level, text = DiagnosticStatus.WARN, outcome.result.reason.name
@@ -199,4 +199,4 @@ def frame_status(name: str, outcome: Outcome, latency: float, tf: str) -> Diagno
         values["reason"] = outcome.result.reason.value
         values["details"] = outcome.result.details
     values.update({f"{k}_ms": f"{s * 1e3:.1f}" for k, s in outcome.stage_seconds.items()})
-    return diagnostic_array(name, outcome.frame.stamp, level, text, values)
+    return diagnostic_array(name, outcome.frames.stamp, level, text, values)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from deviloc_ros.config import Key, keys
 from deviloc_ros.localization.types import FailureReason
 from deviloc_ros.ros.diagnostics import VALUES
+from deviloc_ros.ros.outcome import NodeRefusal
 from deviloc_ros.ros.parameters import NodeConfig
-from deviloc_ros.ros.processing import NodeRefusal
 
 
 def parameter_table() -> str:

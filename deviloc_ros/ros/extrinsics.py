@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.ros.frame_set import Frame
 from deviloc_ros.ros.parameters import NodeConfig
 from deviloc_ros.ros.transforms import TransformLookup
 
@@ -20,17 +21,17 @@ class Extrinsics:
             x, y, z, w = config.extrinsics.rotation
             self._fixed = Transform.from_quaternion((w, x, y, z), config.extrinsics.translation)
 
-    def base_from_camera(self, frame_id: str, stamp: int) -> Transform:
-        """Return the camera's pose in the base frame at a stamp, nanoseconds.
+    def base_from_camera(self, frame: Frame) -> Transform:
+        """Return the pose in the base frame of the camera of an image, at the image's stamp.
 
         Args:
-            frame_id: the optical frame that the image names; `frames.camera` goes before it.
-            stamp: of the image; a camera may sit on a moving mast.
+            frame: the image; `frames.camera` goes before the optical frame that it names. A camera
+                may sit on a moving mast.
 
         Raises:
             TransformUnavailableError: TF does not know it.
         """
         if self._fixed is not None:
             return self._fixed
-        camera = self._frames.camera or frame_id
-        return self._transforms.lookup(self._frames.base, camera, stamp, self._timeout)
+        camera = self._frames.camera or frame.frame_id
+        return self._transforms.lookup(self._frames.base, camera, frame.stamp, self._timeout)

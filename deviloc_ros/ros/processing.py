@@ -1,24 +1,29 @@
-"""What happens to one image: pixels, calibration, extrinsics, localization, pose of the base."""
+"""What happens to the images of one instant: pixels, calibration, extrinsics, pose of the base."""
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.base_pose import BasePose, base_pose
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.geometry.transform_buffer import TransformUnavailableError
+from deviloc_ros.localization.rig_types import BasePrior, CameraView, RigEstimate
 from deviloc_ros.localization.types import (
     FailureReason,
+    Localization,
     LocalizationFailure,
     PoseEstimate,
     PosePrior,
 )
 from deviloc_ros.messages.image import Pixels
-from deviloc_ros.ros.camera_input import CameraInput, Frame, NoCalibrationError
+from deviloc_ros.ros.camera_input import CameraInput, NoCalibrationError
 from deviloc_ros.ros.extrinsics import Extrinsics
+from deviloc_ros.ros.frame_set import Frame, FrameSet
+from deviloc_ros.ros.outcome import Fix, NodeRefusal, Outcome, Refusal
 
 
 class MapProperties(Protocol):
@@ -42,91 +47,123 @@ class ImageLocalizer(Protocol):
 
     def localize(
         self, image: Pixels, camera: Camera, prior: PosePrior | None = None
-    ) -> PoseEstimate | LocalizationFailure:
+    ) -> Localization:
         """Return the pose of an image, (H, W) gray or (H, W, 3) RGB, or why there is none."""
 
-
-class NodeRefusal(enum.Enum):
-    """Why an image gave no pose before the localizer saw it, or after it stumbled."""
-
-    NO_CALIBRATION = "no camera_info has come yet"
-    BAD_CALIBRATION = "the camera_info cannot be used, or is of another image size"
-    NO_EXTRINSICS = "it is not known where the camera sits on the robot"
-    INTERNAL_ERROR = "a fault of the node; the log has the details"
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """No pose, and why.
-
-    Attributes:
-        reason: which check failed, the localizer's or the node's.
-        details: what was measured, for people.
-    """
-
-    reason: FailureReason | NodeRefusal
-    details: str
+    def localize_rig(
+        self,
+        images: Sequence[Pixels],
+        cameras: Sequence[Camera],
+        base_from_camera: Sequence[Transform],
+        prior: BasePrior | None = None,
+    ) -> RigEstimate | LocalizationFailure:
+        """Return the pose of the base that several cameras sit on, or why there is none."""
 
 
 @dataclass(frozen=True)
-class Fix:
-    """A verified pose of the robot.
+class View:
+    """An image that can be localized.
 
     Attributes:
-        estimate: the localizer's result for the camera.
-        camera: the intrinsics that were used.
-        pose: of the base frame, in the map frame.
+        pixels: (H, W) gray or (H, W, 3) RGB, uint8.
+        camera: its intrinsics.
+        base_from_camera: where the camera sits on the robot.
     """
 
-    estimate: PoseEstimate
+    pixels: Pixels
     camera: Camera
-    pose: BasePose
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a frame.
-
-    Attributes:
-        frame: the image.
-        result: the pose, or why there is none.
-        stage_seconds: the localizer's stages, wall time.
-        num_inliers: inliers of the pose, accepted or not.
-        pixels: of the image, where they could be read.
-    """
-
-    frame: Frame
-    result: Fix | Refusal
-    stage_seconds: dict[str, float] = field(default_factory=dict)
-    num_inliers: int = 0
-    pixels: Pixels | None = None
+    base_from_camera: Transform
 
 
 def process(
-    frame: Frame, camera_input: CameraInput, extrinsics: Extrinsics, localizer: ImageLocalizer
+    frames: FrameSet,
+    inputs: Mapping[str, CameraInput],
+    extrinsics: Extrinsics,
+    localizer: ImageLocalizer,
+    prior: BasePrior | None = None,
 ) -> Outcome:
-    """Localize one image. Cheap checks come first: an image without extrinsics costs nothing."""
-    try:
-        pixels = camera_input.pixels(frame)
-    except InputError as error:
-        return Outcome(frame, Refusal(FailureReason.BAD_IMAGE, str(error)))
-    try:
-        camera, optical_from_camera = camera_input.calibration(pixels)
-    except NoCalibrationError as error:
-        return Outcome(frame, Refusal(NodeRefusal.NO_CALIBRATION, str(error)), pixels=pixels)
-    except InputError as error:
-        return Outcome(frame, Refusal(NodeRefusal.BAD_CALIBRATION, str(error)), pixels=pixels)
-    try:
-        base_from_optical = extrinsics.base_from_camera(frame.frame_id, frame.stamp)
-    except TransformUnavailableError as error:
-        return Outcome(frame, Refusal(NodeRefusal.NO_EXTRINSICS, str(error)), pixels=pixels)
-    estimate = localizer.localize(pixels, camera)
-    stages = dict(estimate.stage_seconds)
-    if isinstance(estimate, LocalizationFailure):
-        refusal = Refusal(estimate.reason, estimate.details)
-        return Outcome(frame, refusal, stages, estimate.num_inliers, pixels)
-    pose = base_pose(
-        estimate.map_from_camera, estimate.covariance, base_from_optical @ optical_from_camera
+    """Localize the images of one instant. Cheap checks come first.
+
+    Args:
+        frames: the images.
+        inputs: all cameras of the robot, by name; with more than one it is localized as a rig.
+        extrinsics: where the cameras sit.
+        localizer: of the map.
+        prior: where the base is thought to be.
+    """
+    pixels: dict[str, Pixels] = {}
+    views: dict[str, View] = {}
+    refused: dict[str, Refusal] = {}
+    for frame in frames.frames:
+        view = _view(frame, inputs[frame.camera], extrinsics, pixels)
+        if isinstance(view, Refusal):
+            refused[frame.camera] = view
+        else:
+            views[frame.camera] = view
+    if not views:
+        first = next(iter(refused.values()))
+        return Outcome(frames, first, pixels=pixels, left_out=refused if len(inputs) > 1 else {})
+    if len(inputs) == 1:
+        [(name, view)] = views.items()
+        return _localize_image(frames, name, view, localizer, prior)
+    estimate = localizer.localize_rig(
+        [view.pixels for view in views.values()],
+        [view.camera for view in views.values()],
+        [view.base_from_camera for view in views.values()],
+        prior,
     )
-    fix = Fix(estimate, camera, pose)
-    return Outcome(frame, fix, stages, estimate.num_inliers, pixels)
+    stages, count = estimate.stage_seconds, estimate.num_inliers
+    result: Fix | Refusal
+    if isinstance(estimate, LocalizationFailure):
+        result = Refusal(estimate.reason, estimate.details)
+    else:
+        pose = BasePose(estimate.map_from_base, estimate.covariance)
+        result = Fix(pose, dict(zip(views, estimate.views, strict=True)))
+    return Outcome(frames, result, stages, count, pixels, refused)
+
+
+def _view(
+    frame: Frame, camera_input: CameraInput, extrinsics: Extrinsics, pixels: dict[str, Pixels]
+) -> View | Refusal:
+    """Return what the localizer needs of a frame, whose pixels are put down on the way."""
+    try:
+        pixels[frame.camera] = image = camera_input.pixels(frame)
+    except InputError as error:
+        return Refusal(FailureReason.BAD_IMAGE, str(error))
+    try:
+        camera, optical_from_camera = camera_input.calibration(image)
+    except NoCalibrationError as error:
+        return Refusal(NodeRefusal.NO_CALIBRATION, str(error))
+    except InputError as error:
+        return Refusal(NodeRefusal.BAD_CALIBRATION, str(error))
+    try:
+        base_from_optical = extrinsics.base_from_camera(frame)
+    except TransformUnavailableError as error:
+        return Refusal(NodeRefusal.NO_EXTRINSICS, str(error))
+    return View(image, camera, base_from_optical @ optical_from_camera)
+
+
+def _localize_image(
+    frames: FrameSet,
+    name: str,
+    view: View,
+    localizer: ImageLocalizer,
+    prior: BasePrior | None,
+) -> Outcome:
+    of_camera = prior.of_camera(view.base_from_camera) if prior is not None else None
+    estimate = localizer.localize(view.pixels, view.camera, of_camera)
+    result: Fix | Refusal
+    if isinstance(estimate, PoseEstimate):
+        pose = base_pose(estimate.map_from_camera, estimate.covariance, view.base_from_camera)
+        seen = CameraView(
+            view.camera,
+            estimate.camera_from_map,
+            estimate.correspondences,
+            estimate.inliers,
+            estimate.references,
+        )
+        result = Fix(pose, {name: seen})
+    else:
+        result = Refusal(estimate.reason, estimate.details)
+    stages, count = estimate.stage_seconds, estimate.num_inliers
+    return Outcome(frames, result, stages, count, {name: view.pixels})

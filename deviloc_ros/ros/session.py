@@ -11,20 +11,15 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
-from deviloc_ros.ros.camera_input import CameraInput, Frame
+from deviloc_ros.ros.camera_input import CameraInput
 from deviloc_ros.ros.debug import debug_message
 from deviloc_ros.ros.diagnostics import Setting, Statistics, frame_status
 from deviloc_ros.ros.extrinsics import Extrinsics
+from deviloc_ros.ros.frame_set import Frame, FrameSet
 from deviloc_ros.ros.messages import pose_message
+from deviloc_ros.ros.outcome import Fix, NodeRefusal, Outcome, Refusal
 from deviloc_ros.ros.parameters import NodeConfig
-from deviloc_ros.ros.processing import (
-    Fix,
-    ImageLocalizer,
-    NodeRefusal,
-    Outcome,
-    Refusal,
-    process,
-)
+from deviloc_ros.ros.processing import ImageLocalizer, process
 from deviloc_ros.ros.tf_output import TfOutput
 from deviloc_ros.ros.transforms import transform_lookup
 from deviloc_ros.ros.worker import NewestItemWorker
@@ -43,8 +38,9 @@ class Session:
         self._extrinsics = Extrinsics(config, self._transforms)
         self._tf_output = TfOutput(config, localizer.map, self._transforms)
         self._input = CameraInput(node, config.image, self._on_frame)
+        self._inputs = {"": self._input}
         self._statistics = Statistics()
-        self._worker: NewestItemWorker[Frame] | None = None
+        self._worker: NewestItemWorker[FrameSet] | None = None
         reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         latched = QoSProfile(
             depth=10,
@@ -96,20 +92,20 @@ class Session:
     def _on_frame(self, frame: Frame) -> None:
         if self._worker is not None:
             self._statistics.count_received()
-            self._worker.submit(frame)
+            self._worker.submit(FrameSet.of(frame))
 
-    def _localize(self, frame: Frame) -> None:
-        """Do all that a frame needs; runs in the worker's thread and lets nothing escape."""
+    def _localize(self, frames: FrameSet) -> None:
+        """Do all that a set of images needs; runs in the worker's thread, lets nothing escape."""
         try:
-            outcome = process(frame, self._input, self._extrinsics, self._localizer)
+            outcome = process(frames, self._inputs, self._extrinsics, self._localizer)
             self._publish(outcome)
         except Exception as error:
-            self._node.get_logger().error(f"image {frame.stamp} ns: {traceback.format_exc()}")
+            self._node.get_logger().error(f"image {frames.stamp} ns: {traceback.format_exc()}")
             details = f"{type(error).__name__}: {error}"
-            self._publish(Outcome(frame, Refusal(NodeRefusal.INTERNAL_ERROR, details)))
+            self._publish(Outcome(frames, Refusal(NodeRefusal.INTERNAL_ERROR, details)))
 
     def _publish(self, outcome: Outcome) -> None:
-        stamp, tf = outcome.frame.stamp, ""
+        stamp, tf = outcome.frames.stamp, ""
         if isinstance(outcome.result, Fix):
             pose = outcome.result.pose
             self._pose.publish(pose_message(self._config.frames.map, stamp, pose))
@@ -123,5 +119,5 @@ class Session:
         self._statistics.count(outcome, latency, self._config.diagnostics.max_latency, tf)
         self._status.publish(frame_status(self._name, outcome, latency, tf))
         wanted = self._config.debug.publish_image and self._debug.get_subscription_count() > 0
-        if wanted and outcome.pixels is not None:
+        if wanted and outcome.pixels:
             self._debug.publish(debug_message(outcome))
