@@ -114,8 +114,10 @@ class Camera:
     def project(self, points: ArrayLike) -> NDArray[np.float64]:
         """Project points (N, 3) of the camera frame to pixels (N, 2); NaN where z <= 0."""
         points = np.asarray(points, dtype=np.float64).reshape(-1, 3)
-        pixels = np.full((len(points), 2), np.nan)
         front = points[:, 2] > 0
+        if len(points) and front.all():
+            return np.asarray(self.colmap.img_from_cam(points))
+        pixels = np.full((len(points), 2), np.nan)
         if front.any():
             pixels[front] = self.colmap.img_from_cam(points[front])
         return pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -14,10 +15,14 @@ MAX_ITERATIONS = 30
 CONVERGED_PIXELS = 5e-3
 # Of the numeric derivative of the lens model, in units of the normalised image plane.
 STEP = 1e-6
+COST_BEHIND = 1e3
 
 
 def projection_jacobian(
-    camera: Camera, camera_from_map: Transform, points: NDArray[np.float64]
+    camera: Camera,
+    camera_from_map: Transform,
+    points: NDArray[np.float64],
+    lens: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Project points and differentiate by the camera's pose in the map.
 
@@ -25,6 +30,7 @@ def projection_jacobian(
         camera: intrinsics, of any model.
         camera_from_map: the pose.
         points: (N, 3), map frame.
+        lens: (N, 2, 2), what `lens_jacobian` gave for these points and a pose nearby.
 
     Returns:
         Pixels (N, 2), NaN behind the camera, and their derivatives (N, 2, 6) by a shift of the
@@ -33,22 +39,29 @@ def projection_jacobian(
     rotation = camera_from_map.rotation.as_matrix()
     from_centre = points - camera_from_map.inverse().translation
     in_camera = from_centre @ rotation.T
-    depth = in_camera[:, 2:]
-    plane = np.where(depth > 0, in_camera / depth, np.nan)
-    pixels = camera.project(plane)
+    if lens is None:
+        lens = lens_jacobian(camera, in_camera)
     jacobian = np.empty((len(points), 2, 6))
-    by_x, by_y = (
-        (camera.project(plane + step) - pixels) / STEP
-        for step in (np.array([STEP, 0.0, 0.0]), np.array([0.0, STEP, 0.0]))
-    )
-    for row in range(2):
-        along = by_x[:, row] * plane[:, 0] + by_y[:, row] * plane[:, 1]
-        by_camera = np.stack([by_x[:, row], by_y[:, row], -along], axis=1) / depth
-        by_shift = -by_camera @ rotation
-        jacobian[:, row, :3] = by_shift
-        # A turn w of the camera moves a point d away from its centre like a shift by w x d.
-        jacobian[:, row, 3:] = np.cross(from_centre, by_shift)
-    return pixels, jacobian
+    _pose_jacobian(from_centre, in_camera, rotation, lens, jacobian)
+    return camera.project(in_camera), jacobian
+
+
+def lens_jacobian(camera: Camera, in_camera: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Differentiate pixels by the coordinates on the normalised image plane.
+
+    Args:
+        camera: intrinsics, of any model.
+        in_camera: (N, 3) points in the camera's frame.
+
+    Returns:
+        (N, 2, 2), pixel by plane coordinate; NaN behind the camera.
+    """
+    depth = in_camera[:, 2:]
+    plane = in_camera / np.where(depth > 0, depth, np.nan)
+    pixels = camera.project(plane)
+    steps = np.array([STEP, 0.0, 0.0]), np.array([0.0, STEP, 0.0])
+    columns = [(camera.project(plane + step) - pixels) / STEP for step in steps]
+    return np.stack(columns, axis=-1)
 
 
 def refine(
@@ -71,28 +84,24 @@ def refine(
     """
     best, least = camera_from_map, np.inf
     pose = camera_from_map
+    # Within a refinement projections move by few pixels, over which the lens stays the same.
+    lens = lens_jacobian(camera, pose.apply(points))
     for _ in range(MAX_ITERATIONS):
-        pixels, jacobian = projection_jacobian(camera, pose, points)
-        residuals = pixels - keypoints
-        squared = np.sum((residuals / loss_scale) ** 2, axis=1)
-        seen = np.isfinite(squared)
-        loss = float(np.log1p(squared[seen]).sum()) + float((~seen).sum()) * 1e3
+        pixels, jacobian = projection_jacobian(camera, pose, points, lens)
+        loss, hessian, gradient = _normal_equations(jacobian, (pixels - keypoints) / loss_scale)
         if not loss < least:
             break
         best, least = pose, loss
-        root = 1 / np.sqrt(1 + squared[seen])
-        weighted = (jacobian[seen] * root[:, None, None]).reshape(-1, 6)
-        target = (residuals[seen] * root[:, None]).reshape(-1)
         # Shifts and turns have different units; columns of unit length solve without losing digits.
-        norm = np.linalg.norm(weighted, axis=0)
+        norm = np.sqrt(np.diag(hessian))
         if not (norm > 0).all():
             break
-        weighted /= norm
         try:
-            step = -np.linalg.solve(weighted.T @ weighted, weighted.T @ target) / norm
+            scaled = np.linalg.solve(hessian / np.outer(norm, norm), gradient / norm)
         except np.linalg.LinAlgError:
             break
-        if np.abs(jacobian[seen] @ step).max(initial=0.0) < CONVERGED_PIXELS:
+        step = -scaled / norm * loss_scale
+        if np.nanmax(np.abs(jacobian @ step), initial=0.0) < CONVERGED_PIXELS:
             break
         map_from_camera = pose.inverse()
         pose = Transform(
@@ -100,3 +109,59 @@ def refine(
             map_from_camera.translation + step[:3],
         ).inverse()
     return best
+
+
+@numba.njit(nogil=True, cache=True)
+def _pose_jacobian(
+    from_centre: NDArray[np.float64],
+    in_camera: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    lens: NDArray[np.float64],
+    jacobian: NDArray[np.float64],
+) -> None:
+    """Fill (N, 2, 6), the derivatives of pixels by the camera's shift and turn in the map."""
+    for i in range(len(in_camera)):
+        x, y, z = in_camera[i]
+        dx, dy, dz = from_centre[i]
+        for row in range(2):
+            by_x = lens[i, row, 0] / z if z > 0 else np.nan
+            by_y = lens[i, row, 1] / z if z > 0 else np.nan
+            by_z = -(by_x * x + by_y * y) / z if z > 0 else np.nan
+            out = jacobian[i, row]
+            for k in range(3):
+                out[k] = -(by_x * rotation[0, k] + by_y * rotation[1, k] + by_z * rotation[2, k])
+            # A turn w of the camera moves a point d away from its centre like a shift by w x d.
+            out[3] = dy * out[2] - dz * out[1]
+            out[4] = dz * out[0] - dx * out[2]
+            out[5] = dx * out[1] - dy * out[0]
+
+
+@numba.njit(nogil=True, cache=True)
+def _normal_equations(
+    jacobian: NDArray[np.float64], residuals: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sum of Cauchy losses, J' W J (6, 6) and J' W r (6,) of the reweighted errors.
+
+    Residuals (N, 2) are in units of the loss scale. A point behind the camera costs a constant.
+    """
+    loss = 0.0
+    hessian = np.zeros((6, 6))
+    gradient = np.zeros(6)
+    for i in range(len(residuals)):
+        squared = residuals[i, 0] ** 2 + residuals[i, 1] ** 2
+        if not np.isfinite(squared):
+            loss += COST_BEHIND
+            continue
+        loss += np.log1p(squared)
+        weight = 1 / (1 + squared)
+        for row in range(2):
+            j = jacobian[i, row]
+            for a in range(6):
+                weighted = weight * j[a]
+                gradient[a] += weighted * residuals[i, row]
+                for b in range(a + 1):
+                    hessian[a, b] += weighted * j[b]
+    for a in range(6):
+        for b in range(a):
+            hessian[b, a] = hessian[a, b]
+    return loss, hessian, gradient
