@@ -42,8 +42,27 @@ def pose_covariance(
     if len(points) < MIN_MATCHES:
         return None
     _, derivative = projection_jacobian(camera, hypothesis.camera_from_map, points)
+    return m_estimate_covariance(
+        derivative, hypothesis.residuals[hypothesis.inliers], loss_scale, scale
+    )
+
+
+def m_estimate_covariance(
+    derivative: NDArray[np.float64],
+    residuals: NDArray[np.float64],
+    loss_scale: float,
+    scale: tuple[float, float],
+) -> NDArray[np.float64] | None:
+    """Return the covariance of a body's pose, or None where it is not determined; see above.
+
+    Args:
+        derivative: (N, 2, 6), of the inliers' projections by the body's shift and turn.
+        residuals: (N, 2) of the inliers, in the same pixels.
+        loss_scale: of the Cauchy loss in the refinement.
+        scale: factors on the position's and on the rotation's block.
+    """
     jacobian = derivative[np.isfinite(derivative).all(axis=(1, 2))].reshape(-1, 6)
-    sigma = _estimate_sigma(hypothesis.residuals[hypothesis.inliers], loss_scale)
+    sigma = _estimate_sigma(residuals, loss_scale)
     # Units differ between the columns; scaled to unit length they invert without losing digits.
     norm = np.linalg.norm(jacobian, axis=0)
     if not (norm > 0).all() or sigma <= 0:

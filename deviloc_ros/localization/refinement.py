@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,8 @@ CONVERGED_PIXELS = 5e-3
 # Of the numeric derivative of the lens model, in units of the normalised image plane.
 STEP = 1e-6
 COST_BEHIND = 1e3
+
+Linearise = Callable[[Transform], tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
 def projection_jacobian(
@@ -71,9 +75,7 @@ def refine(
     points: NDArray[np.float64],
     loss_scale: float,
 ) -> Transform:
-    """Return the pose with the least sum of Cauchy losses near a first one.
-
-    Gauss-Newton on reweighted errors; a step that does not lower the loss ends it.
+    """Return the pose of a camera with the least sum of Cauchy losses near a first one.
 
     Args:
         camera: intrinsics.
@@ -82,13 +84,32 @@ def refine(
         points: (N, 3), map frame.
         loss_scale: of the Cauchy loss, pixels.
     """
-    best, least = camera_from_map, np.inf
-    pose = camera_from_map
     # Within a refinement projections move by few pixels, over which the lens stays the same.
-    lens = lens_jacobian(camera, pose.apply(points))
-    for _ in range(MAX_ITERATIONS):
+    lens = lens_jacobian(camera, camera_from_map.apply(points))
+
+    def linearise(pose: Transform) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         pixels, jacobian = projection_jacobian(camera, pose, points, lens)
-        loss, hessian, gradient = _normal_equations(jacobian, (pixels - keypoints) / loss_scale)
+        return pixels - keypoints, jacobian
+
+    return minimise(camera_from_map, linearise, loss_scale)
+
+
+def minimise(first: Transform, linearise: Linearise, loss_scale: float) -> Transform:
+    """Return the pose of a body with the least sum of Cauchy losses near a first one.
+
+    Gauss-Newton on reweighted errors; a step that does not lower the loss ends it.
+
+    Args:
+        first: body_from_map.
+        linearise: gives for such a pose the residuals (N, 2), NaN behind the camera, and their
+            derivatives (N, 2, 6) by a shift of the body in the map frame, then by a turn about the
+            map's fixed axes through the body's origin.
+        loss_scale: of the Cauchy loss, in the unit of the residuals.
+    """
+    pose, best, least = first, first, np.inf
+    for _ in range(MAX_ITERATIONS):
+        residuals, jacobian = linearise(pose)
+        loss, hessian, gradient = _normal_equations(jacobian, residuals / loss_scale)
         if not loss < least:
             break
         best, least = pose, loss
@@ -103,10 +124,10 @@ def refine(
         step = -scaled / norm * loss_scale
         if np.nanmax(np.abs(jacobian @ step), initial=0.0) < CONVERGED_PIXELS:
             break
-        map_from_camera = pose.inverse()
+        map_from_body = pose.inverse()
         pose = Transform(
-            Rotation.from_rotvec(step[3:]) * map_from_camera.rotation,
-            map_from_camera.translation + step[:3],
+            Rotation.from_rotvec(step[3:]) * map_from_body.rotation,
+            map_from_body.translation + step[:3],
         ).inverse()
     return best
 
