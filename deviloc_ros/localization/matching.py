@@ -121,7 +121,7 @@ class SemiDenseMatcher:
         """Match features of a query to references of the map, all in one batch."""
         loaded = [self._reference(int(index)) for index in references]
         coarse = self._codes(query.descriptors)
-        pairs = self._pool.map(lambda item: mutual_nearest_neighbours(coarse, item.codes), loaded)
+        pairs = mutual_nearest_neighbours(coarse, [item.codes for item in loaded], self._pool)
         query_index, pair_descriptors, reference, feature = [], [], [], []
         for index, stored, (of_query, of_reference) in zip(references, loaded, pairs, strict=True):
             lifted = stored.lifted[of_reference]

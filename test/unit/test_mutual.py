@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -39,10 +41,22 @@ def test_agrees_with_the_definition(
     query, reference = descriptors[:queries], descriptors[queries:]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mutual, "TILE_ROWS", tile)
-        found = mutual_nearest_neighbours(query, reference)
-        generic = mutual._nearest(query, reference) if queries and references else None
+        (found,) = mutual_nearest_neighbours(query, [reference])
+        with ThreadPoolExecutor(2) as executor:
+            shared = mutual_nearest_neighbours(query, [reference, query], executor)
     pairs = set(zip(*(index.tolist() for index in found), strict=True))
     assert pairs == (plain(query, reference) if queries and references else set())
-    if generic is not None:
-        on_cpu = mutual._nearest_on_cpu(query, reference)
-        assert all(torch.equal(a, b) for a, b in zip(generic, on_cpu, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(found, shared[0], strict=True))
+    assert set(zip(*(i.tolist() for i in shared[1]), strict=True)) == plain(query, query)
+
+
+def test_integers_and_floats_agree_beyond_one_tile() -> None:
+    generator = np.random.default_rng(3)
+    query, reference = (
+        torch.from_numpy(generator.integers(-128, 128, (count, 64)).astype(np.int8))
+        for count in (700, 1100)
+    )
+    (integer,) = mutual_nearest_neighbours(query, [reference])
+    (floating,) = mutual_nearest_neighbours(query.float(), [reference.float()])
+    assert len(integer[0]) > 50
+    assert all(torch.equal(a, b) for a, b in zip(integer, floating, strict=True))
