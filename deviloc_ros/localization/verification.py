@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.config import VerificationConfig
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.pose import PoseHypothesis
+from deviloc_ros.localization.rig_types import BasePrior
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 
 GRID = 8
 # Two poses are different places if they are this share of the scene's depth, or this angle, apart.
 RIVAL_DISTANCE = 0.1
 RIVAL_DEGREES = 5.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for the pose of a body: of a camera, or of a base with cameras on it.
+
+    Attributes:
+        map_from_body: the pose in question.
+        covariance: (6, 6) of it, or None where it is not determined.
+        num_inliers: matches that agree with it.
+        num_matches: matches that could have.
+        coverage: share of the image's cells with inliers; several images add up.
+        depth: median distance of the inliers in front of their cameras, map units.
+        rivals: other poses map_from_body, and the number of matches that agree with each.
+    """
+
+    map_from_body: Transform
+    covariance: NDArray[np.float64] | None
+    num_inliers: int
+    num_matches: int
+    coverage: float
+    depth: float
+    rivals: Sequence[tuple[Transform, int]]
 
 
 def verify(
@@ -26,7 +54,7 @@ def verify(
     metric: bool,
     config: VerificationConfig,
 ) -> tuple[FailureReason, str] | None:
-    """Return the first reason not to believe a pose, with its numbers, or None to believe it.
+    """Return the first reason not to believe a camera's pose, or None; see `judge`.
 
     Args:
         best: the pose in question.
@@ -38,19 +66,49 @@ def verify(
         metric: whether the map is; limits in metres apply only then.
         config: the limits.
     """
-    count, total = best.num_inliers, len(matches)
+    in_camera = best.camera_from_map.apply(matches.points3d[best.inliers])
+    evidence = Evidence(
+        map_from_body=best.camera_from_map.inverse(),
+        covariance=covariance,
+        num_inliers=best.num_inliers,
+        num_matches=len(matches),
+        coverage=image_coverage(matches.keypoints[best.inliers], camera),
+        depth=float(np.median(in_camera[:, 2])) if len(in_camera) else 0.0,
+        rivals=[(rival.camera_from_map.inverse(), rival.num_inliers) for rival in rivals],
+    )
+    expected = (
+        BasePrior(prior.map_from_camera, prior.position_sigma, prior.rotation_sigma)
+        if prior is not None
+        else None
+    )
+    return judge(evidence, expected, metric, config)
+
+
+def judge(
+    evidence: Evidence, prior: BasePrior | None, metric: bool, config: VerificationConfig
+) -> tuple[FailureReason, str] | None:
+    """Return the first reason not to believe a pose, with its numbers, or None to believe it.
+
+    Args:
+        evidence: what speaks for it.
+        prior: where the body was thought to be.
+        metric: whether the map is; limits in metres apply only then.
+        config: the limits.
+    """
+    count, total = evidence.num_inliers, evidence.num_matches
     if count < config.min_inliers:
         return FailureReason.TOO_FEW_INLIERS, f"{count} inliers, at least {config.min_inliers}"
     if count < config.min_inlier_ratio * total:
         limit = f"at least {config.min_inlier_ratio:.0%}"
         return FailureReason.LOW_INLIER_RATIO, f"{count} of {total} are inliers, {limit}"
-    coverage = image_coverage(matches.keypoints[best.inliers], camera)
-    if coverage < config.min_coverage:
+    if evidence.coverage < config.min_coverage:
         limit = f"at least {config.min_coverage:.0%}"
-        return FailureReason.POOR_COVERAGE, f"inliers in {coverage:.0%} of the image, {limit}"
-    for rival in rivals:
-        if rival.num_inliers >= config.max_rival_ratio * count and _elsewhere(best, rival, matches):
-            return FailureReason.AMBIGUOUS, f"{count} inliers here, {rival.num_inliers} elsewhere"
+        details = f"inliers in {evidence.coverage:.0%} of the image, {limit}"
+        return FailureReason.POOR_COVERAGE, details
+    for map_from_body, support in evidence.rivals:
+        if support >= config.max_rival_ratio * count and _elsewhere(evidence, map_from_body):
+            return FailureReason.AMBIGUOUS, f"{count} inliers here, {support} elsewhere"
+    covariance = evidence.covariance
     if covariance is None:
         return FailureReason.UNCERTAIN, "the inliers do not determine the pose"
     sigma = float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3]).max()))
@@ -58,7 +116,7 @@ def verify(
         limit = f"at most {config.max_position_sigma:.2f} m"
         return FailureReason.UNCERTAIN, f"position sigma {sigma:.2f} m, {limit}"
     if prior is not None:
-        sigmas = _distance_from_prior(best, covariance, prior)
+        sigmas = _distance_from_prior(evidence.map_from_body, covariance, prior)
         if sigmas > config.prior_gate_sigmas:
             limit = f"at most {config.prior_gate_sigmas:.1f}"
             return FailureReason.AGAINST_PRIOR, f"{sigmas:.1f} sigmas from the prior, {limit}"
@@ -71,20 +129,18 @@ def image_coverage(keypoints: NDArray[np.float64], camera: Camera) -> float:
     return len(np.unique(cells[:, 0] * GRID + cells[:, 1])) / GRID**2
 
 
-def _elsewhere(best: PoseHypothesis, rival: PoseHypothesis, matches: Correspondences) -> bool:
+def _elsewhere(evidence: Evidence, rival: Transform) -> bool:
     """Whether a rival is another place, and not the same one seen less well."""
-    distance, degrees = best.camera_from_map.inverse().distance_to(rival.camera_from_map.inverse())
-    depth = np.median(best.camera_from_map.apply(matches.points3d[best.inliers])[:, 2])
-    return bool(distance > RIVAL_DISTANCE * depth or degrees > RIVAL_DEGREES)
+    distance, degrees = evidence.map_from_body.distance_to(rival)
+    return bool(distance > RIVAL_DISTANCE * evidence.depth or degrees > RIVAL_DEGREES)
 
 
 def _distance_from_prior(
-    best: PoseHypothesis, covariance: NDArray[np.float64], prior: PosePrior
+    pose: Transform, covariance: NDArray[np.float64], prior: BasePrior
 ) -> float:
     """Return the larger of the position's and the rotation's distance, in sigmas per axis."""
-    pose = best.camera_from_map.inverse()
-    shift = np.abs(pose.translation - prior.map_from_camera.translation)
-    turn = np.abs((pose.rotation * prior.map_from_camera.rotation.inv()).as_rotvec())
+    shift = np.abs(pose.translation - prior.map_from_base.translation)
+    turn = np.abs((pose.rotation * prior.map_from_base.rotation.inv()).as_rotvec())
     variance = np.diag(covariance)
     sigmas = np.concatenate(
         [
