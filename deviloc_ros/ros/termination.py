@@ -1,0 +1,99 @@
+"""SIGINT and SIGTERM: the process is asked to end, and ended if it does not within a moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+GRACE_SECONDS = 1.0
+"""From a signal to the end of the process at the latest, whatever it is busy with."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Termination:
+    """Listens to the signals that end a process.
+
+    Python runs a signal's handler in the main thread, between two of its steps: one that is inside
+    of a library, reading a large map, would notice only when that returns. So a thread listens at
+    the pipe into which the interpreter writes the signal's number at once, and ends the process
+    with code 0 if the main thread did not do so in time. What is lost then is what was not written
+    yet: nothing, as files are renamed into place.
+
+    Args:
+        grace: time to end by itself, seconds.
+    """
+
+    def __init__(self, grace: float = GRACE_SECONDS) -> None:
+        """Begin to listen; must be called in the main thread."""
+        self._grace = grace
+        self._requested = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], object]] = []
+        self._reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        _install_handlers()
+        threading.Thread(target=self._watch, name="termination", daemon=True).start()
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal came."""
+        return self._requested.is_set()
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Hold signals back during an import that installs handlers of its own, then take over."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            yield
+        finally:
+            _install_handlers()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def call(self, callback: Callable[[], object]) -> None:
+        """Have something called by the listening thread when a signal comes; at once if it has."""
+        with self._lock:
+            if not self.requested:
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def end_process(self) -> None:
+        """End it with code 0, all work being done: unloading torch would take another second."""
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(0)
+
+    def _give_up(self) -> None:
+        print("still busy: ending without waiting for it", file=sys.stderr)
+        self.end_process()
+
+    def _watch(self) -> None:
+        # The main thread alone takes signals, so that it alone can hold them back.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        while os.read(self._reading, 1)[0] not in SIGNALS:
+            pass
+        with self._lock:
+            self._requested.set()
+            callbacks = list(self._callbacks)
+        # Before the callbacks: they may wait for a lock that the main thread holds.
+        timer = threading.Timer(self._grace, self._give_up)
+        timer.daemon = True
+        timer.start()
+        for callback in callbacks:
+            callback()
+
+
+def _install_handlers() -> None:
+    for number in SIGNALS:
+        signal.signal(number, _leave_it_to_the_thread)
+
+
+def _leave_it_to_the_thread(number: int, frame: FrameType | None) -> None:
+    """Do nothing: without a handler in Python, no number is written into the pipe."""
