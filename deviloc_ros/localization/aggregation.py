@@ -28,8 +28,11 @@ def aggregate(matches: Correspondences, cell_size: float, min_confidence: float)
     if not len(matches):
         return matches
     cells = np.rint(matches.keypoints / cell_size).astype(np.int64)
-    _, cell_of, members = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
-    cell_of = cell_of.reshape(-1)
+    # One number a cell: sorting those is many times faster than sorting rows.
+    y, height = cells[:, 1] - cells[:, 1].min(), np.ptp(cells[:, 1]) + 1
+    _, cell_of, members = np.unique(
+        cells[:, 0] * height + y, return_inverse=True, return_counts=True
+    )
     count = len(members)
     weight = np.bincount(cell_of, matches.confidence, count)
 
