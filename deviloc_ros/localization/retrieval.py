@@ -77,7 +77,10 @@ class Retrieval:
         if prior is not None:
             allowed &= self._near(prior)
         ranked = np.argsort(-similarity, kind="stable")
-        chosen = ranked[allowed[ranked]][: self._config.num_references]
+        count = self._config.num_references
+        if prior is not None and prior.num_references is not None:
+            count = prior.num_references
+        chosen = ranked[allowed[ranked]][:count]
         if not len(chosen):
             return []
         if not self._config.cluster:
@@ -89,12 +92,12 @@ class Retrieval:
 
     def _near(self, prior: PosePrior) -> NDArray[np.bool_]:
         """Return which references could see what a camera within the prior's gate sees."""
-        centre = prior.map_from_camera.translation
-        distance = np.linalg.norm(self._centres - centre, axis=1)
+        gate = self._config.prior_gate_sigmas
+        shift = np.abs(self._centres - prior.map_from_camera.translation)
+        beyond = np.linalg.norm(np.maximum(shift - gate * prior.axis_sigmas, 0), axis=1)
         axis = prior.map_from_camera.rotation.as_matrix()[:, 2]
         angle = np.arccos(np.clip(self._axes @ axis, -1.0, 1.0))
-        gate = self._config.prior_gate_sigmas
         return np.asarray(
-            (distance <= gate * prior.position_sigma + self._config.prior_reach)
+            (beyond <= self._config.prior_reach)
             & (angle <= gate * prior.rotation_sigma + np.radians(self._config.prior_angle))
         )

@@ -91,11 +91,21 @@ class PosePrior:
         map_from_camera: the expected pose.
         position_sigma: standard deviation of the position per axis, metres.
         rotation_sigma: standard deviation of the orientation, radians.
+        vertical_sigma: standard deviation along the map's z, metres; None: as the other axes.
+        num_references: so few references near the pose are enough; None: as many as ever.
     """
 
     map_from_camera: Transform
     position_sigma: float
     rotation_sigma: float
+    vertical_sigma: float | None = None
+    num_references: int | None = None
+
+    @property
+    def axis_sigmas(self) -> NDArray[np.float64]:
+        """Standard deviations along the map's x, y and z, (3,), metres."""
+        vertical = self.position_sigma if self.vertical_sigma is None else self.vertical_sigma
+        return np.array([self.position_sigma, self.position_sigma, vertical])
 
 
 class FailureReason(enum.Enum):

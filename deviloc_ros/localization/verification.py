@@ -77,7 +77,12 @@ def verify(
         rivals=[(rival.camera_from_map.inverse(), rival.num_inliers) for rival in rivals],
     )
     expected = (
-        BasePrior(prior.map_from_camera, prior.position_sigma, prior.rotation_sigma)
+        BasePrior(
+            prior.map_from_camera,
+            prior.position_sigma,
+            prior.rotation_sigma,
+            prior.vertical_sigma,
+        )
         if prior is not None
         else None
     )
@@ -144,7 +149,7 @@ def _distance_from_prior(
     variance = np.diag(covariance)
     sigmas = np.concatenate(
         [
-            shift / np.sqrt(variance[:3] + prior.position_sigma**2),
+            shift / np.sqrt(variance[:3] + prior.axis_sigmas**2),
             turn / np.sqrt(variance[3:] + prior.rotation_sigma**2),
         ]
     )

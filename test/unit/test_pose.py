@@ -11,6 +11,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.covariance import pose_covariance
 from deviloc_ros.localization.pose import PoseHypothesis, estimate_pose
+from deviloc_ros.localization.rig_types import BasePrior
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 from deviloc_ros.localization.verification import image_coverage, verify
 
@@ -69,43 +70,6 @@ def test_is_deterministic_and_says_when_there_is_none() -> None:
     assert estimate_pose(few, PINHOLE, PoseConfig(), 1.0, 0) is None
 
 
-@pytest.mark.parametrize("camera", [PINHOLE, DISTORTED, FISHEYE], ids=lambda camera: camera.model)
-def test_covariance_is_that_of_many_runs(camera: Camera) -> None:
-    """Normalised squared errors of 150 noisy runs average one per degree of freedom.
-
-    Their mean has a standard deviation of sqrt(2 / (150 * 3)) = 0.07.
-    """
-    position, rotation, whole = [], [], []
-    for seed in range(150):
-        matches = scene(camera, seed, noise=1.0)
-        pose = solve(matches, camera)
-        covariance = pose_covariance(pose, matches, camera, 1.0, (1.0, 1.0))
-        assert covariance is not None
-        estimate = pose.camera_from_map.inverse()
-        shift = estimate.translation - MAP_FROM_CAMERA.translation
-        turn = (estimate.rotation * MAP_FROM_CAMERA.rotation.inv()).as_rotvec()
-        error = np.concatenate([shift, turn])
-        position.append(shift @ np.linalg.solve(covariance[:3, :3], shift) / 3)
-        rotation.append(turn @ np.linalg.solve(covariance[3:, 3:], turn) / 3)
-        whole.append(error @ np.linalg.solve(covariance, error) / 6)
-    for mean in (np.mean(position), np.mean(rotation), np.mean(whole)):
-        assert 0.75 < mean < 1.25
-
-
-def test_covariance_of_a_flat_distant_scene_is_none_or_huge_and_scales() -> None:
-    matches = scene(PINHOLE, noise=0.5)
-    pose = solve(matches, PINHOLE)
-    plain = pose_covariance(pose, matches, PINHOLE, 1.0, (1.0, 1.0))
-    scaled = pose_covariance(pose, matches, PINHOLE, 1.0, (4.0, 9.0))
-    assert plain is not None
-    assert scaled is not None
-    np.testing.assert_allclose(scaled[:3, :3], 4 * plain[:3, :3])
-    np.testing.assert_allclose(scaled[3:, 3:], 9 * plain[3:, 3:])
-    np.testing.assert_allclose(scaled[:3, 3:], 6 * plain[:3, 3:])
-    nothing = PoseHypothesis(pose.camera_from_map, np.zeros(200, dtype=bool), pose.residuals)
-    assert pose_covariance(nothing, matches, PINHOLE, 1.0, (1.0, 1.0)) is None
-
-
 def judge(
     matches: Correspondences,
     rivals: list[PoseHypothesis] | None = None,
@@ -160,6 +124,25 @@ def test_a_prior_is_held_against_the_pose() -> None:
     assert judge(matches, prior=PosePrior(moved, 0.5, 0.05)) is FailureReason.AGAINST_PRIOR
     assert judge(matches, prior=PosePrior(turned, 0.5, 0.05)) is FailureReason.AGAINST_PRIOR
     assert judge(matches, prior=PosePrior(moved, 5.0, 0.05)) is None
+    raised = Transform(
+        MAP_FROM_CAMERA.rotation, MAP_FROM_CAMERA.translation + np.array([0.0, 0.0, 9.0])
+    )
+    assert judge(matches, prior=PosePrior(raised, 0.5, 0.05)) is FailureReason.AGAINST_PRIOR
+    assert judge(matches, prior=PosePrior(raised, 0.5, 0.05, vertical_sigma=5.0)) is None
+    moved_and_unsure_of_height = PosePrior(moved, 0.5, 0.05, vertical_sigma=5.0)
+    assert judge(matches, prior=moved_and_unsure_of_height) is FailureReason.AGAINST_PRIOR
+
+
+def test_a_prior_of_the_base_is_one_of_its_camera_with_the_lever_arm() -> None:
+    lever = Transform(Rotation.from_euler("z", 1.0), np.array([0.0, 3.0, 4.0]))
+    prior = BasePrior(MAP_FROM_CAMERA, 0.3, 0.08, vertical_sigma=2.0, num_references=2)
+    of_camera = prior.of_camera(lever)
+    expected = (MAP_FROM_CAMERA @ lever).matrix
+    np.testing.assert_allclose(of_camera.map_from_camera.matrix, expected)
+    sigmas = [0.5, 0.5, np.hypot(2.0, 0.4)]
+    np.testing.assert_allclose(of_camera.axis_sigmas, sigmas)
+    np.testing.assert_allclose(prior.axis_sigmas, [0.3, 0.3, 2.0])
+    assert of_camera.num_references == 2
 
 
 def test_coverage_counts_cells() -> None:
