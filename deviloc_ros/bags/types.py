@@ -40,15 +40,15 @@ def stamp_of(sent: Any) -> int:
     return int(sent.header.stamp.sec) * NANOSECONDS + int(sent.header.stamp.nanosec)
 
 
-def image(stamp: int, frame: str, pixels: NDArray[np.uint8]) -> Any:
-    """Return sensor_msgs/Image from (H, W) gray or (H, W, 3) RGB."""
+def image(stamp: int, frame: str, pixels: NDArray[np.uint8], encoding: str | None = None) -> Any:
+    """Return sensor_msgs/Image from (H, W) gray or (H, W, 3) RGB, or as a named encoding."""
     height, width = pixels.shape[:2]
     return message(
         "sensor_msgs/msg/Image",
         header=header(stamp, frame),
         height=height,
         width=width,
-        encoding="mono8" if pixels.ndim == 2 else "rgb8",
+        encoding=encoding or ("mono8" if pixels.ndim == 2 else "rgb8"),
         is_bigendian=0,
         step=width * (1 if pixels.ndim == 2 else 3),
         data=np.ascontiguousarray(pixels).reshape(-1),
@@ -56,18 +56,24 @@ def image(stamp: int, frame: str, pixels: NDArray[np.uint8]) -> Any:
 
 
 def camera_info(stamp: int, frame: str, camera: Camera) -> Any:
-    """Return sensor_msgs/CameraInfo of a PINHOLE camera: ROS counts from the pixel's centre."""
-    if camera.model != "PINHOLE":
-        raise ValueError(f"camera_info is written for PINHOLE cameras, not {camera.model}")
-    fx, fy, cx, cy = camera.params
+    """Return sensor_msgs/CameraInfo: ROS counts from the centre of the first pixel.
+
+    Args:
+        stamp: nanoseconds.
+        frame: the optical frame.
+        camera: PINHOLE (plumb_bob without distortion) or OPENCV_FISHEYE (equidistant).
+    """
+    if camera.model not in ("PINHOLE", "OPENCV_FISHEYE"):
+        raise ValueError(f"camera_info of a {camera.model} camera is not written")
+    fx, fy, cx, cy, *coefficients = camera.params
     cx, cy = cx - 0.5, cy - 0.5
     return message(
         "sensor_msgs/msg/CameraInfo",
         header=header(stamp, frame),
         height=camera.height,
         width=camera.width,
-        distortion_model="plumb_bob",
-        d=np.zeros(5),
+        distortion_model="equidistant" if coefficients else "plumb_bob",
+        d=np.array(coefficients or np.zeros(5)),
         k=np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1]),
         r=np.eye(3).ravel(),
         p=np.array([fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0]),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deviloc_ros.config import Key, LocalizerConfig
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+AXES = ("x", "y", "z", "minus-x", "minus-y", "minus-z")
 
 
 def add_command(

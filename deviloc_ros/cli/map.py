@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deviloc_ros.cli.arguments import (
+    AXES,
     Subparsers,
     add_command,
     add_config,
@@ -21,8 +22,6 @@ from deviloc_ros.errors import InputError
 if TYPE_CHECKING:
     from deviloc_ros.mapping.align import Alignment
     from deviloc_ros.mapping.map import Map
-
-AXES = ("x", "y", "z", "minus-x", "minus-y", "minus-z")
 
 BUILD = """\
 Make a map of a place from a folder of images. With --model, poses and intrinsics of a COLMAP model

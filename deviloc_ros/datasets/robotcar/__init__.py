@@ -1,0 +1,1 @@
+"""Oxford RobotCar and RobotCar Seasons as they are downloaded, read without their tools."""
