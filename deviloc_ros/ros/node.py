@@ -91,6 +91,7 @@ class LocalizationNode(LifecycleNode):
                 raise InputError(
                     "parameter map.path is empty; give the file that `deviloc map build` made"
                 )
+            self.get_logger().info(f"loading map {config.map.path}")
             localizer = self._load(Path(config.map.path).expanduser(), config)
         except InputError as error:
             self._error = str(error)
