@@ -142,7 +142,7 @@ class Localizer:
 
         matches = self._match(query, references, clock)
 
-        hypotheses: list[tuple[PoseHypothesis, Correspondences]] = []
+        hypotheses: list[tuple[PoseHypothesis, Correspondences, Correspondences]] = []
         num_matches = 0
         for cluster in clusters:
             with clock("aggregate"):
@@ -152,18 +152,19 @@ class Localizer:
             with clock("pose"):
                 pose = self._solver.estimate_pose(correspondences, camera)
             if pose is not None:
-                hypotheses.append((pose, correspondences))
+                hypotheses.append((pose, correspondences, of_cluster))
         if not hypotheses:
             few = num_matches < MIN_MATCHES
             reason = FailureReason.TOO_FEW_MATCHES if few else FailureReason.NO_POSE
             return _failure(reason, f"{num_matches} matches", clock, num_matches, 0, names)
 
         hypotheses.sort(key=lambda item: -item[0].num_inliers)
-        (best, correspondences), rivals = hypotheses[0], [pose for pose, _ in hypotheses[1:]]
+        best, correspondences, of_cluster = hypotheses[0]
+        rivals = [pose for pose, _, _ in hypotheses[1:]]
         with clock("covariance"):
             covariance = pose_covariance(
                 best,
-                correspondences,
+                of_cluster,
                 camera,
                 self._solver.loss_scale(camera),
                 self.map.calibration.scale_of(self.config.matching.matcher),

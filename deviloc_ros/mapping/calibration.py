@@ -16,6 +16,11 @@ from scipy.stats import chi2
 from tqdm import tqdm
 
 from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.geometry.uncertainty import (
+    DEGREES_OF_FREEDOM,
+    normalised_squared_errors,
+    pose_error,
+)
 from deviloc_ros.localization.features import LEVELS, network_sizes
 from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.localization.types import Features, PoseEstimate, Query
@@ -127,14 +132,13 @@ def _covariance_scale(
         result = localizer.localize_query(as_query, excluded=np.array([query]))
         if not isinstance(result, PoseEstimate):
             continue
-        pose, true_pose = result.map_from_camera, truth.camera_from_map.inverse()
-        shift = pose.translation - true_pose.translation
-        turn = (pose.rotation * true_pose.rotation.inv()).as_rotvec()
-        position.append(shift @ np.linalg.solve(result.covariance[:3, :3], shift))
-        rotation.append(turn @ np.linalg.solve(result.covariance[3:, 3:], turn))
+        error = pose_error(result.map_from_camera, truth.camera_from_map.inverse())
+        of_position, of_rotation = normalised_squared_errors(error, result.covariance)
+        position.append(of_position)
+        rotation.append(of_rotation)
     if len(position) < MIN_POSES:
         return (1.0, 1.0), len(position)
     # A few wrong poses must not make all others look uncertain: compare medians, not means.
-    expected = chi2.median(3)
+    expected = chi2.median(DEGREES_OF_FREEDOM)
     scale = (float(np.median(position) / expected), float(np.median(rotation) / expected))
     return (max(scale[0], 1.0), max(scale[1], 1.0)), len(position)
