@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,15 +20,13 @@ from deviloc_ros.localization.types import Features
 from deviloc_ros.mapping.assemble import assemble
 from deviloc_ros.mapping.calibration import calibrate
 from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.pairs import choose_pairs
 from deviloc_ros.mapping.reference_images import store_images
 from deviloc_ros.mapping.sfm import Intrinsics, StructureFromMotion
 from deviloc_ros.mapping.workspace import Workspace
 from deviloc_ros.models.published.intrinsics import check_models
 from deviloc_ros.models.weight_store import load_network
 
-EXHAUSTIVE_IMAGES = 60
-PAIRS_BY_APPEARANCE = 25
-PAIRS_BY_NAME = 10
 SIFT_IMAGE_SIZE = 1600
 CODEBOOK_SAMPLES = 60_000
 
@@ -108,12 +105,12 @@ def build_map(
         if not len(reconstruction.points3D):
             template = sfm.import_poses([posed[name] for name in usable])
             sfm.extract(usable)
-            sfm.match(_pairs(descriptors))
+            sfm.match(choose_pairs(descriptors))
             reconstruction = sfm.triangulate(template)
     else:
         sfm.import_images(usable, options.intrinsics)
         sfm.extract(usable)
-        sfm.match(_pairs(descriptors))
+        sfm.match(choose_pairs(descriptors))
         reconstruction, elsewhere = sfm.reconstruct(
             len(usable), options.intrinsics.known is not None
         )
@@ -173,20 +170,6 @@ def _sample(features: Mapping[str, Features], seed: int) -> NDArray[np.float32]:
         chosen = torch.from_numpy(generator.permutation(len(item))[:each])
         parts.append(item.descriptors[chosen].numpy())
     return np.concatenate(parts)
-
-
-def _pairs(descriptors: Mapping[str, torch.Tensor]) -> list[tuple[str, str]]:
-    """Return which images to match: all, or those alike and those next to each other by name."""
-    names = sorted(descriptors)
-    if len(names) <= EXHAUSTIVE_IMAGES:
-        return list(itertools.combinations(names, 2))
-    stacked = torch.stack([descriptors[name] for name in names])
-    pairs: set[tuple[int, int]] = set()
-    for i, similarity in enumerate(stacked @ stacked.T):
-        alike = similarity.topk(min(PAIRS_BY_APPEARANCE + 1, len(names))).indices.tolist()
-        beside = range(i + 1, min(i + 1 + PAIRS_BY_NAME, len(names)))
-        pairs |= {(min(i, j), max(i, j)) for j in (*alike, *beside) if j != i}
-    return [(names[i], names[j]) for i, j in sorted(pairs)]
 
 
 def _without_pose(

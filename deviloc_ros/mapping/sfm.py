@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pycolmap
 from PIL import Image
@@ -17,17 +15,14 @@ from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from deviloc_ros.mapping.interruptible import cancellable, in_steps
+from deviloc_ros.mapping.principal_point import refine_principal_points
 
 MIN_MODEL_IMAGES = 3
 # COLMAP works in steps of this size: what a step wrote to the database survives a Ctrl-C.
 IMAGES_PER_STEP = 4
 PAIRS_PER_STEP = 40
 FORWARD_MOTION_ANGLE = 2.0
-# A camera of at least so many images gets its own principal point; fewer do not determine one.
-PRINCIPAL_POINT_IMAGES = 20
 
 
 @dataclass(frozen=True)
@@ -122,8 +117,8 @@ class StructureFromMotion:
     def extract(self, names: Sequence[str]) -> None:
         """Extract SIFT features of the named images that have none yet."""
         options = pycolmap.FeatureExtractionOptions(max_image_size=self.max_image_size)
-        for chunk in _chunks(names, IMAGES_PER_STEP, "features", "image"):
-            _cancellable(
+        for chunk in in_steps(names, IMAGES_PER_STEP, "features", "image"):
+            cancellable(
                 pycolmap.extract_features,
                 self.database,
                 self.images,
@@ -138,9 +133,9 @@ class StructureFromMotion:
         pairing = pycolmap.ImportedPairingOptions(match_list_path=pair_list)
         verification = pycolmap.TwoViewGeometryOptions()
         verification.ransac.random_seed = self.seed
-        for chunk in _chunks(pairs, PAIRS_PER_STEP, "matching", "pair"):
+        for chunk in in_steps(pairs, PAIRS_PER_STEP, "matching", "pair"):
             pair_list.write_text("".join(f"{a} {b}\n" for a, b in chunk), encoding="utf-8")
-            _cancellable(
+            cancellable(
                 pycolmap.match_image_pairs,
                 self.database,
                 pairing_options=pairing,
@@ -151,7 +146,7 @@ class StructureFromMotion:
     def triangulate(self, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
         """Return a model with points; poses and intrinsics stay as given."""
         output = self._fresh_folder("triangulated")
-        _cancellable(
+        cancellable(
             pycolmap.triangulate_points,
             model,
             self.database,
@@ -196,14 +191,14 @@ class StructureFromMotion:
                 if image.has_pose and image.name not in registered:
                     elsewhere.setdefault(image.name, model.num_reg_images())
         if not fixed_intrinsics:
-            _refine_principal_points(best)
+            refine_principal_points(best)
         return best, elsewhere
 
     def _map_incrementally(
         self, options: pycolmap.IncrementalPipelineOptions, num_images: int
     ) -> list[pycolmap.Reconstruction]:
         with tqdm(total=num_images, desc="registering", unit="image", disable=None) as bar:
-            models = _cancellable(
+            models = cancellable(
                 pycolmap.incremental_mapping,
                 self.database,
                 self.images,
@@ -232,53 +227,6 @@ class StructureFromMotion:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return folder
-
-
-def _refine_principal_points(model: pycolmap.Reconstruction) -> None:
-    """Adjust everything once more, with the principal points of cameras seen often enough free.
-
-    COLMAP keeps them at the image's centre, for a single image does not determine them. A shared
-    camera's is determined; left wrong, it turns every pose of the map by as many pixels.
-    """
-    images_of: dict[int, int] = {}
-    for image in model.images.values():
-        if image.has_pose:
-            images_of[image.camera_id] = images_of.get(image.camera_id, 0) + 1
-    config = pycolmap.BundleAdjustmentConfig()
-    for image in model.images.values():
-        if image.has_pose:
-            config.add_image(image.image_id)
-    often = {camera for camera, count in images_of.items() if count >= PRINCIPAL_POINT_IMAGES}
-    if not often:
-        return
-    for camera_id in images_of.keys() - often:
-        config.set_constant_cam_intrinsics(camera_id)
-    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
-    options = pycolmap.BundleAdjustmentOptions(refine_principal_point=True)
-    pycolmap.create_default_bundle_adjuster(options, config, model).solve()
-
-
-def _cancellable(step: Callable[..., Result], *args: Any, **options: Any) -> Result:
-    """Run a step of COLMAP in a thread, so that Ctrl-C reaches this one and cancels the step."""
-    token = pycolmap.CancellationToken()
-    with ThreadPoolExecutor(1, "colmap") as pool:
-        future = pool.submit(step, *args, **options, cancellation_token=token)
-        try:
-            while not future.done():
-                wait([future], timeout=0.2)
-        except BaseException:
-            token.cancel()
-            raise
-        return future.result()
-
-
-def _chunks(items: Sequence[Item], size: int, title: str, unit: str) -> Iterator[list[Item]]:
-    """Yield the items in steps, each of which is kept if a later one is interrupted."""
-    with tqdm(total=len(items), desc=title, unit=unit, disable=None) as bar:
-        for start in range(0, len(items), size):
-            chunk = list(items[start : start + size])
-            yield chunk
-            bar.update(len(chunk))
 
 
 def _size(path: Path) -> tuple[int, int]:
