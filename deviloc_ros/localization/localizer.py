@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import to_gray
+from deviloc_ros.localization.admission import refuse
 from deviloc_ros.localization.covariance import pose_covariance
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.matching import Matcher, SemiDenseMatcher
 from deviloc_ros.localization.pose import MIN_MATCHES, PoseHypothesis
 from deviloc_ros.localization.retrieval import Retrieval
+from deviloc_ros.localization.rig import RigStages, localize_rig
+from deviloc_ros.localization.rig_types import BasePrior, RigEstimate
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.stages import StageClock
 from deviloc_ros.localization.topicfm import TopicFmMatcher
@@ -35,8 +39,6 @@ from deviloc_ros.localization.types import (
 from deviloc_ros.localization.verification import verify
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.models.runtime import choose_backend, one_torch_thread
-
-MIN_IMAGE_SIDE = 64
 
 
 class Localizer:
@@ -108,7 +110,7 @@ class Localizer:
     ) -> list[Localization]:
         clock = StageClock()
         results: list[Localization | None] = [
-            _refuse(image, camera) for image, camera in zip(images, cameras, strict=True)
+            refuse(image, camera) for image, camera in zip(images, cameras, strict=True)
         ]
         sound = [i for i, refused in enumerate(results) if refused is None]
         gray = [to_gray(images[i]) for i in sound]
@@ -183,23 +185,30 @@ class Localizer:
             clock.seconds,
         )  # fmt: skip
 
+    def localize_rig(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        cameras: Sequence[Camera],
+        base_from_camera: Sequence[Transform],
+        prior: BasePrior | None = None,
+    ) -> RigEstimate | LocalizationFailure:
+        """Localize the base that several cameras sit on, by images of one instant.
+
+        Args:
+            images: one a camera, as for `localize`; they need not overlap.
+            cameras: intrinsics, each of its own model.
+            base_from_camera: where each camera sits.
+            prior: where the base is thought to be.
+        """
+        stages = RigStages(
+            self._extractor, self._retrieve, self._match, self._solver, self.map, self.config
+        )
+        with one_torch_thread(self._xfeat_on_openvino):
+            return localize_rig(stages, images, cameras, base_from_camera, prior)
+
     def match_and_lift(self, query: Query, references: NDArray[np.int64]) -> Correspondences:
         """Match a query to references, all in one batch, and give every match its 3D point."""
         return self._match(query, references, StageClock())
-
-
-def _refuse(image: NDArray[np.uint8], camera: Camera) -> LocalizationFailure | None:
-    """Return why an image cannot be a query of a camera, or None."""
-    height, width = image.shape[:2]
-    if min(height, width) < MIN_IMAGE_SIDE:
-        details = f"{width} x {height} pixels, at least {MIN_IMAGE_SIDE} a side"
-        return LocalizationFailure(FailureReason.BAD_IMAGE, details)
-    if (width, height) != (camera.width, camera.height):
-        details = (
-            f"the image has {width} x {height} pixels, the camera {camera.width} x {camera.height}"
-        )
-        return LocalizationFailure(FailureReason.BAD_IMAGE, details)
-    return None
 
 
 def _failure(

@@ -1,0 +1,145 @@
+"""The method for several cameras on one body: one pose from all images of an instant.
+
+Every camera goes through the stages of `localizer.py` by itself up to its merged 2D-3D matches; the
+networks see all images as one batch. Then one generalized RANSAC-PnP, one refinement, one
+covariance and one verdict. A camera that sees nothing of the map contributes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.images import to_gray
+from deviloc_ros.localization.admission import refuse
+from deviloc_ros.localization.features import FeatureExtractor
+from deviloc_ros.localization.matching import Matcher
+from deviloc_ros.localization.pose import MIN_MATCHES
+from deviloc_ros.localization.retrieval import Retrieval
+from deviloc_ros.localization.rig_evidence import find_rivals, weigh
+from deviloc_ros.localization.rig_matches import Group, concatenated, gather
+from deviloc_ros.localization.rig_pose import RigHypothesis, estimate_rig_pose, rig_covariance
+from deviloc_ros.localization.rig_types import BasePrior, CameraView, RigEstimate
+from deviloc_ros.localization.solver import PoseSolver
+from deviloc_ros.localization.stages import StageClock
+from deviloc_ros.localization.types import (
+    Correspondences,
+    FailureReason,
+    LocalizationFailure,
+    Query,
+)
+from deviloc_ros.localization.verification import judge
+from deviloc_ros.mapping.map import Map
+
+
+@dataclass(frozen=True)
+class RigStages:
+    """The localizer's stages, as it made them for single images."""
+
+    extractor: FeatureExtractor
+    retrieve: Retrieval
+    match: Matcher
+    solver: PoseSolver
+    reference_map: Map
+    config: LocalizerConfig
+
+
+def localize_rig(
+    stages: RigStages,
+    images: Sequence[NDArray[np.uint8]],
+    cameras: Sequence[Camera],
+    base_from_camera: Sequence[Transform],
+    prior: BasePrior | None,
+) -> RigEstimate | LocalizationFailure:
+    """Localize the base from images of one instant; see `Localizer.localize_rig`."""
+    config, clock = stages.config, StageClock()
+    refused = [refuse(image, camera) for image, camera in zip(images, cameras, strict=True)]
+    sound = [index for index, refusal in enumerate(refused) if refusal is None]
+    if not sound:
+        return refused[0] or _failure(FailureReason.BAD_IMAGE, "no image", clock)
+    gray = [to_gray(images[index]) for index in sound]
+    with clock("extract"):
+        features = stages.extractor.extract(gray)
+    groups: list[Group] = []
+    unmerged: list[tuple[int, Correspondences]] = []
+    for index, image, found in zip(sound, gray, features, strict=True):
+        expected = prior.of_camera(base_from_camera[index]) if prior is not None else None
+        with clock("retrieve"):
+            clusters = stages.retrieve(found, expected, stages.match.unusable)
+        if not clusters:
+            continue
+        query = Query(found, cameras[index], image)
+        matches = stages.match(query, np.concatenate(clusters), clock)
+        unmerged.append((index, matches))
+        with clock("aggregate"):
+            for cluster in clusters:
+                of_cluster = matches.select(np.isin(matches.reference, cluster))
+                merged = stages.solver.aggregate(of_cluster, cameras[index])
+                names = tuple(stages.reference_map.references[i].name for i in cluster)
+                groups.append(Group(index, merged, names))
+    if not groups:
+        return _failure(FailureReason.NO_REFERENCES, "0 references to match with", clock)
+
+    rig = cameras, base_from_camera, config.features.max_size
+    together = gather([(group.camera, group.matches) for group in groups], *rig)
+    with clock("pose"):
+        best = estimate_rig_pose(together, config.pose, config.seed)
+        rivals = [] if best is None else find_rivals(best, together, config)
+    if best is None:
+        few = len(together) < MIN_MATCHES
+        reason = FailureReason.TOO_FEW_MATCHES if few else FailureReason.NO_POSE
+        return _failure(reason, f"{len(together)} matches", clock, groups)
+    with clock("covariance"):
+        scale = stages.reference_map.calibration.scale_of(config.matching.matcher)
+        covariance = rig_covariance(
+            best, together, gather(unmerged, *rig), config.pose.loss_scale, scale
+        )
+    with clock("verify"):
+        evidence = weigh(best, together, groups, rivals, covariance, config)
+        doubt = judge(evidence, prior, stages.reference_map.metric, config.verification)
+    if doubt is not None or covariance is None:
+        reason, details = doubt or (FailureReason.UNCERTAIN, "the pose is not determined")
+        return _failure(reason, details, clock, groups, best.num_inliers)
+    map_from_base = best.base_from_map.inverse()
+    views = [
+        _view(index, groups, best, cameras[index], base_from_camera[index])
+        for index in range(len(images))
+    ]
+    return RigEstimate(map_from_base, covariance, views, clock.seconds)
+
+
+def _view(
+    index: int,
+    groups: Sequence[Group],
+    best: RigHypothesis,
+    camera: Camera,
+    base_from_camera: Transform,
+) -> CameraView:
+    """Return what a camera contributed."""
+    own = [group for group in groups if group.camera == index]
+    of_camera = np.repeat([g.camera == index for g in groups], [len(g.matches) for g in groups])
+    return CameraView(
+        camera,
+        base_from_camera.inverse() @ best.base_from_map,
+        concatenated([group.matches for group in own]),
+        best.inliers[of_camera],
+        tuple(name for group in own for name in group.references),
+    )
+
+
+def _failure(
+    reason: FailureReason,
+    details: str,
+    clock: StageClock,
+    groups: Sequence[Group] = (),
+    num_inliers: int = 0,
+) -> LocalizationFailure:
+    num_matches = sum(len(group.matches) for group in groups)
+    names = tuple(dict.fromkeys(name for group in groups for name in group.references))
+    return LocalizationFailure(reason, details, clock.seconds, num_matches, num_inliers, names)

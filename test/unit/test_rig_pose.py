@@ -1,0 +1,205 @@
+"""One pose of a base from the matches of several cameras without overlap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from deviloc_ros.config import LocalizerConfig, PoseConfig
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.rig_evidence import find_rivals, weigh
+from deviloc_ros.localization.rig_matches import Group, RigMatches, gather
+from deviloc_ros.localization.rig_pose import RigHypothesis, estimate_rig_pose, rig_covariance
+from deviloc_ros.localization.rig_types import BasePrior
+from deviloc_ros.localization.types import Correspondences, FailureReason
+from deviloc_ros.localization.verification import judge
+from deviloc_ros.simulation.drive import mounted
+
+CAMERAS = (
+    Camera("PINHOLE", 640, 480, (400.0, 410.0, 320.0, 240.0)),
+    Camera("OPENCV", 640, 480, (400.0, 400.0, 320.0, 240.0, -0.2, 0.05, 1e-3, -1e-3)),
+    Camera("OPENCV_FISHEYE", 640, 480, (250.0, 250.0, 320.0, 240.0, 0.02, 0.0, 0.0, 0.0)),
+)
+MOUNTS = (
+    mounted(0.5, 0.6, 1.5, np.pi / 2),
+    mounted(-1.0, 0.0, 1.6, np.pi),
+    mounted(0.5, -0.6, 1.5, -np.pi / 2),
+)
+MAP_FROM_BASE = Transform(Rotation.from_euler("z", 0.7), np.array([300.0, -200.0, 40.0]))
+CONFIG = LocalizerConfig()
+
+
+def seen(
+    index: int,
+    count: int,
+    seed: int,
+    noise: float = 1.0,
+    outliers: float = 0.3,
+    cameras: tuple[Camera, ...] = CAMERAS,
+) -> Correspondences:
+    """Return what a camera of the rig would match."""
+    generator = np.random.default_rng([seed, index])
+    camera = cameras[index]
+    size = camera.width, camera.height
+    keypoints = generator.uniform((20, 20), (size[0] - 20, size[1] - 20), (count, 2))
+    depth = generator.uniform(4, 25, (count, 1))
+    points = (MAP_FROM_BASE @ MOUNTS[index]).apply(camera.rays(keypoints) * depth)
+    keypoints += generator.normal(0, noise, keypoints.shape)
+    wrong = generator.random(count) < outliers
+    keypoints[wrong] = generator.uniform((0, 0), size, (int(wrong.sum()), 2))
+    return Correspondences(
+        keypoints,
+        points,
+        np.ones(count),
+        generator.integers(0, 40, count) + 40 * index,
+        np.zeros((count, 2)),
+    )
+
+
+def rig_of(
+    counts: tuple[int, ...], seed: int = 0, noise: float = 1.0, outliers: float = 0.3
+) -> RigMatches:
+    parts = [(i, seen(i, count, seed, noise, outliers)) for i, count in enumerate(counts)]
+    return gather(parts, CAMERAS, MOUNTS, 1024)
+
+
+def solve(matches: RigMatches) -> RigHypothesis:
+    pose = estimate_rig_pose(matches, PoseConfig(), 0)
+    assert pose is not None
+    return pose
+
+
+def errors(pose: RigHypothesis) -> tuple[float, float]:
+    return pose.base_from_map.inverse().distance_to(MAP_FROM_BASE)
+
+
+@given(seed=st.integers(0, 500))
+def test_derivative_is_that_of_moving_the_base(seed: int) -> None:
+    matches = rig_of((15, 15, 15), seed, noise=0.0, outliers=0.0)
+    base_from_map = MAP_FROM_BASE.inverse()
+    _, jacobian = matches.linearise(base_from_map, matches.lens(base_from_map))
+    for axis in range(6):
+        delta = np.zeros(6)
+        delta[axis] = 1e-5
+
+        def moved(sign: float, delta: np.ndarray = delta) -> np.ndarray:
+            pose = Transform(
+                Rotation.from_rotvec(sign * delta[3:]) * MAP_FROM_BASE.rotation,
+                MAP_FROM_BASE.translation + sign * delta[:3],
+            )
+            return matches.residuals(pose.inverse())
+
+        expected = (moved(1) - moved(-1)) / 2e-5
+        np.testing.assert_allclose(jacobian[:, :, axis], expected, rtol=2e-3, atol=0.5)
+
+
+def test_together_they_are_better_than_the_best_alone() -> None:
+    alone: list[list[float]] = [[], [], []]
+    together = []
+    for seed in range(15):
+        together.append(errors(solve(rig_of((60, 60, 60), seed)))[0])
+        for index in range(3):
+            counts = tuple(60 if i == index else 0 for i in range(3))
+            alone[index].append(errors(solve(rig_of(counts, seed)))[0])
+    assert np.median(together) < 0.75 * min(np.median(each) for each in alone)
+
+
+@pytest.mark.parametrize("counts", [(80, 0, 0), (0, 0, 80), (80, 3, 0), (20, 20, 20)])
+def test_one_camera_is_enough_and_so_are_a_few_matches_of_each(counts: tuple[int, ...]) -> None:
+    pose = solve(rig_of(counts, noise=0.5))
+    metres, degrees = errors(pose)
+    assert metres < 0.1
+    assert degrees < 0.5
+    assert 0.5 * sum(counts) <= pose.num_inliers <= 0.9 * sum(counts)
+
+
+def test_a_camera_that_sees_something_else_changes_nothing_and_does_not_speak() -> None:
+    parts = [(0, seen(0, 100, 1)), (1, seen(1, 400, 1, outliers=1.0)), (2, seen(2, 100, 1))]
+    together = gather(parts, CAMERAS, MOUNTS, 1024)
+    pose = solve(together)
+    assert errors(pose)[0] < 0.1
+    groups = [Group(index, matches, ("a",)) for index, matches in parts]
+    covariance = np.eye(6) * 1e-4
+    evidence = weigh(pose, together, groups, [], covariance, CONFIG)
+    assert evidence.num_matches == 200
+    assert evidence.num_inliers <= 160
+    assert judge(evidence, None, True, CONFIG.verification) is None
+    all_blind = [(i, seen(i, 200, 1, outliers=1.0)) for i in range(3)]
+    together = gather(all_blind, CAMERAS, MOUNTS, 1024)
+    chance = solve(together)
+    groups = [Group(index, matches, ("a",)) for index, matches in all_blind]
+    evidence = weigh(chance, together, groups, [], covariance, CONFIG)
+    doubt = judge(evidence, None, True, CONFIG.verification)
+    assert doubt is not None
+    assert doubt[0] is FailureReason.TOO_FEW_INLIERS
+
+
+def test_another_place_that_explains_the_images_makes_it_ambiguous() -> None:
+    here, elsewhere = seen(0, 100, 1, outliers=0.0), seen(2, 90, 1, outliers=0.0)
+    away = Correspondences(
+        elsewhere.keypoints,
+        elsewhere.points3d + np.array([40.0, 0.0, 0.0]),
+        elsewhere.confidence,
+        elsewhere.reference,
+        elsewhere.reference_keypoints,
+    )
+    parts = [(0, here), (2, away)]
+    together = gather(parts, CAMERAS, MOUNTS, 1024)
+    pose = solve(together)
+    rivals = find_rivals(pose, together, CONFIG)
+    groups = [Group(index, matches, ("a",)) for index, matches in parts]
+    evidence = weigh(pose, together, groups, rivals, np.eye(6) * 1e-4, CONFIG)
+    doubt = judge(evidence, None, True, CONFIG.verification)
+    assert doubt is not None
+    assert doubt[0] is FailureReason.AMBIGUOUS
+    agreeing = gather([(0, here), (2, elsewhere)], CAMERAS, MOUNTS, 1024)
+    assert find_rivals(solve(agreeing), agreeing, CONFIG) == []
+
+
+def test_covariance_is_that_of_many_runs() -> None:
+    """Normalised squared errors average one per degree of freedom, over position and rotation."""
+    whole = []
+    for seed in range(100):
+        matches = rig_of((80, 80, 80), seed, outliers=0.0)
+        pose = solve(matches)
+        covariance = rig_covariance(pose, matches, matches, 1.0, (1.0, 1.0))
+        assert covariance is not None
+        estimate = pose.base_from_map.inverse()
+        shift = estimate.translation - MAP_FROM_BASE.translation
+        turn = (estimate.rotation * MAP_FROM_BASE.rotation.inv()).as_rotvec()
+        error = np.concatenate([shift, turn])
+        whole.append(error @ np.linalg.solve(covariance, error) / 6)
+    # Groups of two kinds count what is independent twice, so that the covariance is rather large.
+    assert 0.4 < np.mean(whole) < 1.25
+
+
+def test_large_images_are_judged_at_their_working_size() -> None:
+    large = tuple(camera.scaled(2560, 1920) for camera in CAMERAS)
+    parts = [(i, seen(i, 100, 3, noise=8.0, outliers=0.0, cameras=large)) for i in range(3)]
+    matches = gather(parts, large, MOUNTS, 640)
+    assert matches.cameras[1].width == 640
+    # 8 px are 2 px at the working size, where the limit is 6 px.
+    assert solve(matches).num_inliers > 285
+    assert solve(gather(parts, large, MOUNTS, 4096)).num_inliers < 150
+
+
+def test_the_same_matches_give_the_same_bits_and_too_few_give_none() -> None:
+    matches = rig_of((50, 50, 50), outliers=0.6)
+    first, second = solve(matches), solve(matches)
+    assert np.array_equal(first.base_from_map.matrix, second.base_from_map.matrix)
+    few = matches.select(np.arange(len(matches)) < 3)
+    assert estimate_rig_pose(few, PoseConfig(), 0) is None
+
+
+def test_a_prior_of_the_base_is_one_of_each_camera() -> None:
+    prior = BasePrior(MAP_FROM_BASE, 0.3, 0.1)
+    of_camera = prior.of_camera(MOUNTS[1])
+    metres, degrees = of_camera.map_from_camera.distance_to(MAP_FROM_BASE @ MOUNTS[1])
+    assert metres < 1e-9
+    assert degrees < 1e-9
+    lever = np.linalg.norm(MOUNTS[1].translation)
+    assert of_camera.position_sigma == pytest.approx(np.hypot(0.3, 0.1 * lever))
