@@ -125,7 +125,9 @@ def read_absolute(path: Path, vehicle_from_ins: Transform) -> Trajectory:
     values = np.array(rows)
     ins_from_base = (BASE_FROM_VEHICLE @ vehicle_from_ins).inverse()
     enu_from_ins = ENU_FROM_NED.rotation * Rotation.from_euler("xyz", values[:, 3:])
-    positions = ENU_FROM_NED.apply(values[:, :3]) + enu_from_ins.apply(ins_from_base.translation)
+    # scipy takes no read-only arrays, as the translation of a Transform is.
+    lever = enu_from_ins.apply(np.array(ins_from_base.translation))
+    positions = ENU_FROM_NED.apply(values[:, :3]) + lever
     stamp_array = np.array(stamps, dtype=np.int64)
     return Trajectory(stamp_array, positions, enu_from_ins * ins_from_base.rotation)
 
