@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-GRACE_SECONDS = 1.0
+GRACE_SECONDS = 0.7
 """From a signal to the end of the process at the latest, whatever it is busy with."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
