@@ -2,11 +2,14 @@
 
 Errors of matches are not independent: what lies close together in the image shares the depth that
 was inferred for it, and what comes from one reference shares the error of that reference's pose.
-The sum of many matches then knows less than their number says. The cluster-robust ("sandwich")
-covariance asks only that groups of matches be independent, and learns from the residuals how much
-the members of a group go together (Liang and Zeger, "Longitudinal data analysis using generalized
-linear models", Biometrika 1986; for groups of two kinds at once Cameron, Gelbach and Miller,
-"Robust inference with multiway clustering", JBES 2011).
+Many matches then say less than their number promises. The cluster-robust covariance asks only that
+groups of matches be independent, and learns from the residuals how far the members of a group go
+together (Liang and Zeger, "Longitudinal data analysis using generalized linear models", Biometrika
+1986; groups of two kinds at once: Cameron, Gelbach and Miller, "Robust inference with multiway
+clustering", JBES 2011). Here it is the jackknife's: the spread of the poses that would come out if
+one group after the other were left out (Bell and McCaffrey, "Bias reduction in standard errors for
+linear regression with multi-stage samples", Survey Methodology 2002), which is right for few groups
+of unequal weight, such as five references, too.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ from deviloc_ros.localization.types import Correspondences
 
 # Cells along the longer side of an image: matches within one are taken to err together.
 CELLS = 16
-POSE_PARAMETERS = 6
+PARAMETERS = 6
+# Without a group that holds nearly all there is to know, no pose is left to compare with.
+LEAST_REST = 0.1
 
 
 def pose_covariance(
@@ -90,53 +95,74 @@ def m_estimate_covariance(
 ) -> NDArray[np.float64] | None:
     """Return the covariance of a body's pose, or None where it is not determined.
 
-    With J the derivatives, psi the influence of the Cauchy loss, w the weights and u_g the sum of
-    w J^T psi(r) over a group g, it is A^-1 B A^-1 with A = E[psi'] sum w J^T J and B = sum_g u_g
-    u_g^T over groups of either kind. Groups of both kinds have matches in common, which makes B
-    large rather than small; the scale makes up for it.
-
     Args:
         derivative: (N, 2, 6), of the projections by the body's shift and turn.
         residuals: (N, 2), in the same pixels.
         weights: (N,), of the matches.
         groups: two groupings of the matches, (N,) each: by place in the image (of one camera), and
-            by reference.
+            by reference. What both know of is counted twice; the scale makes up for it.
         loss_scale: of the Cauchy loss in the refinement.
         scale: factors on the position's and on the rotation's block.
     """
     by_place, by_reference = (np.unique(group, return_inverse=True)[1] for group in groups)
     # The pose takes up as many groups as it has parameters: fewer say nothing about its errors.
-    if not len(by_place) or by_place.max() < POSE_PARAMETERS:
+    if not len(by_place) or by_place.max() < PARAMETERS:
         return None
     squared = np.sum((residuals / loss_scale) ** 2, axis=1)
-    slope = np.average((1 / (1 + squared)) - squared / (1 + squared) ** 2, weights=weights)
-    # Units differ between the columns; scaled to unit length they invert without losing digits.
-    norm = np.sqrt(np.sum(derivative**2, axis=(0, 1)))
-    if not (norm > 0).all() or slope <= 0:
+    slope = np.average(1 / (1 + squared) - squared / (1 + squared) ** 2, weights=weights)
+    worth = slope * weights[:, None, None]
+    rows = (-1, PARAMETERS)
+    whitening = _whitening((derivative * worth).reshape(rows).T @ derivative.reshape(rows))
+    if slope <= 0 or whitening is None:
         return None
-    jacobian = derivative / norm
-    rows = (jacobian * weights[:, None, None]).reshape(-1, POSE_PARAMETERS)
-    information = slope * rows.T @ jacobian.reshape(-1, POSE_PARAMETERS)
-    scores = np.einsum("nki,nk->ni", jacobian, residuals * (weights / (1 + squared))[:, None])
-    scatter = _scatter(scores, by_place, POSE_PARAMETERS) + _scatter(scores, by_reference, 1)
-    try:
-        half = np.linalg.inv(information) / norm[:, None] * np.sqrt(np.repeat(scale, 3))[:, None]
-    except np.linalg.LinAlgError:
-        return None
-    covariance = half @ scatter @ half.T
+    derivative = derivative @ whitening
+    information = np.swapaxes(derivative * worth, 1, 2) @ derivative
+    pull = residuals * (weights / (1 + squared))[:, None]
+    influence = np.sum(derivative * pull[:, :, None], axis=1)
+    spread = _jackknife(influence, information, by_place)
+    if by_reference.max() > 0:
+        spread += _jackknife(influence, information, by_reference)
+    unit = whitening * np.sqrt(np.repeat(scale, 3))[:, None]
+    covariance = unit @ spread @ unit.T
     covariance = (covariance + covariance.T) / 2
     if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance).min() <= 0:
         return None
     return np.asarray(covariance)
 
 
-def _scatter(
-    scores: NDArray[np.float64], group: NDArray[np.int64], used: int
+def _whitening(information: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return W with W^T A W = I, or None where A (6, 6) has no inverse."""
+    norm = np.sqrt(np.diag(information))
+    if not (norm > 0).all():
+        return None
+    # Units differ between the columns; scaled to unit length they invert without losing digits.
+    values, vectors = np.linalg.eigh(information / np.outer(norm, norm))
+    if values[0] <= PARAMETERS * np.finfo(np.float64).eps:
+        return None
+    return np.asarray(vectors / np.sqrt(values) / norm[:, None])
+
+
+def _jackknife(
+    influence: NDArray[np.float64], information: NDArray[np.float64], group: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the sum of u u^T (6, 6) over groups, `used` of which the fit has used up."""
-    sums = np.stack([np.bincount(group, column) for column in scores.T], axis=1)
-    correction = len(sums) / (len(sums) - used) if len(sums) > used else 0.0
-    return np.asarray(correction * sums.T @ sums)
+    """Return the sum of d d^T (6, 6), d being by how much the pose moves without a group.
+
+    In coordinates where all matches together have the information I: d = (I - A_g)^-1 u_g, with A_g
+    the information and u_g the influence of the group's matches.
+    """
+    influences = _sums(influence, group)
+    information = _sums(information.reshape(-1, PARAMETERS**2), group)
+    held, axes = np.linalg.eigh(information.reshape(-1, PARAMETERS, PARAMETERS))
+    along = np.einsum("gij,gi->gj", axes, influences) / np.maximum(1 - held, LEAST_REST)
+    moved = np.einsum("gij,gj->gi", axes, along)
+    return np.asarray(moved.T @ moved)
+
+
+def _sums(rows: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the sum of the rows (N, D) of each group."""
+    order = np.argsort(group, kind="stable")
+    begins = np.searchsorted(group[order], np.arange(group.max() + 1))
+    return np.asarray(np.add.reduceat(rows[order], begins))
 
 
 def _largest_error(hypothesis: PoseHypothesis) -> float:

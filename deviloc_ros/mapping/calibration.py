@@ -33,6 +33,8 @@ MIN_SHARED_POINTS = 30
 GATE = 6.0
 MIN_RESIDUALS = 200
 MIN_POSES = 5
+COUNTED_SHARE = 0.95
+SCALE_ITERATIONS = 50
 
 
 def calibrate(reference_map: Map, config: LocalizerConfig) -> Map:
@@ -138,7 +140,20 @@ def _covariance_scale(
         rotation.append(of_rotation)
     if len(position) < MIN_POSES:
         return (1.0, 1.0), len(position)
-    # A few wrong poses must not make all others look uncertain: compare medians, not means.
-    expected = chi2.median(DEGREES_OF_FREEDOM)
-    scale = (float(np.median(position) / expected), float(np.median(rotation) / expected))
+    scale = _scale_of(np.array(position)), _scale_of(np.array(rotation))
     return (max(scale[0], 1.0), max(scale[1], 1.0)), len(position)
+
+
+def _scale_of(normalised: NDArray[np.float64]) -> float:
+    """Return the factor on the covariance by which squared errors become chi-squared on average.
+
+    Of errors beyond the 95 % ellipsoid only so much counts: a few wrong poses must not make all
+    others look uncertain (Huber's "proposal 2", "Robust Statistics", 2009, section 6.4).
+    """
+    limit = chi2.ppf(COUNTED_SHARE, DEGREES_OF_FREEDOM)
+    expected = DEGREES_OF_FREEDOM * chi2.cdf(limit, DEGREES_OF_FREEDOM + 2)
+    expected += limit * (1 - COUNTED_SHARE)
+    scale = np.median(normalised) / chi2.median(DEGREES_OF_FREEDOM)
+    for _ in range(SCALE_ITERATIONS):
+        scale = np.minimum(normalised, scale * limit).mean() / expected
+    return float(scale)

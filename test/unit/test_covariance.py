@@ -50,16 +50,13 @@ def matches_of(
     keypoints += generator.normal(0, noise, keypoints.shape)
     reference = np.arange(count) % references
     keypoints += generator.normal(0, reference_noise, (references, 2))[reference]
-    keypoints, points, reference = (
-        np.repeat(values, repeats, axis=0) for values in (keypoints, points, reference)
-    )
     return Correspondences(
         keypoints,
         MAP_FROM_CAMERA.apply(points),
-        np.ones(len(points)),
+        np.ones(count),
         reference,
-        np.full((len(points), 2), np.nan),
-    )
+        np.full((count, 2), np.nan),
+    ).select(np.repeat(np.arange(count), repeats))
 
 
 def solve(matches: Correspondences, camera: Camera) -> PoseHypothesis:
@@ -121,7 +118,7 @@ def test_grows_with_its_factors_and_needs_matches_in_several_places() -> None:
     np.testing.assert_allclose(scaled[:3, :3], 4 * plain[:3, :3])
     np.testing.assert_allclose(scaled[3:, 3:], 9 * plain[3:, 3:])
     np.testing.assert_allclose(scaled[:3, 3:], 6 * plain[:3, 3:])
-    corner = matches.select((matches.keypoints < 100).all(axis=1))
+    corner = matches.select(np.flatnonzero((matches.keypoints < 100).all(axis=1)))
     assert len(corner) >= 4
     assert pose_covariance(pose, corner, PINHOLE, 1.0, (1.0, 1.0)) is None
     nothing = PoseHypothesis(pose.camera_from_map, np.zeros(400, dtype=bool), pose.residuals)

@@ -64,7 +64,7 @@ def test_of_poses_counts_errors_about_the_fixed_axes_of_the_map() -> None:
     turned = Rotation.from_euler("z", 90, degrees=True)
     true = Transform(turned, np.array([1.0, 2.0, 3.0]))
     wrong = Transform(
-        Rotation.from_rotvec([0.02, 0, 0]) * turned, true.translation + (0.0, 0.3, 0.0)
+        Rotation.from_rotvec([0.02, 0, 0]) * turned, true.translation + np.array([0.0, 0.3, 0.0])
     )
     np.testing.assert_allclose(pose_error(wrong, true), [0, 0.3, 0, 0.02, 0, 0], atol=1e-12)
     covariance = np.diag([1.0, 0.01, 1.0, 1e-4, 1.0, 1.0])
