@@ -110,6 +110,8 @@ def build(schema: type[SectionType], values: Mapping[str, Any], source: str) -> 
         if first["type"] == "extra_forbidden":
             known = ", ".join(key.name for key in keys(schema))
             raise InputError(f"{source}: {name} is not a known key; known: {known}") from None
+        if not name:  # what keys of several sections have to say to each other
+            raise InputError(f"{source}: {first['msg'].removeprefix('Value error, ')}") from None
         raise InputError(
             f"{source}: {name} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
         ) from None

@@ -53,7 +53,9 @@ def camera_from_info(
     Args:
         info: the message.
         image_size: width and height of the image that belongs to it.
-        rectified: the image is rectified (`image_rect`): P holds, and K and D do not.
+        rectified: the image is rectified (`image_rect`): P holds, and K and D do not. Its fourth
+            column says where a stereo pair's other camera is; this camera is where its own optical
+            frame is.
 
     Raises:
         InputError: not calibrated, an unknown distortion model, or a size that is not the image's.
@@ -63,6 +65,11 @@ def camera_from_info(
     whole = region.width == 0 or region.height == 0
     sensor = (info.width, info.height) if whole else (region.width, region.height)
     offset = (0, 0) if whole else (region.x_offset, region.y_offset)
+    if offset[0] + sensor[0] > info.width or offset[1] + sensor[1] > info.height:
+        raise InputError(
+            f"camera_info: the region of interest, {sensor[0]} x {sensor[1]} pixels at "
+            f"{offset[0]}, {offset[1]}, is not within the sensor's {info.width} x {info.height}"
+        )
     size = sensor[0] // binning[0], sensor[1] // binning[1]
     if size != tuple(image_size):
         raise InputError(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.messages.camera_info import camera_from_info, rectified_from_camera
 
 K = np.array([[500.0, 0, 319.5], [0, 510.0, 239.5], [0, 0, 1]])
@@ -53,7 +54,13 @@ def test_principal_point_moves_by_half_a_pixel():
             [0.3, -0.1, 0.001, -0.002, 0.01, 0.5, -0.02, 0.004],
             "FULL_OPENCV",
         ),
+        (
+            "rational_polynomial",
+            [0.3, -0.1, 0.001, -0.002, 0.01, 0.5, -0.02, 0.004, 0.0, 0.0, 0.0, 0.0],
+            "FULL_OPENCV",
+        ),
         ("", [], "PINHOLE"),
+        ("none", [], "PINHOLE"),
         ("plumb_bob", [0.0] * 5, "PINHOLE"),
     ],
 )
@@ -80,6 +87,19 @@ def test_rectified_uses_p_and_neither_k_nor_d():
     assert camera.params == (400.0, 400.0, 300.5, 200.5)
 
 
+def test_rectified_is_cut_and_binned_like_the_raw_image():
+    roi = SimpleNamespace(x_offset=40, y_offset=60, width=240, height=160)
+    camera = camera_from_info(info(roi=roi, binning_x=2, binning_y=2), (120, 80), rectified=True)
+    assert camera == Camera("PINHOLE", 120, 80, (200.0, 200.0, 130.25, 70.25))
+
+
+@pytest.mark.parametrize("name", ["equidistant", "rational_polynomial", "plumb_bob"])
+def test_rectified_images_of_any_lens_are_pinhole_images(name):
+    d = {"equidistant": [0.1] * 4, "rational_polynomial": [0.1] * 8, "plumb_bob": [0.1] * 5}[name]
+    camera = camera_from_info(info(distortion_model=name, d=d), (640, 480), rectified=True)
+    assert camera.model == "PINHOLE"
+
+
 @given(st.integers(0, 200), st.integers(0, 150), st.integers(1, 4), st.integers(1, 4))
 def test_a_cut_and_binned_image_shows_points_where_they_are(x, y, bin_x, bin_y):
     roi = SimpleNamespace(x_offset=x, y_offset=y, width=240, height=240)
@@ -104,6 +124,10 @@ def test_a_cut_and_binned_image_shows_points_where_they_are(x, y, bin_x, bin_y):
         ({"distortion_model": "equidistant", "d": [0.1] * 5}, ["5 coefficients"]),
         ({"distortion_model": "rational_polynomial", "d": [0.1] * 14}, ["rational_polynomial"]),
         ({"binning_x": 2, "binning_y": 2}, ["320 x 240"]),
+        (
+            {"roi": SimpleNamespace(x_offset=1, y_offset=0, width=640, height=480)},
+            ["region of interest", "640 x 480"],
+        ),
     ],
 )
 def test_unusable_calibration_is_told(changes, words):
@@ -111,6 +135,11 @@ def test_unusable_calibration_is_told(changes, words):
         camera_from_info(info(**changes), (640, 480))
     for word in words:
         assert word in str(error.value)
+
+
+def test_rectified_without_p_is_told():
+    with pytest.raises(InputError, match="in P are 0, 0: not calibrated"):
+        camera_from_info(info(p=np.zeros(12)), (640, 480), rectified=True)
 
 
 def test_rectification_rotation():

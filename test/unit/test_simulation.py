@@ -12,9 +12,12 @@ from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.simulation.drive import Drive, mounted, odometry
+from deviloc_ros.simulation.lens import photograph
 from deviloc_ros.simulation.light import DAY, EVENING, Light, expose
 from deviloc_ros.simulation.mesh import Mesh, box, quad
 from deviloc_ros.simulation.renderer import Renderer
+from deviloc_ros.simulation.rig import robotcar_rig
+from deviloc_ros.simulation.rig_drive import moments
 from deviloc_ros.simulation.street import LANE, Street
 
 # Unequal focal lengths and an off-centre principal point, so that no mix-up goes unseen.
@@ -179,3 +182,52 @@ def test_the_camera_looks_ahead_and_slightly_up():
     assert ahead[0] > 0.99
     assert ahead[2] == pytest.approx(np.sin(0.06), abs=1e-9)
     assert base_from_camera.rotation.apply([0, 1, 0])[2] < -0.99
+
+
+LENSES = [
+    Camera("OPENCV", 160, 120, (100.0, 90.0, 70.3, 64.8, -0.2, 0.05, 0.002, -0.001)),
+    Camera("OPENCV_FISHEYE", 160, 120, (70.0, 70.0, 80.0, 60.0, 0.05, -0.01, 0.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize("camera", LENSES, ids=lambda camera: camera.model)
+def test_points_are_seen_through_a_lens_where_the_camera_projects_them(camera, pose):
+    for pixel in np.array([[20.5, 20.5], [131.2, 33.7], [80.1, 60.9], [40.6, 98.3]]):
+        centre = camera.rays(pixel[None])[0] * 5
+        corners = centre + 0.3 * np.array([[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]])
+        renderer = Renderer([Mesh(quad(pose.apply(corners)), WHITE)], FLAT)
+        image = photograph(renderer, camera, pose)
+        renderer.close()
+        assert image.shape == (120, 160, 3)
+        weight = image[..., 0].astype(float) - 20
+        y, x = np.mgrid[: camera.height, : camera.width] + 0.5
+        seen = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+        # Where the middle of the square is seen, but for how the lens bends its sides.
+        around = np.linspace(-0.3, 0.3, 25)
+        grid = np.stack(np.meshgrid(around, around, [0.0]), -1).reshape(-1, 3)
+        np.testing.assert_allclose(seen, camera.project(centre + grid).mean(axis=0), atol=0.25)
+
+
+def test_nothing_is_missing_at_the_rim_of_a_lens():
+    for camera in LENSES:
+        renderer = Renderer([Mesh(box((-4, -4, -4), (4, 4, 4)), WHITE)], FLAT)
+        image = photograph(renderer, camera, mounted(0, 0, 0))
+        renderer.close()
+        assert image.min() > 0
+
+
+def test_a_rig_looks_to_all_sides_and_sees_the_same_again(street):
+    rig = robotcar_rig(96, with_front=True)
+    assert [item.name for item in rig] == ["left", "rear", "right", "front"]
+    axes = [item.base_from_camera.rotation.apply([0, 0, 1])[:2].round(1).tolist() for item in rig]
+    assert axes == [[0, 1], [-1, 0], [0, -1], [1, 0]]
+    drive = Drive(start=4.0, end=8.0, rate=1.0)
+    first, again = (list(moments(rig, street, drive, DAY)) for _ in range(2))
+    assert [moment.stamp for moment in first] == [stamp for stamp, _ in drive.poses(street)]
+    for one, other in zip(first, again, strict=True):
+        for name, image in one.images.items():
+            assert image.shape == (96, 96, 3)
+            assert np.array_equal(image, other.images[name])
+    hidden = next(moments(rig, street, drive, DAY, hidden=1.0))
+    assert all(image[20:].std() < 25 for image in hidden.images.values())
+    assert all(image[20:].std() > 25 for image in first[0].images.values())
