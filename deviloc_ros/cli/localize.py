@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     write_poses(args.output, poses)
     if args.json is not None:
         from deviloc_ros.datasets.stats import write_stats
-        from deviloc_ros.mapping.info import map_id
+        from deviloc_ros.mapping.file import map_id
 
         context = {
             "map": {"path": str(args.map), "id": map_id(args.map), "metric": localizer.map.metric},

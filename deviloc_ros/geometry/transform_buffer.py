@@ -106,6 +106,31 @@ class TransformBuffer:
                         raise
                     self._changed.wait(remaining)
 
+    def newest(self, target: str, source: str) -> Transform:
+        """Return the newest target_from_source: at the last time that every link of it is known.
+
+        Raises:
+            TransformUnavailableError: the frames are not joined, or at no common time.
+        """
+        with self._changed:
+            up, down = self._links(source), self._links(target)
+            shared = up.keys() & down.keys()
+            own = [edge.stamps[-1] for child, edge in (up | down).items() if child not in shared]
+            return self._lookup_now(target, source, min(own, default=0))
+
+    def _links(self, frame: str) -> dict[str, _Edge]:
+        """Return the moving links from a frame to the root of its tree, by child."""
+        links: dict[str, _Edge] = {}
+        seen: set[str] = set()
+        while frame not in seen:
+            seen.add(frame)
+            if frame in self._edges:
+                links[frame] = self._edges[frame]
+                frame = links[frame].parent
+            elif frame in self._static:
+                frame = self._static[frame][0]
+        return links
+
     def _lookup_now(self, target: str, source: str, stamp: int) -> Transform:
         if target == source:
             return Transform.identity()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.config import LocalizerConfig, VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import to_gray
@@ -85,6 +85,10 @@ class Localizer:
             camera = self.map.references[0].camera
             noise = np.random.default_rng(0).integers(0, 256, (camera.height, camera.width))
             self.localize(noise.astype(np.uint8), camera)
+
+    def set_verification(self, limits: VerificationConfig) -> None:
+        """Believe poses by other limits from the next image on."""
+        self.config = self.config.model_copy(update={"verification": limits})
 
     def localize(
         self, image: NDArray[np.uint8], camera: Camera, prior: PosePrior | None = None

@@ -6,7 +6,9 @@ type, shape and place, then the arrays. Our description is JSON in the header's 
 
 from __future__ import annotations
 
+import hashlib
 import json
+import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,3 +134,13 @@ def _checksum(array: NDArray[Any]) -> int:
 
 def _damaged(path: Path, why: str) -> InputError:
     return InputError(f"{path}: the map is damaged: {why}; build or copy it again")
+
+
+def map_id(path: Path) -> str:
+    """Return 16 hex digits that name a map's content.
+
+    They are a hash of the file's header, which holds a checksum of every array.
+    """
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        return hashlib.sha256(file.read(length)).hexdigest()[:16]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,20 +11,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from deviloc_ros.atomic import atomic_path
+from deviloc_ros.mapping.file import map_id
 from deviloc_ros.mapping.map import Map
 
 SHOWN_SHARE = 99.0
 VIEW_LENGTH = 0.03
-
-
-def map_id(path: Path) -> str:
-    """Return 16 hex digits that name a map's content.
-
-    They are a hash of the file's header, which holds a checksum of every array.
-    """
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        return hashlib.sha256(file.read(length)).hexdigest()[:16]
 
 
 def describe_map(path: Path, reference_map: Map) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.messages.camera_info import camera_from_info, rectified_from_camera
 from deviloc_ros.messages.image import Pixels
+from deviloc_ros.ros.camera_config import ImageConfig
 from deviloc_ros.ros.frame_set import Frame
 from deviloc_ros.ros.images import image_converter
 from deviloc_ros.ros.messages import stamp_ns
-from deviloc_ros.ros.parameters import ImageConfig
 
 
 class NoCalibrationError(LookupError):
@@ -24,31 +24,46 @@ class NoCalibrationError(LookupError):
 
 
 class CameraInput:
-    """Subscribes to `image` (or `image/compressed`) and `camera_info`.
+    """Subscribes to `image` (or `image/compressed`) and `camera_info`, below the camera's name.
 
     camera_info is listened to from the start; images come between `start` and `stop`.
     """
 
     def __init__(
-        self, node: LifecycleNode, config: ImageConfig, on_frame: Callable[[Frame], None]
+        self,
+        node: LifecycleNode,
+        config: ImageConfig,
+        name: str,
+        on_frame: Callable[[Frame], None],
     ) -> None:
-        """Subscribe to camera_info."""
+        """Subscribe to camera_info; an empty name is that of a single camera."""
         self._node = node
+        self._name = name
+        self._prefix = f"{name}/" if name else ""
         self._config = config
         self._on_frame = on_frame
         self._convert, self.converter = image_converter()
         self._info: CameraInfo | None = None
         self._images: Subscription[Image | CompressedImage] | None = None
         volatile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._infos = [node.create_subscription(CameraInfo, "camera_info", self._on_info, volatile)]
+        self._infos = [
+            node.create_subscription(
+                CameraInfo, f"{self._prefix}camera_info", self._on_info, volatile
+            )
+        ]
 
     @property
     def topic(self) -> str:
         """The image topic, remaps applied; as in image_transport, remapping `image` is enough."""
-        name = self._node.resolve_topic_name("image")
+        name = self._node.resolve_topic_name(f"{self._prefix}image")
         if self._config.transport == "compressed":
             name = self._node.resolve_topic_name(f"{name}/compressed")
         return str(name)
+
+    @property
+    def info_topic(self) -> str:
+        """The camera_info topic, remaps applied."""
+        return str(self._node.resolve_topic_name(f"{self._prefix}camera_info"))
 
     @property
     def calibrated(self) -> bool:
@@ -110,8 +125,7 @@ class CameraInput:
         """
         info = self._info
         if info is None:
-            name = self._node.resolve_topic_name("camera_info")
-            raise NoCalibrationError(f"no message on {name} yet")
+            raise NoCalibrationError(f"no message on {self.info_topic} yet")
         size = pixels.shape[1], pixels.shape[0]
         camera = camera_from_info(info, size, self.rectified)
         if not self.rectified:
@@ -126,10 +140,9 @@ class CameraInput:
 
         Asking a publisher that does not would make both sides warn of incompatible QoS.
         """
-        topic = self._node.resolve_topic_name("camera_info")
         latched = any(
             publisher.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL
-            for publisher in self._node.get_publishers_info_by_topic(topic)
+            for publisher in self._node.get_publishers_info_by_topic(self.info_topic)
         )
         if latched and len(self._infos) == 1:
             qos = QoSProfile(
@@ -138,11 +151,14 @@ class CameraInput:
                 durability=DurabilityPolicy.TRANSIENT_LOCAL,
             )
             self._infos.append(
-                self._node.create_subscription(CameraInfo, "camera_info", self._on_info, qos)
+                self._node.create_subscription(
+                    CameraInfo, f"{self._prefix}camera_info", self._on_info, qos
+                )
             )
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         if self._info is None:
             self._listen_to_latched()
         header = message.header
-        self._on_frame(Frame("", message, stamp_ns(header.stamp), header.frame_id.lstrip("/")))
+        frame_id = header.frame_id.lstrip("/")
+        self._on_frame(Frame(self._name, message, stamp_ns(header.stamp), frame_id))

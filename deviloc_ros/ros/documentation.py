@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deviloc_ros.config import Key, keys
+from deviloc_ros.localization.search_state import Mode
 from deviloc_ros.localization.types import FailureReason
-from deviloc_ros.ros.diagnostics import VALUES
+from deviloc_ros.ros.health import ITEMS
+from deviloc_ros.ros.node_config import DYNAMIC_SECTIONS, FIXED_KEYS, NodeConfig
 from deviloc_ros.ros.outcome import NodeRefusal
-from deviloc_ros.ros.parameters import NodeConfig
+from deviloc_ros.ros.rules import Level
+from deviloc_ros.ros.services import SERVICES
 
 
 def parameter_table() -> str:
@@ -44,8 +47,38 @@ def allowed(key: Key) -> str:
 
 def diagnostics_table() -> str:
     """Return the table of what /diagnostics says."""
-    rows = [(f"`{key}`", meaning, level) for key, (meaning, level) in VALUES.items()]
-    return table(("key", "meaning", "raises the level"), rows)
+    rows = [
+        (
+            f"`{item.key}`",
+            item.meaning,
+            *(
+                "; ".join(rule.meaning for rule in item.rules if rule.level is level)
+                for level in (Level.WARN, Level.ERROR)
+            ),
+        )
+        for item in ITEMS
+    ]
+    return table(
+        ("key", "meaning", "WARN", "ERROR"), [("`state`", "lifecycle state", "", ""), *rows]
+    )
+
+
+def service_table() -> str:
+    """Return the table of the node's own services."""
+    rows = [(f"`{name}`", f"`{kind}`", what) for name, (kind, what) in SERVICES.items()]
+    return table(("service", "type", "what it does"), rows)
+
+
+def mode_table() -> str:
+    """Return the table of how much of the map is searched."""
+    return table(("mode", "searched"), [(f"`{mode.name}`", mode.value) for mode in Mode])
+
+
+def dynamic_sentence() -> str:
+    """Return which parameters can be changed at any time."""
+    sections = ", ".join(f"`{name}.*`" for name in DYNAMIC_SECTIONS)
+    fixed = ", ".join(f"`{name}` ({why})" for name, why in FIXED_KEYS.items())
+    return f"At any time `map.path` (for `~/reload_map`), {sections}; but not {fixed}."
 
 
 def reason_table() -> str:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import functools
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.timer import Timer
 
-from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
-from deviloc_ros.ros.diagnostics import diagnostic_array
+from deviloc_ros.ros.diagnostics import diagnostic_array, status
+from deviloc_ros.ros.health import ITEMS
+from deviloc_ros.ros.loaded_map import LoadedMap, LoadLocalizer, load_map
+from deviloc_ros.ros.node_config import why_fixed
 from deviloc_ros.ros.parameters import NodeParameters
-from deviloc_ros.ros.processing import ImageLocalizer
+from deviloc_ros.ros.rules import Level, assess
 from deviloc_ros.ros.session import Session
 
-LoadLocalizer = Callable[[Path, LocalizerConfig], ImageLocalizer]
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
@@ -70,12 +71,9 @@ class LocalizationNode(LifecycleNode):
             raise
         self.autostart = config.autostart
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        # On the machine's clock: diagnostics go on while simulated time stands still.
-        self._timer = self.create_timer(
-            config.diagnostics.period,
-            self._publish_diagnostics,
-            clock=Clock(clock_type=ClockType.STEADY_TIME),
-        )
+        self._limits = config.diagnostics
+        self._timer: Timer | None = None
+        self._start_diagnostics()
 
     def start(self) -> bool:
         """Configure and activate without a lifecycle manager; say whether both went well."""
@@ -87,19 +85,15 @@ class LocalizationNode(LifecycleNode):
         """Load the map; failure leaves the node unconfigured with the reason in the log."""
         try:
             config = self._parameters_in_use.config()
-            if not config.map.path:
-                raise InputError(
-                    "parameter map.path is empty; give the file that `deviloc map build` made"
-                )
             self.get_logger().info(f"loading map {config.map.path}")
-            localizer = self._load(Path(config.map.path).expanduser(), config)
+            loaded = load_map(self._load, config)
         except InputError as error:
             self._error = str(error)
             self.get_logger().error(self._error)
             self._publish_diagnostics()
             return TransitionCallbackReturn.FAILURE
         self._error = ""
-        self._session = Session(self, config, localizer)
+        self._session = Session(self, config, loaded, self._load_again)
         self.get_logger().info(f"map {config.map.path} is loaded")
         return TransitionCallbackReturn.SUCCESS
 
@@ -152,22 +146,43 @@ class LocalizationNode(LifecycleNode):
 
     def _on_set_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
         own = [change for change in changes if change.name != "use_sim_time"]
-        if own and self._session is not None:
-            return SetParametersResult(
-                successful=False,
-                reason=f"{own[0].name} is read when the node is configured: deactivate and clean "
-                "up the node first",
-            )
-        return self._parameters_in_use.check(own)
+        if self._session is not None:
+            fixed = next(filter(None, (why_fixed(change.name) for change in own)), "")
+            if fixed:
+                return SetParametersResult(successful=False, reason=fixed)
+        try:
+            config = self._parameters_in_use.changed(own)
+        except InputError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if self._session is not None:
+            self._session.configure(config)
+        if config.diagnostics != self._limits:
+            self._limits = config.diagnostics
+            self._start_diagnostics()
+        return SetParametersResult(successful=True)
+
+    def _load_again(self) -> LoadedMap:
+        return load_map(self._load, self._parameters_in_use.config())
+
+    def _start_diagnostics(self) -> None:
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+        # On the machine's clock: diagnostics go on while simulated time stands still.
+        self._timer = self.create_timer(
+            self._limits.period,
+            self._publish_diagnostics,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
 
     def _publish_diagnostics(self) -> None:
         if self._session is not None and self._active:
-            level, text, values = self._session.report()
+            level, text, values = assess(ITEMS, self._session.snapshot(), self._limits)
             values = {"state": "active", **values}
         else:
             label = "inactive" if self._session is not None else "unconfigured"
-            level = DiagnosticStatus.ERROR if self._error else DiagnosticStatus.OK
+            level = Level.ERROR if self._error else Level.OK
             text, values = self._error or label, {"state": label}
         name = f"{self.get_fully_qualified_name().lstrip('/')}: localization"
         now = self.get_clock().now().nanoseconds
-        self._diagnostics_publisher.publish(diagnostic_array(name, now, level, text, values))
+        message = diagnostic_array(now, status(name, level, text, values))
+        self._diagnostics_publisher.publish(message)

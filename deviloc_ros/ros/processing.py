@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from deviloc_ros.config import VerificationConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.base_pose import BasePose, base_pose
 from deviloc_ros.geometry.camera import Camera
@@ -44,6 +45,9 @@ class ImageLocalizer(Protocol):
     @property
     def map(self) -> MapProperties:
         """The map."""
+
+    def set_verification(self, config: VerificationConfig) -> None:
+        """Take other limits from the next image on."""
 
     def localize(
         self, image: Pixels, camera: Camera, prior: PosePrior | None = None
@@ -95,7 +99,7 @@ def process(
     views: dict[str, View] = {}
     refused: dict[str, Refusal] = {}
     for frame in frames.frames:
-        view = _view(frame, inputs[frame.camera], extrinsics, pixels)
+        view = _view(frame, frames.stamp, inputs[frame.camera], extrinsics, pixels)
         if isinstance(view, Refusal):
             refused[frame.camera] = view
         else:
@@ -123,7 +127,11 @@ def process(
 
 
 def _view(
-    frame: Frame, camera_input: CameraInput, extrinsics: Extrinsics, pixels: dict[str, Pixels]
+    frame: Frame,
+    stamp: int,
+    camera_input: CameraInput,
+    extrinsics: Extrinsics,
+    pixels: dict[str, Pixels],
 ) -> View | Refusal:
     """Return what the localizer needs of a frame, whose pixels are put down on the way."""
     try:
@@ -137,7 +145,7 @@ def _view(
     except InputError as error:
         return Refusal(NodeRefusal.BAD_CALIBRATION, str(error))
     try:
-        base_from_optical = extrinsics.base_from_camera(frame)
+        base_from_optical = extrinsics.base_from_camera(frame, stamp)
     except TransformUnavailableError as error:
         return Refusal(NodeRefusal.NO_EXTRINSICS, str(error))
     return View(image, camera, base_from_optical @ optical_from_camera)

@@ -109,6 +109,8 @@ def replay(
         "autostart": "true",
         "use_sim_time": "true",
         "image.reliability": "reliable",
+        # Poses are compared with those of images looked at one by one, without what came before.
+        "tracking.enabled": "false",
     }
     remaps = {"image": topics.image, "camera_info": topics.camera_info}
     context = Context()
@@ -207,8 +209,11 @@ class _Recorder:
             self._changed.notify_all()
 
     def _on_status(self, message: DiagnosticArray) -> None:
+        about_image = message.status[0]
+        if not about_image.name.endswith(": localization"):
+            return
         with self._changed:
-            self.run.status[stamp_ns(message.header.stamp)] = message.status[0].message
+            self.run.status[stamp_ns(message.header.stamp)] = about_image.message
             self._changed.notify_all()
 
     def _on_tf(self, message: TFMessage) -> None:

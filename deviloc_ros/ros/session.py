@@ -1,123 +1,215 @@
-"""Everything that exists while the node is configured: one map, its inputs, outputs and worker."""
+"""Everything that exists while the node is configured: a map, its inputs, outputs and worker."""
 
 from __future__ import annotations
 
-import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
-from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
-from tf2_msgs.msg import TFMessage
 
-from deviloc_ros.ros.camera_input import CameraInput
-from deviloc_ros.ros.debug import debug_message
-from deviloc_ros.ros.diagnostics import Setting, Statistics, frame_status
+from deviloc_ros.errors import InputError
+from deviloc_ros.localization.carried_pose import CarriedPose
+from deviloc_ros.ros.cameras import Cameras
 from deviloc_ros.ros.extrinsics import Extrinsics
-from deviloc_ros.ros.frame_set import Frame, FrameSet
-from deviloc_ros.ros.messages import pose_message
-from deviloc_ros.ros.outcome import Fix, NodeRefusal, Outcome, Refusal
-from deviloc_ros.ros.parameters import NodeConfig
-from deviloc_ros.ros.processing import ImageLocalizer, process
+from deviloc_ros.ros.frame_worker import FrameWorker
+from deviloc_ros.ros.initial_pose import InitialPose
+from deviloc_ros.ros.loaded_map import LoadedMap, MapReload
+from deviloc_ros.ros.memory import device_memory, process_memory
+from deviloc_ros.ros.node_config import NodeConfig
+from deviloc_ros.ros.odometry import Odometry
+from deviloc_ros.ros.priors import Priors
+from deviloc_ros.ros.results import Results
+from deviloc_ros.ros.saved_pose import load_pose, save_pose
+from deviloc_ros.ros.services import Answer, Services
+from deviloc_ros.ros.snapshot import Snapshot
 from deviloc_ros.ros.tf_output import TfOutput
-from deviloc_ros.ros.transforms import transform_lookup
-from deviloc_ros.ros.worker import NewestItemWorker
+from deviloc_ros.ros.transforms import on_time_jump_back, transform_lookup
 
 
 class Session:
-    """Frames go from the executor's thread to the worker's, results from there to the topics."""
+    """Frames go from the executor's thread to the worker's, results from there to the topics.
 
-    def __init__(self, node: LifecycleNode, config: NodeConfig, localizer: ImageLocalizer) -> None:
+    Args:
+        node: the node.
+        config: its parameters.
+        loaded: the map.
+        load_again: loads the map that the parameters name now; raises InputError.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        config: NodeConfig,
+        loaded: LoadedMap,
+        load_again: Callable[[], LoadedMap],
+    ) -> None:
         """Make publishers, and listen to what may come before activation."""
         self._node = node
         self._config = config
-        self._localizer = localizer
-        self._name = f"{node.get_fully_qualified_name().lstrip('/')}: localization"
+        self._map = loaded
+        self._load_again = load_again
+        self._active = self._paused = False
         self._transforms = transform_lookup(node)
-        self._extrinsics = Extrinsics(config, self._transforms)
-        self._tf_output = TfOutput(config, localizer.map, self._transforms)
-        self._input = CameraInput(node, config.image, self._on_frame)
-        self._inputs = {"": self._input}
-        self._statistics = Statistics()
-        self._worker: NewestItemWorker[FrameSet] | None = None
-        reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-        latched = QoSProfile(
-            depth=10,
-            reliability=ReliabilityPolicy.RELIABLE,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL,
+        self._odometry = Odometry(config.frames, self._transforms)
+        self._priors = Priors(config, self._odometry)
+        self._tf = TfOutput(node, config, loaded.localizer.map, self._odometry)
+        self._results = Results(node, config, self._tf)
+        self._cameras = Cameras(node, config, lambda frames: self._worker.submit(frames))
+        self._worker = FrameWorker(
+            node,
+            config,
+            self._cameras.inputs,
+            Extrinsics(config, self._transforms),
+            self._priors,
+            self._results,
         )
-        self._pose = node.create_lifecycle_publisher(PoseWithCovarianceStamped, "~/pose", reliable)
-        self._tf = node.create_lifecycle_publisher(
-            TFMessage, "/tf", QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+        self._initial_pose = InitialPose(
+            node, config.frames, self._transforms, self._odometry, self._on_initial_pose
         )
-        self._status = node.create_lifecycle_publisher(DiagnosticArray, "~/status", latched)
-        self._debug = node.create_lifecycle_publisher(Image, "~/debug_image", QoSProfile(depth=1))
-        properties = localizer.map
-        self._setting = Setting(
-            f"{config.map.path} ({'' if properties.metric else 'not '}metric, "
-            f"{'' if properties.gravity_aligned else 'not '}aligned to gravity)",
-            f"{self._input.topic} ({self._input.converter})",
-            self._tf_output.withheld,
-        )
+        self._reload = MapReload(self._use_map, node.get_logger().error)
+        self._services = Services(node, self.relocalize, self.pause, self.reload_map)
+        self._jump = on_time_jump_back(node, self._on_time_jump_back)
 
     def activate(self) -> None:
         """Start to localize; counters begin anew."""
-        self._statistics = Statistics()
-        self._worker = NewestItemWorker(self._localize, "localizer")
-        self._input.start()
+        self._active, self._paused = True, False
+        self._odometry.forget()
+        self._priors.forget("no pose yet")
+        self._restore_pose()
+        self._tf.activate()
+        self._worker.start(self._map)
+        self._cameras.start()
+        self._say_state()
 
     def deactivate(self) -> None:
-        """Stop; a frame in hand is finished first."""
-        self._input.stop()
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+        """Stop; a frame in hand is finished first, and the last pose is saved before that."""
+        if not self._active:
+            return
+        self._active = False
+        self._cameras.stop()
+        self._save_pose()
+        self._worker.stop()
+        self._tf.deactivate()
 
     def close(self) -> None:
         """Give everything back."""
         self.deactivate()
-        self._input.close()
+        self._reload.close()
+        self._services.close()
+        self._initial_pose.close()
+        self._cameras.close()
+        self._jump.unregister()
         self._transforms.close()
-        for publisher in (self._pose, self._tf, self._status, self._debug):
-            self._node.destroy_lifecycle_publisher(publisher)
+        self._tf.close()
+        self._results.close()
 
-    def report(self) -> tuple[bytes, str, dict[str, str]]:
-        """Return level, message and values for /diagnostics."""
-        dropped = self._worker.dropped if self._worker is not None else 0
-        return self._statistics.report(
-            self._setting, self._config.diagnostics, self._input.calibrated, dropped
+    def configure(self, config: NodeConfig) -> None:
+        """Take changed parameters: of those that may change at any time."""
+        self._config = config
+        self._priors.configure(config)
+        self._tf.configure(config, self._map.localizer.map)
+        self._results.configure(config)
+        self._worker.configure(config)
+        self._map.localizer.set_verification(config.verification)
+
+    def snapshot(self) -> Snapshot:
+        """Return what /diagnostics says."""
+        state = self._priors.state
+        return replace(
+            self._worker.snapshot(),
+            mode="PAUSED" if self._paused else f"{state.mode.name}: {state.reason}",
+            map=str(self._map),
+            reload=self._reload.text,
+            reload_failed=self._reload.failed,
+            image_topic=self._cameras.topics,
+            uncalibrated=tuple(self._cameras.uncalibrated),
+            cameras=self._cameras.counts,
+            paused=self._paused,
+            tf_withheld_by_map=self._tf.withheld_by_map,
+            memory=process_memory(),
+            device_memory=device_memory(),
         )
 
-    def _on_frame(self, frame: Frame) -> None:
-        if self._worker is not None:
-            self._statistics.count_received()
-            self._worker.submit(FrameSet.of(frame))
+    def relocalize(self) -> Answer:
+        """Search the whole map for the next images."""
+        if not self._active:
+            return False, "the node is not active"
+        self._priors.forget("asked for by ~/relocalize")
+        self._say_state()
+        return True, "the next images search the whole map"
 
-    def _localize(self, frames: FrameSet) -> None:
-        """Do all that a set of images needs; runs in the worker's thread, lets nothing escape."""
-        try:
-            outcome = process(frames, self._inputs, self._extrinsics, self._localizer)
-            self._publish(outcome)
-        except Exception as error:
-            self._node.get_logger().error(f"image {frames.stamp} ns: {traceback.format_exc()}")
-            details = f"{type(error).__name__}: {error}"
-            self._publish(Outcome(frames, Refusal(NodeRefusal.INTERNAL_ERROR, details)))
-
-    def _publish(self, outcome: Outcome) -> None:
-        stamp, tf = outcome.frames.stamp, ""
-        if isinstance(outcome.result, Fix):
-            pose = outcome.result.pose
-            self._pose.publish(pose_message(self._config.frames.map, stamp, pose))
-            transform = self._tf_output.transform(pose.map_from_base, stamp)
-            if isinstance(transform, str):
-                tf = transform
+    def pause(self, paused: bool) -> Answer:
+        """Let no more images in, or let them in again."""
+        if not self._active:
+            return False, "the node is not active"
+        if paused != self._paused:
+            self._paused = paused
+            if paused:
+                self._cameras.stop()
             else:
-                tf = f"{transform.header.frame_id} -> {transform.child_frame_id}"
-                self._tf.publish(TFMessage(transforms=[transform]))
-        latency = (self._node.get_clock().now().nanoseconds - stamp) * 1e-9
-        self._statistics.count(outcome, latency, self._config.diagnostics.max_latency, tf)
-        self._status.publish(frame_status(self._name, outcome, latency, tf))
-        wanted = self._config.debug.publish_image and self._debug.get_subscription_count() > 0
-        if wanted and outcome.pixels:
-            self._debug.publish(debug_message(outcome))
+                self._worker.statistics.listen()
+                self._cameras.start()
+            self._say_state()
+        return True, "paused" if paused else "images are let in"
+
+    def reload_map(self) -> Answer:
+        """Begin to load the map that the parameters name now."""
+        if self._reload.running:
+            return False, f"{self._reload.text}; wait for it"
+        path = self._node.get_parameter("map.path").value
+        self._reload.start(path, self._load_again)
+        return True, f"loading {path} in the background; /diagnostics tells what becomes of it"
+
+    def _use_map(self, loaded: LoadedMap) -> None:
+        """Change maps between two frames; what was known of the robot holds in the same map."""
+        same = loaded.id == self._map.id != ""
+        loaded.localizer.set_verification(self._config.verification)
+        self._map = loaded
+        self._worker.use(loaded)
+        if not same:
+            self._tf.clear()
+            self._priors.forget(f"map {loaded.path} is new")
+        self._tf.configure(self._config, loaded.localizer.map)
+        self._node.get_logger().info(f"map {loaded.path} is loaded")
+        self._say_state()
+
+    def _on_initial_pose(self, pose: CarriedPose, source: str) -> None:
+        self._priors.given(pose, source)
+        self._say_state()
+
+    def _on_time_jump_back(self) -> None:
+        self._cameras.clear()
+        self._odometry.forget()
+        self._tf.clear()
+        self._priors.forget("time jumped back")
+        self._say_state()
+
+    def _say_state(self) -> None:
+        if self._active:
+            self._results.publish_state(self._priors.state, self._paused)
+
+    def _save_pose(self) -> None:
+        path, pose = self._config.prior.file, self._priors.last_pose()
+        if path and pose is not None and self._map.id:
+            try:
+                save_pose(Path(path).expanduser(), self._map.id, pose)
+            except InputError as error:
+                self._node.get_logger().error(f"the last pose is not saved: {error}")
+
+    def _restore_pose(self) -> None:
+        prior = self._config.prior
+        if not prior.restore:
+            return
+        try:
+            pose = load_pose(
+                Path(prior.file).expanduser(),
+                self._map.id,
+                self._node.get_clock().now().nanoseconds,
+                prior.restored_position_sigma,
+                prior.restored_rotation_sigma,
+            )
+        except InputError as error:
+            self._node.get_logger().warning(f"the last pose is not restored: {error}")
+            return
+        self._priors.offered(pose, f"restored from {prior.file}")

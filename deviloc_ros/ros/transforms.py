@@ -23,6 +23,9 @@ class TransformLookup(Protocol):
     def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Transform:
         """Return target_from_source at a stamp, ns, or raise TransformUnavailableError."""
 
+    def newest(self, target: str, source: str) -> Transform:
+        """Return the newest target_from_source, or raise TransformUnavailableError."""
+
     def connected(self, target: str, source: str) -> bool:
         """Say whether any chain of transforms was ever seen between two frames."""
 
@@ -62,6 +65,10 @@ class OwnLookup:
         """Return target_from_source at a stamp, ns, or raise TransformUnavailableError."""
         return self._buffer.lookup(target, source, stamp, timeout)
 
+    def newest(self, target: str, source: str) -> Transform:
+        """Return the newest target_from_source, or raise TransformUnavailableError."""
+        return self._buffer.newest(target, source)
+
     def connected(self, target: str, source: str) -> bool:
         """Say whether any chain of transforms was ever seen between two frames."""
         return self._buffer.connected(target, source)
@@ -98,10 +105,15 @@ class Tf2Lookup:
 
     def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Transform:
         """Return target_from_source at a stamp, ns, or raise TransformUnavailableError."""
+        return self._lookup(target, source, Time(nanoseconds=stamp), timeout)
+
+    def newest(self, target: str, source: str) -> Transform:
+        """Return the newest target_from_source, or raise TransformUnavailableError."""
+        return self._lookup(target, source, Time(), 0.0)
+
+    def _lookup(self, target: str, source: str, time: Time, timeout: float) -> Transform:
         try:
-            found = self._buffer.lookup_transform(
-                target, source, Time(nanoseconds=stamp), Duration(seconds=timeout)
-            )
+            found = self._buffer.lookup_transform(target, source, time, Duration(seconds=timeout))
         except self._errors as error:
             raise TransformUnavailableError(" ".join(str(error).split())) from None
         return transform_from_message(found.transform)

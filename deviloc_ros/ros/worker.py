@@ -25,22 +25,24 @@ class NewestItemWorker(Generic[Item]):
         self._changed = threading.Condition()
         self._item: Item | None = None
         self._stopping = False
-        self._dropped = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     @property
-    def dropped(self) -> int:
-        """How many items were replaced by a newer one before the worker got to them."""
-        return self._dropped
+    def waiting(self) -> int:
+        """How many items wait for their turn: 0 or 1."""
+        return int(self._item is not None)
 
-    def submit(self, item: Item) -> None:
-        """Leave an item for the worker; one that still waits there is dropped. Never blocks."""
+    def submit(self, item: Item) -> bool:
+        """Leave an item for the worker; return whether one that waited there was dropped for it.
+
+        Never blocks.
+        """
         with self._changed:
-            if self._item is not None:
-                self._dropped += 1
+            replaced = self._item is not None
             self._item = item
             self._changed.notify()
+            return replaced
 
     def stop(self) -> None:
         """End the thread after the item in hand and wait for it; a waiting item is dropped."""

@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
-from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.config import LocalizerConfig, VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.types import (
@@ -62,6 +62,9 @@ class FakeLocalizer:
         self.cameras: list[Camera] = []
         self.images: list[Any] = []
         self.error: Exception | None = None
+
+    def set_verification(self, limits: VerificationConfig) -> None:
+        self.verification = limits
 
     def localize(
         self, image: np.ndarray[Any, Any], camera: Camera, prior: PosePrior | None = None
@@ -113,11 +116,12 @@ class Robot:
         self.poses: list[PoseWithCovarianceStamped] = []
         self.transforms: list[Any] = []
         self.status: list[DiagnosticArray] = []
+        self.modes: list[tuple[str, str]] = []
         self.diagnostics: list[DiagnosticArray] = []
         subscribe = self.peer.create_subscription
         subscribe(PoseWithCovarianceStamped, "/localization/pose", self.poses.append, 10)
         subscribe(TFMessage, "/tf", lambda m: self.transforms.extend(m.transforms), 100)
-        subscribe(DiagnosticArray, "/localization/status", self.status.append, LATCHED)
+        subscribe(DiagnosticArray, "/localization/status", self._on_status, LATCHED)
         subscribe(DiagnosticArray, "/diagnostics", self.diagnostics.append, 10)
         self.image_publisher = self.peer.create_publisher(Image, "/image", 10)
         self.info_publisher = self.peer.create_publisher(CameraInfo, "/camera_info", LATCHED)
@@ -200,6 +204,15 @@ class Robot:
         self.spin_until(lambda: len(self.status) >= len(self.poses) and bool(self.status))
         status = self.status[-1].status[0]
         return status.message, {item.key: item.value for item in status.values}
+
+    def _on_status(self, message: DiagnosticArray) -> None:
+        """Keep what is said of images, and apart from it mode and reason of the search."""
+        search = message.status[-1]
+        assert search.name == "localization: search"
+        values = {item.key: item.value for item in search.values}
+        self.modes.append((search.message, values["reason"]))
+        if len(message.status) > 1:
+            self.status.append(message)
 
     def close(self) -> None:
         """End both nodes."""

@@ -11,7 +11,7 @@ from robot import Robot
 
 from deviloc_ros.config import build
 from deviloc_ros.ros.documentation import diagnostics_table, parameter_table, reason_table
-from deviloc_ros.ros.parameters import NodeConfig
+from deviloc_ros.ros.node_config import NodeConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "ros-interface.md").read_text(encoding="utf-8")

@@ -17,11 +17,11 @@ def test_only_the_newest_item_waits() -> None:
         assert go.wait(10)
 
     worker = NewestItemWorker(process, "test")
-    worker.submit(1)
+    assert not worker.submit(1)
     assert began.wait(10)
-    for item in range(2, 10):
-        worker.submit(item)
-    assert worker.dropped == 7
+    assert worker.waiting == 0
+    assert [worker.submit(item) for item in range(2, 10)] == [False] + [True] * 7
+    assert worker.waiting == 1
     began.clear()
     go.set()
     assert began.wait(10)

@@ -104,7 +104,7 @@ def test_keys_named_in_the_text_exist() -> None:
 
 def test_ros_parameters_named_in_the_text_exist() -> None:
     pytest.importorskip("rclpy", reason="the node's parameters need rclpy")
-    from deviloc_ros.ros.parameters import NodeConfig
+    from deviloc_ros.ros.node_config import NodeConfig
 
     known = {key.name for key in keys(NodeConfig)}
     groups = {name.partition(".")[0] for name in known if "." in name}

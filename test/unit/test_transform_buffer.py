@@ -126,3 +126,19 @@ def test_agrees_with_tf2() -> None:
         # tf2 cuts the corner between two samples; the chord of 0.1 rad at 3 m is 4 mm off.
         assert metres < 0.005
         assert degrees < 1e-4
+
+
+def test_the_newest_is_that_of_the_last_time_all_links_are_known() -> None:
+    buffer = filled(list(range(6)))
+    buffer.add("odom", "base", START + SECOND, moving(1.0))
+    found = buffer.newest("odom", "base")
+    np.testing.assert_allclose(found.matrix, moving(1.0).matrix, atol=1e-6)
+    expected = moving(0.5) @ moving(0.5, -0.5)
+    np.testing.assert_allclose(buffer.newest("odom", "arm").matrix, expected.matrix, atol=1e-6)
+    # odom moves for both, so it does not limit what lies beyond it.
+    np.testing.assert_allclose(
+        buffer.newest("base", "arm").matrix, moving(0.5, -0.5).matrix, atol=1e-6
+    )
+    assert buffer.newest("base", "camera").translation[2] == 1.0
+    with pytest.raises(TransformUnavailableError, match="'moon'"):
+        buffer.newest("odom", "moon")

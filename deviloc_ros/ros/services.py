@@ -1,0 +1,72 @@
+"""The node's own services, with standard types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from std_srvs.srv import SetBool, Trigger
+
+Answer = tuple[bool, str]
+"""Whether what was asked for is done, and what people are told."""
+
+SERVICES: dict[str, tuple[str, str]] = {
+    "~/relocalize": (
+        "std_srvs/srv/Trigger",
+        "forget where the robot is thought to be: the next images search the whole map",
+    ),
+    "~/pause": (
+        "std_srvs/srv/SetBool",
+        "true: let no images in, save the computer's time; map -> odom stays alive. false: go on",
+    ),
+    "~/reload_map": (
+        "std_srvs/srv/Trigger",
+        "load `map.path` in the background; the old map serves until the new one is ready, and "
+        "stays if the new one cannot be used",
+    ),
+}
+"""Name of a service: its type, and what it does."""
+
+
+class Services:
+    """Offers them while the node is configured."""
+
+    def __init__(
+        self,
+        node: Node,
+        relocalize: Callable[[], Answer],
+        pause: Callable[[bool], Answer],
+        reload_map: Callable[[], Answer],
+    ) -> None:
+        """Create the services; what they call runs in the executor's thread."""
+        self._node = node
+        self._services = [
+            node.create_service(Trigger, "~/relocalize", _trigger(relocalize)),
+            node.create_service(SetBool, "~/pause", _set_bool(pause)),
+            node.create_service(Trigger, "~/reload_map", _trigger(reload_map)),
+        ]
+
+    def close(self) -> None:
+        """Offer nothing more."""
+        for service in self._services:
+            self._node.destroy_service(service)
+
+
+def _trigger(
+    act: Callable[[], Answer],
+) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
+    def callback(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = act()
+        return response
+
+    return callback
+
+
+def _set_bool(
+    act: Callable[[bool], Answer],
+) -> Callable[[SetBool.Request, SetBool.Response], SetBool.Response]:
+    def callback(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success, response.message = act(bool(request.data))
+        return response
+
+    return callback
