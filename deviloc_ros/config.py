@@ -67,6 +67,12 @@ class LiftingConfig(Section):
         le=100,
         description="an SfM point this near makes a keypoint observed, px at 1024",
     )
+    neighbours: int = Field(
+        8,
+        ge=0,
+        le=1000,
+        description="references that each reference's depths are made to agree with; 0: none",
+    )
 
 
 class AggregationConfig(Section):
@@ -113,6 +119,15 @@ class VerificationConfig(Section):
     )
 
 
+class TileConfig(Section):
+    """Maps that are made of tiles (`deviloc map tile`)."""
+
+    loaded: int = Field(6, ge=1, le=10000, description="tiles that are in memory at most")
+    prefetch_distance: float = Field(
+        60.0, ge=0, le=1e6, description="tiles this near are fetched ahead, m"
+    )
+
+
 class LocalizerConfig(Section):
     """Everything the localizer can be told."""
 
@@ -127,4 +142,5 @@ class LocalizerConfig(Section):
     aggregation: AggregationConfig = AggregationConfig()
     pose: PoseConfig = PoseConfig()
     verification: VerificationConfig = VerificationConfig()
+    tiles: TileConfig = TileConfig()
     topicfm: TopicFmConfig = TopicFmConfig()

@@ -17,6 +17,7 @@ from deviloc_ros.cli.arguments import (
     check_output,
     load_config,
 )
+from deviloc_ros.cli.map_tile import add_tile, run_tile
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,19 +58,21 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers,
         "map",
-        "build, inspect and align maps",
-        "Build, inspect and align maps.",
-        "  deviloc map build --help\n  deviloc map info --help\n  deviloc map align --help",
+        "build, inspect, align and tile maps",
+        "Build, inspect, align and tile maps.",
+        "  deviloc map build --help\n  deviloc map info --help\n  deviloc map align --help\n"
+        "  deviloc map tile --help",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_build(actions)
     _add_info(actions)
     _add_align(actions)
+    add_tile(actions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the action that was asked for."""
-    actions = {"build": _build, "info": _info, "align": _align}
+    actions = {"build": _build, "info": _info, "align": _align, "tile": run_tile}
     return actions[args.action](args)
 
 
@@ -203,9 +206,9 @@ def _info(args: argparse.Namespace) -> int:
     check_output(args.picture)
 
     from deviloc_ros.mapping.info import describe_map, draw_map, info_text
-    from deviloc_ros.mapping.map import Map
+    from deviloc_ros.mapping.open_map import open_map
 
-    reference_map = Map.load(args.map)
+    reference_map = open_map(args.map)
     if args.picture is not None:
         draw_map(args.picture, reference_map)
     info = describe_map(args.map, reference_map)

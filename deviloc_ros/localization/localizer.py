@@ -38,6 +38,7 @@ from deviloc_ros.localization.types import (
 )
 from deviloc_ros.localization.verification import verify
 from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.open_map import open_map
 from deviloc_ros.models.runtime import choose_backend, one_torch_thread
 
 
@@ -67,12 +68,13 @@ class Localizer:
 
     @staticmethod
     def load(map_path: str | Path, config: LocalizerConfig | None = None) -> Localizer:
-        """Open a map file and make a localizer for it.
+        """Open a map file, or an index of tiles, and make a localizer for it.
 
         Raises:
             InputError: the map, the weights or the device cannot be used.
         """
-        localizer = Localizer(Map.load(map_path), config)
+        tiles = config.tiles if config is not None else None
+        localizer = Localizer(open_map(map_path, tiles), config)
         localizer.warm_up()
         return localizer
 

@@ -83,6 +83,8 @@ class Retrieval:
         chosen = ranked[allowed[ranked]][:count]
         if not len(chosen):
             return []
+        here = prior.map_from_camera.translation if prior is not None else self._centres[chosen[0]]
+        self._map.approach(here)
         if not self._config.cluster:
             return [chosen]
         shares = self._map.shared_points(chosen) >= MIN_SHARED_POINTS

@@ -22,6 +22,7 @@ from deviloc_ros.atomic import atomic_path
 from deviloc_ros.errors import InputError
 
 FORMAT = "deviloc_map"
+TILES = "deviloc_map_tiles"
 VERSION = 1
 MAX_HEADER_BYTES = 100_000_000
 HEADER_LENGTH_BYTES = 8
@@ -31,17 +32,23 @@ DTYPES = {
 }  # fmt: skip
 
 
-def write(path: Path, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> None:
+def write(
+    path: Path,
+    arrays: Mapping[str, NDArray[Any]],
+    description: Mapping[str, Any],
+    kind: str = FORMAT,
+) -> None:
     """Write a map file, whole or not at all.
 
     Args:
         path: the file.
         arrays: name to array.
         description: JSON-serialisable.
+        kind: what the file calls its format.
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     metadata = {
-        "format": FORMAT,
+        "format": kind,
         "version": str(VERSION),
         "description": json.dumps(description, allow_nan=False),
         "checksums": json.dumps({name: _checksum(array) for name, array in contiguous.items()}),
@@ -51,19 +58,39 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], description: Mapping[s
         save_file(contiguous, temporary, metadata=metadata)
 
 
-def read(path: Path, verify: bool = True) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def kind_of(path: Path) -> str:
+    """Return what a file calls its format, such as FORMAT.
+
+    Raises:
+        InputError: it is no such file at all.
+    """
+    header, _ = _header(path)
+    metadata = header.get("__metadata__")
+    return str(metadata.get("format")) if isinstance(metadata, dict) else ""
+
+
+def read(
+    path: Path, verify: bool = True, kind: str = FORMAT
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Open a map file; its arrays stay on disk until they are used.
 
     Args:
         path: the file.
         verify: compare every array with its checksum, which reads the whole file once.
+        kind: the format it must be of.
 
     Raises:
         InputError: not a map, damaged, cut short, or of a newer version.
     """
     header, start = _header(path)
     metadata = header.pop("__metadata__", None)
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+    if not isinstance(metadata, dict) or metadata.get("format") != kind:
+        if kind == FORMAT and isinstance(metadata, dict) and metadata.get("format") == TILES:
+            raise InputError(
+                f"{path}: is made of tiles; change the tiles, then 'deviloc map tile' again"
+            )
+        if kind == TILES:
+            raise InputError(f"{path}: is not an index of tiles; 'deviloc map tile' makes one")
         raise InputError(f"{path}: is not a map of deviloc; make one with 'deviloc map build'")
     version = str(metadata.get("version"))
     if not version.isdecimal() or int(version) > VERSION:

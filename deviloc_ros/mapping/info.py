@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.mapping.file import map_id
 from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.tile_info import count_lifted, describe_tiles, tile_text
+from deviloc_ros.mapping.tiles import TiledMap
 
 SHOWN_SHARE = 99.0
 VIEW_LENGTH = 0.03
@@ -22,7 +24,7 @@ def describe_map(path: Path, reference_map: Map) -> dict[str, Any]:
     """Return what a map holds as JSON-serialisable values."""
     observed = np.diff(reference_map.observation_offsets)
     lower, upper = reference_map.bounds
-    confidence = np.asarray(reference_map.confidence, dtype=np.float32)
+    tiles = describe_tiles(path, reference_map) if isinstance(reference_map, TiledMap) else None
     return {
         "path": str(path),
         "id": map_id(path),
@@ -36,7 +38,11 @@ def describe_map(path: Path, reference_map: Map) -> dict[str, Any]:
         "points": len(reference_map.point_array),
         "points_seen_per_reference": float(observed.mean()),
         "features": len(reference_map.keypoints),
-        "features_with_3d_point": int(np.count_nonzero(confidence > 0)),
+        "features_with_3d_point": (
+            count_lifted(reference_map)
+            if tiles is None
+            else sum(tile["features_with_3d_point"] for tile in tiles)
+        ),
         "metric": reference_map.metric,
         "gravity_aligned": reference_map.gravity_aligned,
         "camera_positions_min": lower.tolist(),
@@ -47,6 +53,7 @@ def describe_map(path: Path, reference_map: Map) -> dict[str, Any]:
             "topicfm_covariance_scale": list(reference_map.calibration.topicfm_covariance_scale),
         },
         "meta": dict(reference_map.meta),
+        **({} if tiles is None else {"tiles": tiles}),
     }
 
 
@@ -72,6 +79,9 @@ def info_text(info: dict[str, Any]) -> str:
         ),
         ("features", f"{info['features']} ({share:.0f} % with a 3D point)"),
     ]
+    if "tiles" in info:
+        rows.append(("tiles", str(len(info["tiles"]))))
+        rows += [(f"  {tile['file']}", tile_text(tile, unit)) for tile in info["tiles"]]
     rows += [(f"  {name}", reason) for name, reason in sorted(info["unregistered"].items())]
     rows += [(name, str(value)) for name, value in info["meta"].items()]
     width = max(len(label) for label, _ in rows) + 2

@@ -33,6 +33,25 @@ class Reference:
     camera: Camera
     camera_from_map: Transform
 
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Reference:
+        """Read what `to_json` returns.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        pose = Transform.from_quaternion(values["quaternion_wxyz"], values["translation"])
+        return Reference(values["name"], Camera.parse(values["camera"]), pose)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the reference as JSON-serialisable values."""
+        return {
+            "name": self.name,
+            "camera": str(self.camera),
+            "quaternion_wxyz": self.camera_from_map.quaternion_wxyz.tolist(),
+            "translation": self.camera_from_map.translation.tolist(),
+        }
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -49,6 +68,28 @@ class Calibration:
     offset_bias: NDArray[np.float64]
     covariance_scale: tuple[float, float] = (1.0, 1.0)
     topicfm_covariance_scale: tuple[float, float] = (1.0, 1.0)
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Calibration:
+        """Read what `to_json` returns.
+
+        Raises:
+            KeyError, TypeError, ValueError, IndexError: it is something else.
+        """
+        # Maps of before matcher topicfm know nothing of it.
+        return Calibration(
+            np.array(values["offset_bias"], dtype=np.float64),
+            _two_factors(values["covariance_scale"]),
+            _two_factors(values.get("topicfm_covariance_scale", (1.0, 1.0))),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the calibration as JSON-serialisable values."""
+        return {
+            "offset_bias": self.offset_bias.tolist(),
+            "covariance_scale": list(self.covariance_scale),
+            "topicfm_covariance_scale": list(self.topicfm_covariance_scale),
+        }
 
     def scale_of(self, matcher: str) -> tuple[float, float]:
         """Return the factors for a matcher."""
@@ -119,7 +160,7 @@ class Map:
     @property
     def points3d(self) -> NDArray[np.float64]:
         """The SfM points (P, 3), map frame."""
-        return self.point_array.astype(np.float64) + self.origin
+        return np.asarray(self.point_array, dtype=np.float64) + self.origin
 
     @property
     def bounds(self) -> NDArray[np.float64]:
@@ -168,24 +209,17 @@ class Map:
         name = self.references[reference].name
         return decode_gray(np.array(self.image_bytes[begin:end]), f"{self.source}: {name}")
 
+    def approach(self, position: NDArray[np.float64]) -> None:
+        """Make ready for queries near a position (3,): nothing to do where all is at hand."""
+
     def save(self, path: Path) -> None:
         """Write the map file."""
         description = {
-            "references": [
-                {
-                    "name": reference.name,
-                    "camera": str(reference.camera),
-                    "quaternion_wxyz": reference.camera_from_map.quaternion_wxyz.tolist(),
-                    "translation": reference.camera_from_map.translation.tolist(),
-                }
-                for reference in self.references
-            ],
+            "references": [reference.to_json() for reference in self.references],
             "origin": self.origin.tolist(),
             "metric": self.metric,
             "gravity_aligned": self.gravity_aligned,
-            "offset_bias": self.calibration.offset_bias.tolist(),
-            "covariance_scale": list(self.calibration.covariance_scale),
-            "topicfm_covariance_scale": list(self.calibration.topicfm_covariance_scale),
+            **self.calibration.to_json(),
             "unregistered": dict(self.unregistered),
             "meta": dict(self.meta),
             "image_size": self.image_size,
@@ -207,27 +241,14 @@ class Map:
         path = Path(path)
         arrays, description = file.read(path, verify)
         try:
-            # Maps of before matcher topicfm know nothing of it.
             image_size = description.get("image_size")
-            topicfm_scale = description.get("topicfm_covariance_scale", (1.0, 1.0))
             images = Map.IMAGE_ARRAYS if image_size is not None else ()
             result = Map(
-                references=[
-                    Reference(
-                        entry["name"],
-                        Camera.parse(entry["camera"]),
-                        Transform.from_quaternion(entry["quaternion_wxyz"], entry["translation"]),
-                    )
-                    for entry in description["references"]
-                ],
+                references=[Reference.from_json(entry) for entry in description["references"]],
                 origin=np.array(description["origin"], dtype=np.float64),
                 metric=bool(description["metric"]),
                 gravity_aligned=bool(description["gravity_aligned"]),
-                calibration=Calibration(
-                    np.array(description["offset_bias"], dtype=np.float64),
-                    _two_factors(description["covariance_scale"]),
-                    _two_factors(topicfm_scale),
-                ),
+                calibration=Calibration.from_json(description),
                 unregistered=description["unregistered"],
                 meta=description["meta"],
                 image_size=None if image_size is None else int(image_size),

@@ -1,0 +1,63 @@
+"""`deviloc map tile`: one map of several files."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from deviloc_ros.cli.arguments import Subparsers, add_command, check_output
+from deviloc_ros.errors import InputError
+
+TILE = """\
+Make one map of several map files that are in one frame, for places too large for memory: an index
+of tiles, which is given to every command and to the node in place of a map. Only tiles near the
+camera, or where retrieval finds it, are loaded (tiles.loaded, tiles.prefetch_distance). With --cut
+maps are first cut into smaller ones. The index names its tiles relative to itself: move them
+together."""
+
+TILE_EXAMPLES = """\
+  deviloc map tile north.devmap south.devmap --output city.devtiles
+  deviloc map tile campus.devmap --cut 50 --output campus.devtiles   # tiles in campus.tiles/"""
+
+
+def add_tile(actions: Subparsers) -> None:
+    """Describe the command line."""
+    parser = add_command(actions, "tile", "make one map of several", TILE, TILE_EXAMPLES)
+    parser.add_argument("maps", type=Path, nargs="+", metavar="MAP", help="map files in one frame")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="INDEX", help="the index to write"
+    )
+    parser.add_argument(
+        "--cut", type=float, metavar="M", help="cut maps into parts that are at most so long"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the codebook (0)")
+
+
+def run_tile(args: argparse.Namespace) -> int:
+    """Write the index, and with --cut the tiles."""
+    check_output(args.output)
+    if args.cut is not None and not 0 < args.cut < math.inf:
+        raise InputError(f"--cut {args.cut:g}: must be above 0")
+    if not 0 <= args.seed < 2**31:
+        raise InputError(f"--seed {args.seed}: must be 0 or more")
+
+    from deviloc_ros.config import TileConfig
+    from deviloc_ros.mapping.cut import cut_map
+    from deviloc_ros.mapping.map import Map
+    from deviloc_ros.mapping.tile_index import tiles_folder, write_index
+    from deviloc_ros.mapping.tiles import load_tiled
+
+    tiles = args.maps
+    if args.cut is not None:
+        folder = tiles_folder(args.output)
+        wholes = [Map.load(path) for path in args.maps]
+        tiles = []
+        for whole in wholes:
+            for part in cut_map(whole, args.cut):
+                tiles.append(folder / f"{len(tiles) + 1:03d}.devmap")
+                part.save(tiles[-1])
+    write_index(args.output, tiles, args.seed)
+    index = load_tiled(args.output, TileConfig())
+    print(f"{args.output}: {len(index.tiles)} tiles, {len(index.references)} references")
+    return 0
