@@ -9,10 +9,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-# Largest number of similarities held at once. Three arrays of this many float32 exist at most
-# (the similarities, their exponentials, a mask or a product in half precision): 48 MiB, against
-# 0.5 GiB for each full copy at 864 x 864.
-MAX_SIMILARITIES = 4 * 1024 * 1024
+from deviloc_ros.models.topicfm.exponential_tiles import exponential_sums
+
+# Largest number of similarities held at once, on a CPU and on CUDA. On a CPU 4 MiB, which fits the
+# cache, and half of it again for a product in half precision. On CUDA three arrays exist at most
+# (the similarities, their exponentials, a mask or such a product): 48 MiB, against 0.5 GiB for each
+# full copy at 864 x 864.
+MAX_SIMILARITIES = (1024 * 1024, 4 * 1024 * 1024)
 
 # Exponents of float32 stay accurate over this range below a common maximum.
 _SAFE_RANGE = 60.0
@@ -55,7 +58,7 @@ def coarse_matches(
     grids: tuple[tuple[int, int], tuple[int, int]],
     threshold: float,
     border: int,
-    max_similarities: int = MAX_SIMILARITIES,
+    max_similarities: int | None = None,
 ) -> CoarseMatches:
     """Match cells whose dual-softmax confidence is the maximum of its row and of its column.
 
@@ -73,7 +76,8 @@ def coarse_matches(
         grids: (h, w) of the query's and the reference's coarse map.
         threshold: least confidence, exclusive; positive.
         border: width of the rim of each map that gives no matches, cells.
-        max_similarities: largest number of similarities held at once (one row at least).
+        max_similarities: largest number of similarities held at once (one row at least, on CUDA);
+            None for `MAX_SIMILARITIES`.
     """
     if threshold <= 0:
         raise ValueError(f"threshold must be positive, got {threshold}")
@@ -92,7 +96,7 @@ def coarse_matches(
 
 
 def dual_softmax_candidates(
-    query: Tensor, reference: Tensor, threshold: float, max_similarities: int = MAX_SIMILARITIES
+    query: Tensor, reference: Tensor, threshold: float, max_similarities: int | None = None
 ) -> tuple[Candidates, Tensor, Tensor]:
     """Return cells with a row softmax above the threshold, and the softmaxes' normalisers.
 
@@ -104,6 +108,8 @@ def dual_softmax_candidates(
         column (S,) of the similarities, float32.
     """
     device = query.device.type
+    if max_similarities is None:
+        max_similarities = MAX_SIMILARITIES[device == "cuda"]
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
     with torch.autocast(device, enabled=False):
         query, reference = query.float() / math.sqrt(query.shape[1]), reference.float()
@@ -140,11 +146,20 @@ def _exchanged(log_sum: Tensor, index: Tensor, rounded: Tensor, exact: Tensor) -
 def _candidates(
     query: Tensor, reference: Tensor, threshold: float, max_similarities: int
 ) -> tuple[Candidates, Tensor, Tensor]:
+    # A margin for rounding: the strict test is made on the final confidence.
+    log_threshold = math.log(threshold) - _MARGIN[query.dtype]
+    if query.device.type == "cpu":
+        sums = exponential_sums(query, reference, math.exp(log_threshold), max_similarities)
+        if sums is not None:
+            similarity = sums.exponentials.log() + sums.shift
+            return (
+                Candidates(sums.rows, sums.columns, similarity),
+                sums.of_rows.log() + sums.shift,
+                sums.of_columns.log() + sums.shift,
+            )
     num_rows, num_columns = len(query), len(reference)
     block = max(1, min(num_rows, max_similarities // max(num_columns, 1)))
     buffer = query.new_empty(block, num_columns, dtype=torch.float32)
-    # A margin for rounding: the strict test is made on the final confidence.
-    log_threshold = math.log(threshold) - _MARGIN[query.dtype]
     found: list[Candidates] = []
     row_log_sums: list[Tensor] = []
     column_log_sum = torch.full((num_columns,), -math.inf, device=query.device)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from deviloc_ros.models.topicfm.attention import attend, attend_in_heads
+
 # Image tokens, about 10 kB each with their intermediate results, updated at once, on a CPU and on
 # CUDA: what fits a CPU's cache, and what fills a GPU.
 _TOKENS_AT_ONCE = (2048, 131072)
@@ -47,9 +49,8 @@ class EncoderLayer(nn.Module):
         batch, count, dim = seeds.shape
         queries = torch.einsum("btc,hdc->bhtd", seeds, self._heads(self.q_proj))
         queries = torch.einsum("bhtd,hdc->bhtc", queries, self._heads(self.k_proj))
-        queries = queries.reshape(batch, 1, self.num_heads * count, dim)
-        source = tokens.unsqueeze(1)
-        sums = F.scaled_dot_product_attention(queries, source, source, scale=self._scale)
+        queries = queries.reshape(batch, self.num_heads * count, dim) * self._scale
+        sums = attend(queries, tokens, tokens)
         sums = sums.view(batch, self.num_heads, count, dim)
         values = torch.einsum("bhtc,hdc->bthd", sums, self._heads(self.v_proj))
         return self._add_message(seeds, self.merge(values.reshape(batch, count, dim)))
@@ -64,17 +65,15 @@ class EncoderLayer(nn.Module):
         Returns:
             (B, N, C).
         """
-        heads, batch = self.num_heads, len(seeds)
-        keys = torch.einsum("btc,hdc->bhtd", seeds, self._heads(self.k_proj))
+        batch, count, dim = seeds.shape
+        keys = torch.einsum("btc,hdc->bhtd", seeds, self._heads(self.k_proj)) * self._scale
         keys = torch.einsum("bhtd,hdc->bhtc", keys, self._heads(self.q_proj))
-        merge = self.merge.weight.view(len(self.merge.weight), heads, -1)
+        merge = self.merge.weight.view(dim, self.num_heads, -1)
         values = torch.einsum("btc,hdc->bhtd", seeds, self._heads(self.v_proj))
         values = torch.einsum("bhtd,chd->bhtc", values, merge)
 
         def update(part: Tensor) -> Tensor:
-            queries = part.unsqueeze(1).expand(batch, heads, -1, -1)
-            message = F.scaled_dot_product_attention(queries, keys, values, scale=self._scale)
-            return self._add_message(part, message.sum(1))
+            return self._add_message(part, attend_in_heads(part, keys, values))
 
         # Tokens do not see each other: any split gives the same.
         block = max(1, _TOKENS_AT_ONCE[tokens.device.type == "cuda"] // batch)
