@@ -45,6 +45,8 @@ def image_status(name: str, outcome: Outcome, latency: float, tf: str) -> Diagno
             level = Level.ERROR
         values["reason"] = outcome.result.reason.value
         values["details"] = outcome.result.details
+    if outcome.cameras:
+        values["cameras"] = "; ".join(f"{k}: {text}" for k, text in outcome.cameras.items())
     values.update({f"{k}_ms": f"{s * 1e3:.1f}" for k, s in outcome.stage_seconds.items()})
     return status(name, level, text, values)
 

@@ -29,7 +29,7 @@ def parameter_table() -> str:
 def type_name(key: Key) -> str:
     """Return the ROS type of a key."""
     if isinstance(key.default, list):
-        return "double[]"
+        return "string[]" if isinstance(key.default[0], str) else "double[]"
     return {bool: "bool", int: "integer", float: "double", str: "string"}[key.type]
 
 

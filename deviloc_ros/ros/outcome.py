@@ -79,3 +79,16 @@ class Outcome:
     num_inliers: int = 0
     pixels: Mapping[str, Pixels] = field(default_factory=dict)
     left_out: Mapping[str, Refusal] = field(default_factory=dict)
+
+    @property
+    def cameras(self) -> Mapping[str, str]:
+        """What each camera of a rig contributed, or why it did not; empty for a single camera."""
+        told = {name: "no image" for name in self.frames.missing}
+        told |= {name: refusal.reason.name for name, refusal in self.left_out.items()}
+        if isinstance(self.result, Fix):
+            told |= {
+                name: f"{view.num_inliers} of {len(view.correspondences)}"
+                for name, view in self.result.views.items()
+                if name
+            }
+        return told
