@@ -1,0 +1,88 @@
+"""`deviloc extract`: images out of a rosbag2, to make a map of."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from deviloc_ros.cli.arguments import Subparsers, add_command
+from deviloc_ros.errors import InputError
+
+DESCRIPTION = """\
+Write the images of a rosbag2 (sqlite3 or mcap) into a folder, to make a map of them. Where the
+bag's transforms tell the camera's place in the odometry frame, one image every --distance metres is
+taken; elsewhere one every --every seconds. No ROS is needed.
+
+--output is a folder that gets
+  images/        STAMP.png, the stamp in nanoseconds
+  camera.txt     the camera, as 'deviloc map build --camera' takes it
+  positions.txt  'name x y z' in the odometry frame, as 'deviloc map align --positions' takes them;
+                 only where the bag's transforms tell them"""
+
+EXAMPLES = """\
+  deviloc extract drive/ --output place/
+  deviloc map build --images place/images --camera "$(cat place/camera.txt)" --output place.devmap
+  deviloc map align place.devmap --positions place/positions.txt"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Describe the command line."""
+    parser = add_command(
+        subparsers, "extract", "images out of a rosbag2, for a map", DESCRIPTION, EXAMPLES
+    )
+    parser.add_argument("bag", type=Path, metavar="BAG", help="folder, or .mcap or .db3 file")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for the results"
+    )
+    parser.add_argument("--topic", help="image topic; needed where the bag has several")
+    parser.add_argument(
+        "--camera-info", metavar="TOPIC", help="default: camera_info beside the image topic"
+    )
+    parser.add_argument(
+        "--rectified",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="images are rectified, so that P of camera_info holds; auto: if the topic's name "
+        "has 'rect' in it",
+    )
+    parser.add_argument(
+        "--distance", type=float, default=0.5, metavar="M", help="between images, default 0.5"
+    )
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=0.5,
+        metavar="S",
+        help="between images whose place is not known, default 0.5",
+    )
+    parser.add_argument(
+        "--odom-frame", default="odom", metavar="FRAME", help="the bag's odometry, default: odom"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Take the images out."""
+    from tqdm import tqdm
+
+    from deviloc_ros.bags.extract import ExtractOptions, extract
+    from deviloc_ros.bags.reader import Bag
+
+    for name in ("distance", "every"):
+        if not 0 <= getattr(args, name) < math.inf:
+            raise InputError(f"--{name} {getattr(args, name):g}: must be 0 or more")
+    options = ExtractOptions(
+        topic=args.topic,
+        camera_info=args.camera_info,
+        rectified={"auto": None, "yes": True, "no": False}[args.rectified],
+        distance=args.distance,
+        every=args.every,
+        odom_frame=args.odom_frame,
+    )
+    with Bag(args.bag) as bag:
+        total = bag.image_topic(args.topic).count
+        with tqdm(total=total, unit="image", desc="extract") as bar:
+            result = extract(bag, args.output, options, bar.update)
+    known = f", {len(result.positions)} with their place" if result.positions else ""
+    print(f"{args.output}: {len(result.names)} of {total} images{known}")
+    return 0

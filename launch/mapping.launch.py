@@ -1,0 +1,64 @@
+"""Build a map from a folder of images, or from the images of a bag.
+
+ros2 launch deviloc_ros mapping.launch.py images:=photos/ map:=place.devmap
+ros2 launch deviloc_ros mapping.launch.py bag:=drive/ map:=place.devmap
+
+From a bag, images are taken out first, into MAP.images. If its transforms tell where they were
+taken, the map is then brought into metres, with z up, by these positions.
+"""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from deviloc_ros.ros.launching import Argument, launch_file
+from deviloc_ros.ros.launching_steps import run_steps
+from launch import Action, LaunchDescription
+
+ARGUMENTS = {
+    "map": Argument("", "the map file to write"),
+    "images": Argument("", "folder of images, searched deep; or give bag"),
+    "bag": Argument("", "rosbag2 whose images are taken: folder, or .mcap or .db3 file"),
+    "topic": Argument("", "image topic of the bag; needed where it has several"),
+    "distance": Argument("0.5", "of the bag: an image every so many metres of odometry"),
+    "every": Argument("0.5", "of a bag without odometry: an image every so many seconds"),
+    "model": Argument("", "COLMAP model with the images' poses; empty: they are reconstructed"),
+    "options": Argument("", "more options of `deviloc map build`, as on its command line"),
+}
+
+
+def start(values: dict[str, str]) -> Sequence[Action]:
+    """Return the first command, which the others follow."""
+    if not values["map"] or bool(values["images"]) == bool(values["bag"]):
+        raise RuntimeError("give map:=FILE, and either images:=DIR or bag:=BAG")
+    output = ["--output", values["map"]]
+    options = shlex.split(values["options"])
+    options += ["--model", values["model"]] if values["model"] else []
+    if values["images"]:
+        return run_steps(
+            [lambda: ["map", "build", "--images", values["images"], *output, *options]]
+        )
+    folder = Path(f"{values['map']}.images")
+    positions = folder / "positions.txt"
+
+    def extract() -> list[str]:
+        topic = ["--topic", values["topic"]] if values["topic"] else []
+        often = ["--distance", values["distance"], "--every", values["every"]]
+        return ["extract", values["bag"], "--output", str(folder), *topic, *often]
+
+    def build() -> list[str]:
+        given = {"--model", "--camera", "--camera-model"} & set(options)
+        camera = [] if given else ["--camera", (folder / "camera.txt").read_text().strip()]
+        return ["map", "build", "--images", str(folder / "images"), *output, *camera, *options]
+
+    def align() -> list[str]:
+        if not positions.exists():
+            return ["map", "info", values["map"]]
+        return ["map", "align", values["map"], "--positions", str(positions)]
+
+    return run_steps([extract, build, *([] if values["model"] else [align])])
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments and the commands."""
+    return launch_file(ARGUMENTS, start)
