@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from rig_scene import RigScene
+from rig_scene import make as make_rig_scene
 
 # How long an example takes says nothing about whether it is right, and machines are shared.
 settings.register_profile("deviloc", deadline=None)
@@ -31,3 +33,10 @@ def shared_dir() -> Path:
 def data_dir(shared_dir: Path) -> Path:
     """Return the folder of real image sets, one folder a scene."""
     return shared_dir / "data"
+
+
+@pytest.fixture(scope="session")
+def rig_scene(tmp_path_factory: pytest.TempPathFactory) -> RigScene:
+    """Return a simulated street seen by a rig, and a map of it."""
+    pytest.importorskip("vtkmodules", reason="the simulated street is rendered with VTK")
+    return make_rig_scene(tmp_path_factory.mktemp("rig"))

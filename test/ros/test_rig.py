@@ -1,0 +1,246 @@
+"""A rig of three cameras through the real node, over real DDS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from rclpy.context import Context
+from rig_robot import MOUNTS, SMALL, FakeRigLocalizer, RigTopics
+from rig_scene import VALUES, RigScene
+from robot import Robot
+
+from deviloc_ros.config import LocalizerConfig, build
+from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.base_pose import BasePose
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization import Localizer
+from deviloc_ros.localization.rig_types import RigEstimate
+from deviloc_ros.ros.messages import pose_message, stamp_ns
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def fake() -> FakeRigLocalizer:
+    return FakeRigLocalizer()
+
+
+@pytest.fixture
+def rig(context: Context, fake: FakeRigLocalizer) -> Iterator[RigTopics]:
+    """The topics of a robot with three cameras, without its node."""
+    robot = Robot(context, fake)
+    yield RigTopics(robot, dict.fromkeys(MOUNTS, SMALL))
+    robot.close()
+
+
+def test_one_pose_from_all_cameras(rig: RigTopics, fake: FakeRigLocalizer) -> None:
+    rig.start(sync__timeout=2.0)
+    rig.calibrate()
+    rig.mount(MOUNTS)
+    for name, stamp, value in (("right", 5.01, 33), ("left", 5.0, 31), ("rear", 4.99, 32)):
+        rig.send(name, stamp, value)
+    rig.robot.spin_until(lambda: len(rig.robot.poses) == 1)
+    message = rig.robot.poses[0]
+    # The first camera's image gives the stamp, and with this localizer the pose.
+    assert stamp_ns(message.header.stamp) == 5_000_000_000
+    assert message.pose.pose.position.x == pytest.approx(3.1)
+    [(values, cameras, mounts)] = fake.calls
+    assert values == [31, 32, 33]
+    assert cameras == [SMALL] * 3
+    for mount, expected in zip(mounts, MOUNTS.values(), strict=True):
+        np.testing.assert_allclose(mount.matrix, expected.matrix, atol=1e-12)
+    text, values_of_status = rig.robot.last_status()
+    assert text == "LOCALIZED"
+    assert values_of_status["cameras"] == "left: 1 of 2; rear: 1 of 2; right: 1 of 2"
+
+
+def test_a_missing_camera_is_waited_for_left_out_and_counted(
+    rig: RigTopics, fake: FakeRigLocalizer
+) -> None:
+    rig.start(sync__timeout=0.3, diagnostics__period=0.2)
+    rig.calibrate()
+    rig.mount(MOUNTS)
+    rig.send("left", 1.0, 10)
+    rig.send("right", 1.0, 10)
+    rig.robot.spin(0.15)
+    assert not fake.calls
+    rig.robot.spin_until(lambda: len(rig.robot.poses) == 1)
+    assert rig.robot.last_status()[1]["cameras"] == "rear: no image; left: 1 of 2; right: 1 of 2"
+    rig.send("rear", 1.0, 10)  # too late
+    rig.robot.spin(0.5)
+    assert len(fake.calls) == 1
+    expected = (
+        "left: 1 received, 0 missing, 0 late; rear: 1 received, 1 missing, 1 late; "
+        "right: 1 received, 0 missing, 0 late"
+    )
+    assert rig.cameras_in_diagnostics() == expected
+    for name in MOUNTS:
+        rig.send(name, 1.1, 20)
+    rig.robot.spin_until(lambda: len(rig.robot.poses) == 2)
+    assert fake.calls[-1][0] == [20, 20, 20]
+
+
+def test_cameras_that_cannot_be_used_are_left_out_with_the_reason(
+    rig: RigTopics, fake: FakeRigLocalizer
+) -> None:
+    rig.start()
+    rig.calibrate("left")
+    rig.calibrate("right", camera=SMALL.scaled(32, 24))
+    rig.mount({"left": MOUNTS["left"], "right": MOUNTS["right"]})
+
+    def told(stamp: float) -> tuple[str, str]:
+        before = len(rig.robot.status)
+        for name in MOUNTS:
+            rig.send(name, stamp, 40)
+        rig.robot.spin_until(lambda: len(rig.robot.status) > before)
+        text, values = rig.robot.last_status()
+        return text, values["cameras"]
+
+    assert told(1.0) == ("LOCALIZED", "rear: NO_CALIBRATION; right: BAD_CALIBRATION; left: 1 of 2")
+    rig.calibrate("rear", "right")  # late, and corrected
+    assert told(2.0) == ("LOCALIZED", "rear: NO_EXTRINSICS; left: 1 of 2; right: 1 of 2")
+    rig.mount({"rear": MOUNTS["rear"]})
+    assert told(3.0) == ("LOCALIZED", "left: 1 of 2; rear: 1 of 2; right: 1 of 2")
+    assert [len(values) for values, _, _ in fake.calls] == [1, 2, 3]
+
+
+def test_without_any_usable_camera_there_is_a_reason_and_no_pose(rig: RigTopics) -> None:
+    rig.start()
+    rig.mount(MOUNTS)
+    for name in MOUNTS:
+        rig.send(name, 1.0, 40)
+    rig.robot.spin_until(lambda: len(rig.robot.status) == 1)
+    text, values = rig.robot.last_status()
+    assert text == "NO_CALIBRATION"
+    assert values["cameras"] == "left: NO_CALIBRATION; rear: NO_CALIBRATION; right: NO_CALIBRATION"
+    rig.calibrate()
+    for name in MOUNTS:
+        rig.send(name, 2.0, 0)
+    rig.robot.spin_until(lambda: len(rig.robot.status) == 2)
+    assert rig.robot.last_status()[0] == "TOO_FEW_INLIERS"
+    assert rig.robot.poses == []
+
+
+def test_extrinsics_from_parameters(rig: RigTopics, fake: FakeRigLocalizer) -> None:
+    rig.start(
+        extrinsics__source="parameters",
+        extrinsics__translation=[v for m in MOUNTS.values() for v in m.translation.tolist()],
+        extrinsics__rotation=[v for m in MOUNTS.values() for v in m.quaternion_xyzw.tolist()],
+    )
+    rig.calibrate()
+    for name in MOUNTS:
+        rig.send(name, 1.0, 10)
+    rig.robot.spin_until(lambda: len(fake.calls) == 1)
+    for mount, expected in zip(fake.calls[0][2], MOUNTS.values(), strict=True):
+        np.testing.assert_allclose(mount.matrix, expected.matrix, atol=1e-12)
+
+
+def test_odometry_carries_images_to_the_stamp_of_the_set(
+    rig: RigTopics, fake: FakeRigLocalizer
+) -> None:
+    """At 10 m/s the rear camera's image, 10 ms later, was taken 10 cm further on."""
+    rig.start(sync__timeout=2.0)
+    rig.calibrate()
+    rig.mount(MOUNTS)
+    for stamp in (0.9, 1.0, 1.1):
+        at = Transform(Transform.identity().rotation, np.array([10.0 * stamp, 0.0, 0.0]))
+        rig.robot.send_tf("odom", "base_link", stamp, at)
+    rig.robot.spin(0.2)
+    for name, stamp in (("left", 1.0), ("right", 1.0), ("rear", 1.01)):
+        rig.send(name, stamp, 10)
+    rig.robot.spin_until(lambda: len(fake.calls) == 1)
+    left, rear, right = fake.calls[0][2]
+    np.testing.assert_allclose(left.matrix, MOUNTS["left"].matrix, atol=1e-12)
+    np.testing.assert_allclose(right.matrix, MOUNTS["right"].matrix, atol=1e-12)
+    expected = MOUNTS["rear"].translation + np.array([0.1, 0.0, 0.0])
+    np.testing.assert_allclose(rear.translation, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"cameras": ["left", "left"]}, ["names must differ"]),
+        ({"cameras": ["left", "right camera"]}, ["right camera", "letters"]),
+        ({"cameras": ["left", ""]}, ["letters"]),
+        ({"frames__camera": "optical"}, ["frames.camera", "frame_id"]),
+        (
+            {"extrinsics__source": "parameters", "extrinsics__rotation": [0.0, 0.0, 0.0, 1.0]},
+            ["extrinsics.translation has 3 numbers", "need 9"],
+        ),
+        (
+            {
+                "extrinsics__source": "parameters",
+                "extrinsics__translation": [0.0] * 9,
+                "extrinsics__rotation": [0.0, 0.0, 0.0, 1.0, 0.5, 0.5, 0.5, 0.5] + [0.1] * 4,
+            },
+            ["unit quaternion", "right"],
+        ),
+        ({"sync__timeout": 0.0}, ["sync.timeout"]),
+    ],
+)
+def test_wrong_parameters_are_told(
+    rig: RigTopics, parameters: dict[str, object], words: list[str]
+) -> None:
+    with pytest.raises(InputError) as error:
+        rig.robot.add_node(**{"cameras": list(MOUNTS), **parameters})
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_live_poses_are_the_offline_poses_also_without_a_camera(
+    context: Context, rig_scene: RigScene
+) -> None:
+    """Three lenses; the rear camera misses every third instant."""
+    config = build(LocalizerConfig, VALUES, "test")
+    offline = Localizer.load(rig_scene.map_path, config)
+    robot = Robot(context, FakeRigLocalizer())
+    try:
+        rig = RigTopics(robot, {item.name: item.camera for item in rig_scene.rig})
+        rig.start(
+            load=Localizer.load,
+            map__path=str(rig_scene.map_path),
+            image__reliability="reliable",
+            sync__timeout=1.0,
+            diagnostics__period=0.2,
+            **{name.replace(".", "__"): value for name, value in VALUES.items()},
+        )
+        rig.calibrate()
+        rig.mount({item.name: item.base_from_camera for item in rig_scene.rig})
+        localized = 0
+        for number, moment in enumerate(rig_scene.second):
+            used = [item for item in rig_scene.rig if item.name != "rear" or number % 3 != 1]
+            expected = offline.localize_rig(
+                [moment.images[item.name] for item in used],
+                [Camera(*_as_sent(item.camera)) for item in used],
+                [item.base_from_camera for item in used],
+            )
+            for item in used:
+                rig.send(item.name, moment.stamp * 1e-9, moment.images[item.name])
+            robot.spin_until(lambda n=number: len(robot.status) == n + 1, seconds=60)
+            if isinstance(expected, RigEstimate):
+                localized += 1
+                robot.spin_until(lambda n=localized: len(robot.poses) == n)
+                stamp = stamp_ns(robot.poses[-1].header.stamp)
+                pose = BasePose(expected.map_from_base, expected.covariance)
+                # Equality of messages compares every float of pose and covariance.
+                assert robot.poses[-1] == pose_message("map", stamp, pose)
+            else:
+                assert robot.last_status()[0] == expected.reason.name
+        count = len(rig_scene.second)
+        assert localized >= 0.8 * count
+        without = len(range(1, count, 3))
+        assert f"rear: {count - without} received, {without} missing, 0 late" in (
+            rig.cameras_in_diagnostics()
+        )
+    finally:
+        robot.close()
+
+
+def _as_sent(camera: Camera) -> tuple[str, int, int, tuple[float, ...]]:
+    """Return the camera after its way through CameraInfo, half a pixel there and back."""
+    fx, fy, cx, cy, *rest = camera.params
+    params = (fx, fy, cx - 0.5 + 0.5, cy - 0.5 + 0.5, *rest)
+    return camera.model, camera.width, camera.height, params

@@ -1,0 +1,132 @@
+"""A rig on the simulated street: better than each of its cameras, and sound where they fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rig_scene import VALUES, RigScene
+
+from deviloc_ros.config import LocalizerConfig, build
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization import Localizer
+from deviloc_ros.localization.rig_types import BasePrior, RigEstimate
+from deviloc_ros.localization.types import FailureReason, LocalizationFailure, PoseEstimate
+from deviloc_ros.simulation.rig_drive import RigMoment
+
+
+@pytest.fixture(scope="module")
+def localizer(rig_scene: RigScene) -> Localizer:
+    return Localizer.load(rig_scene.map_path, build(LocalizerConfig, VALUES, "test"))
+
+
+def localized(
+    localizer: Localizer,
+    scene: RigScene,
+    moment: RigMoment,
+    names: tuple[str, ...] = ("left", "rear", "right"),
+    prior: BasePrior | None = None,
+) -> RigEstimate | LocalizationFailure:
+    cameras = [item for item in scene.rig if item.name in names]
+    return localizer.localize_rig(
+        [moment.images[item.name] for item in cameras],
+        [item.camera for item in cameras],
+        [item.base_from_camera for item in cameras],
+        prior,
+    )
+
+
+def test_the_rig_beats_its_best_camera(localizer: Localizer, rig_scene: RigScene) -> None:
+    """In the share of moments with a pose, and in the median error over what it localized."""
+    alone: dict[str, list[float]] = {item.name: [] for item in rig_scene.rig}
+    together, normalised = [], []
+    for moment in rig_scene.second:
+        for item in rig_scene.rig:
+            single = localizer.localize(moment.images[item.name], item.camera)
+            if isinstance(single, PoseEstimate):
+                map_from_base = single.map_from_camera @ item.base_from_camera.inverse()
+                alone[item.name].append(map_from_base.distance_to(moment.map_from_base)[0])
+        joint = localized(localizer, rig_scene, moment)
+        if isinstance(joint, RigEstimate):
+            together.append(joint.map_from_base.distance_to(moment.map_from_base)[0])
+            shift = joint.map_from_base.translation - moment.map_from_base.translation
+            normalised.append(shift @ np.linalg.solve(joint.covariance[:3, :3], shift) / 3)
+    best = max(alone.values(), key=len)
+    assert len(together) > len(best)
+    assert len(together) >= 0.9 * len(rig_scene.second)
+    assert np.median(together) < min(np.median(errors) for errors in alone.values() if errors)
+    assert max(together) < 0.3
+    assert np.median(normalised) < 4.0
+
+
+def test_what_each_camera_saw_is_told(localizer: Localizer, rig_scene: RigScene) -> None:
+    moment = rig_scene.second[0]
+    joint = localized(localizer, rig_scene, moment)
+    assert isinstance(joint, RigEstimate), joint
+    assert sum(view.num_inliers for view in joint.views) == joint.num_inliers
+    for item, view in zip(rig_scene.rig, joint.views, strict=True):
+        assert view.camera == item.camera
+        expected = joint.map_from_base @ item.base_from_camera
+        assert view.camera_from_map.inverse().distance_to(expected)[0] < 1e-9
+        matches = view.correspondences
+        error = item.camera.project(view.camera_from_map.apply(matches.points3d))
+        error = np.linalg.norm(error - matches.keypoints, axis=1)
+        assert (error[view.inliers] < 6.0).all()
+        assert len(view.references) > 0
+    stages = ["extract", "retrieve", "match", "lift", "aggregate", "pose", "covariance", "verify"]
+    assert list(joint.stage_seconds) == stages
+
+
+def test_the_same_images_give_the_same_bits(localizer: Localizer, rig_scene: RigScene) -> None:
+    first, again = (localized(localizer, rig_scene, rig_scene.second[0]) for _ in range(2))
+    assert isinstance(first, RigEstimate)
+    assert isinstance(again, RigEstimate)
+    assert np.array_equal(first.map_from_base.matrix, again.map_from_base.matrix)
+    assert np.array_equal(first.covariance, again.covariance)
+
+
+def test_blind_cameras_contribute_nothing(localizer: Localizer, rig_scene: RigScene) -> None:
+    moment = rig_scene.second[0]
+    gray = np.full_like(moment.images["left"], 90)
+    blind = RigMoment(moment.stamp, moment.map_from_base, {**moment.images, "rear": gray})
+    joint = localized(localizer, rig_scene, blind)
+    assert isinstance(joint, RigEstimate), joint
+    assert joint.views[1].num_inliers <= 3
+    assert joint.map_from_base.distance_to(moment.map_from_base)[0] < 0.3
+    nothing = RigMoment(moment.stamp, moment.map_from_base, dict.fromkeys(moment.images, gray))
+    failure = localized(localizer, rig_scene, nothing)
+    assert isinstance(failure, LocalizationFailure)
+
+
+def test_one_bad_image_is_left_out_and_only_bad_ones_are_told(
+    localizer: Localizer, rig_scene: RigScene
+) -> None:
+    moment = rig_scene.second[0]
+    small = np.zeros((40, 40, 3), np.uint8)
+    broken = RigMoment(moment.stamp, moment.map_from_base, {**moment.images, "left": small})
+    joint = localized(localizer, rig_scene, broken)
+    assert isinstance(joint, RigEstimate), joint
+    assert len(joint.views[0].correspondences) == 0
+    all_broken = RigMoment(moment.stamp, moment.map_from_base, dict.fromkeys(moment.images, small))
+    failure = localized(localizer, rig_scene, all_broken)
+    assert isinstance(failure, LocalizationFailure)
+    assert failure.reason is FailureReason.BAD_IMAGE
+
+
+def test_a_prior_of_the_base_limits_the_search_and_is_held_against_the_pose(
+    localizer: Localizer, rig_scene: RigScene
+) -> None:
+    moment = rig_scene.second[1]
+    right = localized(
+        localizer, rig_scene, moment, prior=BasePrior(moment.map_from_base, 0.5, 0.05)
+    )
+    assert isinstance(right, RigEstimate), right
+    beside = Transform(
+        moment.map_from_base.rotation, moment.map_from_base.translation + np.array([4.0, 3.0, 0])
+    )
+    wrong = localized(localizer, rig_scene, moment, prior=BasePrior(beside, 0.2, 0.05))
+    assert isinstance(wrong, LocalizationFailure)
+    assert wrong.reason is FailureReason.AGAINST_PRIOR
+    far = Transform(moment.map_from_base.rotation, np.array([5000.0, 0.0, 0.0]))
+    nowhere = localized(localizer, rig_scene, moment, prior=BasePrior(far, 0.5, 0.05))
+    assert isinstance(nowhere, LocalizationFailure)
+    assert nowhere.reason is FailureReason.NO_REFERENCES
