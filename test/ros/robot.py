@@ -21,6 +21,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
 from deviloc_ros.config import LocalizerConfig, VerificationConfig
+from deviloc_ros.geometry.base_pose import BasePose
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.types import (
@@ -30,7 +31,7 @@ from deviloc_ros.localization.types import (
     PoseEstimate,
     PosePrior,
 )
-from deviloc_ros.ros.messages import stamp_message, transform_message
+from deviloc_ros.ros.messages import pose_message, stamp_message, transform_message
 from deviloc_ros.ros.node import LocalizationNode
 
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -62,6 +63,7 @@ class FakeLocalizer:
         self.cameras: list[Camera] = []
         self.images: list[Any] = []
         self.error: Exception | None = None
+        self.priors: list[PosePrior | None] = []
 
     def set_verification(self, limits: VerificationConfig) -> None:
         self.verification = limits
@@ -71,6 +73,7 @@ class FakeLocalizer:
     ) -> PoseEstimate | LocalizationFailure:
         self.cameras.append(camera)
         self.images.append(image)
+        self.priors.append(prior)
         time.sleep(self.seconds)
         if self.error is not None:
             raise self.error
@@ -123,6 +126,9 @@ class Robot:
         subscribe(TFMessage, "/tf", lambda m: self.transforms.extend(m.transforms), 100)
         subscribe(DiagnosticArray, "/localization/status", self._on_status, LATCHED)
         subscribe(DiagnosticArray, "/diagnostics", self.diagnostics.append, 10)
+        self.initial_publisher = self.peer.create_publisher(
+            PoseWithCovarianceStamped, "/initialpose", 10
+        )
         self.image_publisher = self.peer.create_publisher(Image, "/image", 10)
         self.info_publisher = self.peer.create_publisher(CameraInfo, "/camera_info", LATCHED)
         self.tf_publisher = self.peer.create_publisher(TFMessage, "/tf", 100)
@@ -198,6 +204,27 @@ class Robot:
         while not condition():
             assert time.monotonic() < end, "waited in vain"
             self.executor.spin_once(timeout_sec=0.01)
+
+    def call(self, kind: Any, name: str, **request: Any) -> Any:
+        """Call a service of the node and return its response."""
+        client = self.peer.create_client(kind, f"/localization/{name}")
+        self.spin_until(client.service_is_ready)
+        future = client.call_async(kind.Request(**request))
+        self.spin_until(future.done)
+        self.peer.destroy_client(client)
+        return future.result()
+
+    def send_initial_pose(
+        self, frame: str, pose: Transform, covariance: dict[int, float], stamp: float = 0.0
+    ) -> None:
+        """Send an initialpose, with the given elements of its covariance."""
+        message = pose_message(
+            frame, round(stamp * 1e9), BasePose(pose, np.zeros((6, 6), np.float64))
+        )
+        for index, variance in covariance.items():
+            message.pose.covariance[index] = variance
+        self.spin_until(lambda: self.initial_publisher.get_subscription_count() == 1)
+        self.initial_publisher.publish(message)
 
     def last_status(self) -> tuple[str, dict[str, str]]:
         """Return message and values of the newest ~/status."""
