@@ -17,6 +17,9 @@ from scipy.spatial import Delaunay, QhullError, cKDTree
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 
+# Confidence is the probability that an inferred depth is right to within this share of it.
+DEPTH_TOLERANCE = 0.02
+
 
 @dataclass(frozen=True)
 class ReferenceView:

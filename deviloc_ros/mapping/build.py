@@ -19,6 +19,7 @@ from deviloc_ros.localization.retrieval import describe, make_codebook
 from deviloc_ros.localization.types import Features
 from deviloc_ros.mapping.assemble import assemble
 from deviloc_ros.mapping.calibration import calibrate
+from deviloc_ros.mapping.consistency import make_consistent
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.pairs import choose_pairs
 from deviloc_ros.mapping.reference_images import store_images
@@ -41,6 +42,7 @@ class BuildOptions:
         metric: the given model is in metres.
         gravity_aligned: the given model's z points up.
         keep_workspace: leave COLMAP's database and models beside the map.
+        names: the images that are to be in it, by path below the folder; None: all of the folder.
     """
 
     intrinsics: Intrinsics = field(default_factory=Intrinsics)
@@ -48,6 +50,7 @@ class BuildOptions:
     metric: bool = False
     gravity_aligned: bool = False
     keep_workspace: bool = False
+    names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def build_map(
     Raises:
         InputError: images or model cannot be used, or no map came about.
     """
-    names: Sequence[str] = list_images(images)
+    names: Sequence[str] = _wanted(images, options.names)
     posed: dict[str, PosedImage] = {}
     unregistered: dict[str, str] = {}
     if model is not None:
@@ -120,6 +123,8 @@ def build_map(
         reconstruction, features, codebook, descriptors, unregistered, options.config,
         options.metric, options.gravity_aligned,
     )  # fmt: skip
+    if options.config.lifting.neighbours:
+        built = make_consistent(built, options.config)
     if options.config.matching.matcher == "topicfm":
         built = store_images(built, images, options.config.topicfm.image_size)
     built = calibrate(built, options.config)
@@ -127,6 +132,16 @@ def build_map(
     if not options.keep_workspace:
         workspace.remove()
     return BuildSummary(built, len(names) + len(set(unregistered) - set(names)))
+
+
+def _wanted(images: Path, names: Sequence[str] | None) -> Sequence[str]:
+    """Return the images of the folder that are to be in the map."""
+    if names is None:
+        return list_images(images)
+    present = [name for name in names if (images / name).is_file()]
+    if not present:
+        raise InputError(f"{images}: holds none of {len(names)} images, such as {names[0]}")
+    return present
 
 
 def _given(

@@ -33,6 +33,8 @@ MIN_SHARED_POINTS = 30
 GATE = 6.0
 MIN_RESIDUALS = 200
 MIN_POSES = 5
+# At most one in so many images of a map is left out with the one that is localized.
+LEFT_OUT_SHARE = 6
 COUNTED_SHARE = 0.95
 SCALE_ITERATIONS = 50
 
@@ -42,13 +44,15 @@ def calibrate(reference_map: Map, config: LocalizerConfig) -> Map:
 
     The bias is that of matcher xfeat, which every map can be used with; so is a scale. A map for
     matcher topicfm has another scale for that. Where too few references see each other the bias
-    stays zero or the scale one; `meta` tells on how many matches and poses they rest.
+    stays what it was or the scale one; `meta` tells on how many matches and poses they rest.
     """
     xfeat = config.model_copy(
         update={"matching": config.matching.model_copy(update={"matcher": "xfeat"})}
     )
     queries = _spread(len(reference_map.references))
-    bias, num_residuals = _offset_bias(Localizer(reference_map, xfeat), queries, xfeat)
+    # What is left of the bias that the map has already (mapping/epipolar_bias.py).
+    left, num_residuals = _offset_bias(Localizer(reference_map, xfeat), queries, xfeat)
+    bias = reference_map.calibration.offset_bias + left
     unscaled = reference_map.with_calibration(Calibration(bias))
     scale, num_poses = _covariance_scale(Localizer(unscaled, xfeat), queries, xfeat)
     calibration = Calibration(bias, scale)
@@ -131,7 +135,8 @@ def _covariance_scale(
         has_image = localizer.map.image_size is not None
         image = localizer.map.image_of(int(query)) if has_image else None
         as_query = Query(features, truth.camera, image)
-        result = localizer.localize_query(as_query, excluded=np.array([query]))
+        excluded = _with_neighbours(localizer.map, int(query), config.retrieval.num_references)
+        result = localizer.localize_query(as_query, excluded=excluded)
         if not isinstance(result, PoseEstimate):
             continue
         error = pose_error(result.map_from_camera, truth.camera_from_map.inverse())
@@ -142,6 +147,18 @@ def _covariance_scale(
         return (1.0, 1.0), len(position)
     scale = _scale_of(np.array(position)), _scale_of(np.array(rotation))
     return (max(scale[0], 1.0), max(scale[1], 1.0)), len(position)
+
+
+def _with_neighbours(reference_map: Map, query: int, count: int) -> NDArray[np.int64]:
+    """Return an image and those it shares most points with, `count` in all.
+
+    A robot does not go where the map's images were taken: against the nearest of them, an image
+    would be localized from closer by, and better, than a robot is. Of a small map enough is left.
+    """
+    shared = reference_map.shared_points_with(query)
+    shared[query] = np.iinfo(shared.dtype).max
+    limit = 1 + len(shared) // LEFT_OUT_SHARE
+    return np.argsort(-shared, kind="stable")[: min(count, limit)].astype(np.int64)
 
 
 def _scale_of(normalised: NDArray[np.float64]) -> float:

@@ -1,0 +1,185 @@
+"""References that see the same surface must agree on it: depths are fused across views.
+
+The matcher's keypoints of a reference are found again in its neighbours, whose poses are known.
+Each match measures the depth on the keypoint's own ray; what several views and the depth lifted
+from the reference's own SfM points agree on replaces the latter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erf, erfinv
+from tqdm import tqdm
+
+from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.localization.lifting import DEPTH_TOLERANCE
+from deviloc_ros.mapping.epipolar_bias import estimate_bias
+from deviloc_ros.mapping.fusion import Measurements, fuse
+from deviloc_ros.mapping.map import Calibration, Map
+from deviloc_ros.mapping.neighbours import Neighbourhood
+from deviloc_ros.mapping.view_matching import SeenAgain, ViewMatcher, triangulate
+
+# References that the bias of offsets and the noise of the SfM points are measured on.
+SAMPLED_REFERENCES = 30
+# Matches further from their epipolar line are wrong; network pixels.
+EPIPOLAR_GATE = 2.5
+# Standard deviation of a match along its epipolar line, network pixels.
+MATCH_SIGMA = 1.0
+# Least relative standard deviation of a depth that was inferred from one view's points.
+INFERRED_SIGMA = 0.05
+# Relative standard deviation of the depth of observed SfM points: bounds, and what it is taken to
+# be where fewer than so many features tell.
+OBSERVED_SIGMA = (0.001, 0.1)
+USUAL_OBSERVED_SIGMA = 0.003
+MIN_COMPARED = 200
+# How often a depth is right that so many other views agree on (0, 1, 2, more).
+TRUST = np.array([0.0, 0.8, 0.95, 1.0])
+
+
+def make_consistent(reference_map: Map, config: LocalizerConfig) -> Map:
+    """Return the map with depths fused across references.
+
+    Features that no neighbour sees keep their 3D point and confidence. The others get the fused
+    depth, and as confidence the probability that it is right to within DEPTH_TOLERANCE; a feature
+    at an SfM point keeps 1 unless the other views contradict that point. The map's offset bias is
+    set to what epipolar lines say of it.
+
+    Args:
+        reference_map: lifted, not calibrated.
+        config: `lifting.neighbours` of each reference are matched with it.
+    """
+    neighbourhood = Neighbourhood(reference_map)
+    match = ViewMatcher(reference_map, config)
+    count = len(reference_map.references)
+    neighbours = [neighbourhood.of(i, config.lifting.neighbours) for i in range(count)]
+    sample = np.unique(np.linspace(0, count - 1, min(count, SAMPLED_REFERENCES)).astype(np.int64))
+    seen: dict[int, list[SeenAgain]] = {}
+    for i in tqdm(sample, desc="matching references", unit="image", disable=None):
+        seen[int(i)] = match(int(i), neighbours[i])
+    bias = estimate_bias(reference_map, seen)
+    observed_sigma = _observed_sigma(reference_map, seen, bias)
+    points = np.array(reference_map.feature_points)
+    confidence = np.array(reference_map.confidence)
+    supported = 0
+    for i in tqdm(range(count), desc="fusing depths", unit="image", disable=None):
+        found = seen.pop(i) if i in seen else match(i, neighbours[i])
+        rows = reference_map.features_of(i)
+        points[rows], confidence[rows], support = _fused(
+            reference_map, i, _measured(reference_map, i, found, bias), observed_sigma
+        )
+        supported += int(np.count_nonzero(support))
+    return replace(
+        reference_map,
+        feature_points=points,
+        confidence=confidence,
+        calibration=Calibration(bias),
+    ).with_meta(
+        {
+            "consistent_share": supported / max(1, len(points)),
+            "observed_depth_sigma": observed_sigma,
+        }
+    )
+
+
+def confidence_of(relative_sigma: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how likely a depth with this standard deviation is right to DEPTH_TOLERANCE."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(erf(DEPTH_TOLERANCE / (np.sqrt(2.0) * relative_sigma)))
+
+
+def sigma_of(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the relative standard deviation that a confidence stands for; see confidence_of."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(DEPTH_TOLERANCE / (np.sqrt(2.0) * erfinv(confidence)))
+
+
+def _measured(
+    reference_map: Map, index: int, found: Sequence[SeenAgain], bias: NDArray[np.float64]
+) -> list[Measurements]:
+    """Return what the neighbours say of a reference's features."""
+    parts = []
+    for seen in found:
+        measured = triangulate(reference_map, index, seen, bias)
+        with np.errstate(invalid="ignore"):
+            sound = (
+                (np.abs(measured.epipolar_error) < EPIPOLAR_GATE * seen.scale)
+                & (measured.inverse_depth > 0)
+                & np.isfinite(measured.sigma)
+            )
+        parts.append(
+            Measurements(
+                seen.feature[sound],
+                measured.inverse_depth[sound],
+                measured.sigma[sound] * MATCH_SIGMA * seen.scale,
+                np.ones(int(sound.sum()), dtype=np.bool_),
+            )
+        )
+    return parts
+
+
+def _observed_sigma(
+    reference_map: Map, seen: Mapping[int, Sequence[SeenAgain]], bias: NDArray[np.float64]
+) -> float:
+    """Return how far the depths of SfM points are off, relative, by what other views say."""
+    differences = []
+    for i, found in seen.items():
+        parts = _measured(reference_map, i, found, bias)
+        if not parts:
+            continue
+        inverse_depth, observed = _lifted_inverse_depth(reference_map, i)
+        fused = fuse(Measurements.joined(parts), len(inverse_depth))
+        with np.errstate(invalid="ignore"):
+            relative_sigma = fused.sigma / fused.inverse_depth
+            certain = observed & (fused.support > 1) & (relative_sigma < DEPTH_TOLERANCE / 2)
+        differences.append((inverse_depth / fused.inverse_depth - 1.0)[certain])
+    joined = np.concatenate([np.zeros(0), *differences])
+    if len(joined) < MIN_COMPARED:
+        return USUAL_OBSERVED_SIGMA
+    # Median absolute deviation, as a normal distribution's standard deviation.
+    return float(np.clip(1.4826 * np.median(np.abs(joined)), *OBSERVED_SIGMA))
+
+
+def _lifted_inverse_depth(
+    reference_map: Map, index: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the inverse depths that lifting gave, NaN where none, and which are observed."""
+    rows = reference_map.features_of(index)
+    points = np.asarray(reference_map.feature_points[rows], dtype=np.float64)
+    pose = reference_map.references[index].camera_from_map
+    depth = pose.apply(points + reference_map.origin)[:, 2]
+    with np.errstate(invalid="ignore"):
+        inverse = np.where(depth > 0, 1.0 / depth, np.nan)
+    return inverse, np.asarray(reference_map.confidence[rows] == 1.0)
+
+
+def _fused(
+    reference_map: Map, index: int, parts: list[Measurements], observed_sigma: float
+) -> tuple[NDArray[np.float32], NDArray[np.float16], NDArray[np.int64]]:
+    """Return points relative to the origin (N, 3), confidences and support (N,)."""
+    rows = reference_map.features_of(index)
+    lifted, observed = _lifted_inverse_depth(reference_map, index)
+    stored = np.asarray(reference_map.confidence[rows], dtype=np.float64)
+    known = np.flatnonzero(np.isfinite(lifted) & (stored > 0))
+    relative = np.where(observed, observed_sigma, np.maximum(sigma_of(stored), INFERRED_SIGMA))
+    own = Measurements(
+        known, lifted[known], (relative * lifted)[known], np.zeros(len(known), dtype=np.bool_)
+    )
+    fused = fuse(Measurements.joined([own, *parts]), len(lifted))
+    supported = fused.support > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        agrees = np.abs(fused.inverse_depth - lifted) < 3 * observed_sigma * lifted
+        likely = confidence_of(fused.sigma / fused.inverse_depth)
+    likely = likely * TRUST[np.minimum(fused.support, len(TRUST) - 1)]
+    # 1 says "observed": an inferred depth must not reach it in the map's float16.
+    likely = np.where(observed & agrees, 1.0, np.minimum(likely, 0.999))
+    reference = reference_map.references[index]
+    keypoints = np.asarray(reference_map.keypoints[rows], dtype=np.float64)
+    in_camera = reference.camera.rays(keypoints) / fused.inverse_depth[:, None]
+    points = reference.camera_from_map.inverse().apply(in_camera) - reference_map.origin
+    points = np.where(supported[:, None], points, reference_map.feature_points[rows])
+    confidence = np.where(supported, likely, stored)
+    return points.astype(np.float32), confidence.astype(np.float16), fused.support
