@@ -328,19 +328,18 @@ def _write_model(
     if depths is not None:
         maps = [depths(camera, pose.inverse()) for _, _, camera, pose in views]
         for index, (_, _, camera, pose) in enumerate(views):
-            for point in _points(camera, pose, maps[index]):
-                seen = []
-                for other, (_, _, lens, at) in enumerate(views):
-                    local = at.apply(point)
-                    pixel = lens.project(local[None])[0]
-                    if not (np.isfinite(pixel).all() and (pixel >= 0).all()
-                            and (pixel < (lens.width, lens.height)).all()):  # fmt: skip
-                        continue
-                    depth = maps[other][int(pixel[1]), int(pixel[0])]
-                    if other == index or abs(local[2] - depth) < 0.02 * depth:
-                        seen.append((other, len(pixels[other])))
-                        pixels[other].append(pixel)
-                tracks.append((point, seen))
+            points = _points(camera, pose, maps[index])
+            seen: list[list[tuple[int, int]]] = [[] for _ in points]
+            for other, (_, _, lens, at) in enumerate(views):
+                local = at.apply(points)
+                found = lens.project(local)
+                inside = (found >= 0).all(axis=1) & (found < (lens.width, lens.height)).all(axis=1)
+                for k in np.flatnonzero(inside):
+                    depth = maps[other][int(found[k, 1]), int(found[k, 0])]
+                    if other == index or abs(local[k, 2] - depth) < 0.02 * depth:
+                        seen[k].append((other, len(pixels[other])))
+                        pixels[other].append(found[k])
+            tracks += zip(points, seen, strict=True)
     for image_id, ((name, camera_id, _, pose), found) in enumerate(
         zip(views, pixels, strict=True), start=1
     ):

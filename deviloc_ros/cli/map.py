@@ -17,6 +17,7 @@ from deviloc_ros.cli.arguments import (
     check_output,
     load_config,
 )
+from deviloc_ros.cli.map_dataset import add_dataset, build_dataset
 from deviloc_ros.cli.map_tile import add_tile, run_tile
 from deviloc_ros.errors import InputError
 
@@ -33,7 +34,9 @@ was interrupted goes on where it stopped when the same command is given again.""
 BUILD_EXAMPLES = """\
   deviloc map build --images photos/ --output place.devmap
   deviloc map build --images photos/ --camera "PINHOLE 640 480 500 500 320 240" --output a.devmap
-  deviloc map build --images photos/ --model surveyed/ --metric --up z --output place.devmap"""
+  deviloc map build --images photos/ --model surveyed/ --metric --up z --output place.devmap
+  deviloc map build --dataset robotcar-seasons --images RobotCar-Seasons/ --up minus-z \\
+      --output oxford.devtiles"""
 
 INFO = "Say what a map holds: images, points, frame, which images are not in it and why."
 
@@ -84,6 +87,7 @@ def _add_build(actions: Subparsers) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="MAP", help="the map file to write"
     )
+    add_dataset(parser)
     parser.add_argument(
         "--model",
         type=Path,
@@ -161,6 +165,8 @@ def _add_align(actions: Subparsers) -> None:
 
 def _build(args: argparse.Namespace) -> int:
     check_output(args.output)
+    if args.dataset is not None or args.places is not None:
+        return build_dataset(args)
     if args.model is None and (args.metric or args.up):
         raise InputError(
             "--metric and --up describe a given model: give --model, or use 'map align'"
