@@ -6,14 +6,9 @@ ros2 launch deviloc_ros localization.launch.py map:=street.devmap image:=/front/
 
 from collections.abc import Sequence
 
-from deviloc_ros.ros.launching import NODE_ARGUMENTS, Argument, launch_file, localization, share
+from deviloc_ros.ros.launch_arguments import ONE_CAMERA_ARGUMENTS
+from deviloc_ros.ros.launching import launch_file, localization, share
 from launch import Action, LaunchDescription
-
-ARGUMENTS = {
-    **NODE_ARGUMENTS,
-    "image": Argument("image", "image topic; with compressed transport without /compressed"),
-    "camera_info": Argument("camera_info", "topic of the camera's calibration"),
-}
 
 
 def start(values: dict[str, str]) -> Sequence[Action]:
@@ -24,4 +19,4 @@ def start(values: dict[str, str]) -> Sequence[Action]:
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments and the node."""
-    return launch_file(ARGUMENTS, start)
+    return launch_file(ONE_CAMERA_ARGUMENTS, start)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,53 +15,14 @@ from launch.launch_description import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
+from deviloc_ros.ros.launch_arguments import Argument
+
 Values = Mapping[str, str]
 Remaps = Sequence[tuple[str, str]]
 
 PACKAGE = "deviloc_ros"
 OUTPUTS = ("pose", "status", "debug_image", "map_points", "references", "path")
 """Private topics that the layouts in config/ show, under the name of the node."""
-
-
-@dataclass(frozen=True)
-class Argument:
-    """An argument of a launch file.
-
-    Attributes:
-        default: its value; empty where the description says so.
-        description: what `ros2 launch ... --show-args` prints.
-        choices: the values that are accepted; empty: any.
-    """
-
-    default: str
-    description: str
-    choices: tuple[str, ...] = ()
-
-
-def switch(default: bool, description: str) -> Argument:
-    """Return an argument that is true or false."""
-    return Argument(str(default).lower(), description, ("true", "false"))
-
-
-NODE_ARGUMENTS = {
-    "map": Argument("", "map file, made by `deviloc map build`; empty: params_file names it"),
-    "params_file": Argument("", "parameters as YAML; empty: the package's own for this use"),
-    "namespace": Argument("", "namespace of all nodes and topics: one for each robot"),
-    "name": Argument("localization", "name of the node"),
-    "tf_in_namespace": switch(
-        False, "tf and tf_static are inside the namespace too, as Nav2 has it for several robots"
-    ),
-    "use_sim_time": switch(False, "take the time from /clock, as with bags and simulators"),
-    "autostart": switch(
-        True, "the node configures and activates itself; false: a lifecycle manager does"
-    ),
-    "display": switch(False, "also publish map points, reference frustums and path, for people"),
-    "rviz": switch(False, "start RViz with the package's layout; publishes as display does"),
-    "dds_profile": Argument(
-        "", "Fast DDS profile for the nodes, such as config/fastdds_shm.xml; empty: as it is set"
-    ),
-    "log_level": Argument("info", "of the nodes", ("debug", "info", "warn", "error", "fatal")),
-}
 
 
 def share(name: str) -> str:

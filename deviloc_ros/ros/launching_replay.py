@@ -14,10 +14,9 @@ from launch_ros.substitutions import ExecutableInPackage
 
 from deviloc_ros.bags.reader import IMAGE_TYPES, Bag
 from deviloc_ros.errors import InputError
+from deviloc_ros.ros.launch_arguments import NODE_ARGUMENTS, Argument
 from deviloc_ros.ros.launching import (
-    NODE_ARGUMENTS,
     PACKAGE,
-    Argument,
     Values,
     end,
     localization,
