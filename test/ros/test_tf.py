@@ -32,13 +32,17 @@ class Time:
         robot.spin_until(lambda: self.publisher.get_subscription_count() == 1)
         self.be(seconds)
 
-    def be(self, seconds: float) -> None:
+    def publish(self, seconds: float) -> None:
         """Set the clock, and wait until the node has heard of it."""
         node = self.robot.node
         assert node is not None
         self.publisher.publish(Clock(clock=stamp_message(round(seconds * SECOND))))
         clock = node.get_clock()
         self.robot.spin_until(lambda: clock.now().nanoseconds == round(seconds * SECOND))
+
+    def be(self, seconds: float) -> None:
+        """Set the clock, and let happen what follows from that."""
+        self.publish(seconds)
         self.robot.spin(0.1)
 
 
