@@ -17,6 +17,7 @@ EXAMPLES = """\
   deviloc evaluate --poses poses.txt --model ground_truth/
   deviloc evaluate --poses poses.txt --model ground_truth/ --table --thresholds 0.1,1 0.05,0.5
   deviloc evaluate --poses poses.txt --model fox/ --align sim3     # a map without metric scale
+  deviloc evaluate --poses poses.txt --model ground_truth/ --stats stats.json   # and covariances
   deviloc evaluate --poses poses.txt --model ground_truth/ --json > errors.json"""
 
 
@@ -49,6 +50,13 @@ def add_parser(subparsers: Subparsers) -> None:
         help="first move all poses by the one rigid (se3) or similarity (sim3) transform that "
         "fits them to the truth, robustly; for maps in another frame or scale",
     )
+    parser.add_argument(
+        "--stats",
+        type=Path,
+        metavar="FILE.json",
+        help="what 'deviloc localize --json' wrote with the poses: also tell whether its "
+        "covariances are true (NEES per degree of freedom, 1 where they are)",
+    )
     parser.add_argument("--table", action="store_true", help="print the errors of every image")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument(
@@ -60,15 +68,19 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
     from deviloc_ros.datasets.colmap import posed_images
     from deviloc_ros.datasets.poses import read_poses
+    from deviloc_ros.datasets.stats import read_covariances
     from deviloc_ros.evaluation.errors import (
         BENCHMARK_THRESHOLDS,
         Threshold,
         evaluate_aligned,
         evaluate_poses,
     )
+    from deviloc_ros.evaluation.nees import nees_json, nees_of_poses, nees_text
     from deviloc_ros.evaluation.tables import image_table, summary_text, to_json
 
     check_output(args.report)
+    if args.stats is not None and args.align != "none":
+        raise InputError("--stats needs poses in the frame of the truth; leave --align out")
     thresholds = list(
         dict.fromkeys((*BENCHMARK_THRESHOLDS, *map(Threshold.parse, args.thresholds)))
     )
@@ -83,14 +95,22 @@ def run(args: argparse.Namespace) -> int:
         evaluation = evaluate_poses(estimated, truth)
     else:
         evaluation = evaluate_aligned(estimated, truth, fixed_scale=args.align == "se3")
+    consistency = None
+    if args.stats is not None:
+        consistency = nees_of_poses(estimated, read_covariances(args.stats), truth)
     if args.report is not None:
         from deviloc_ros.evaluation.report import write_report
 
         write_report(args.report, evaluation, thresholds, estimated, truth)
     if args.json:
-        print(json.dumps(to_json(evaluation, thresholds), indent=2, allow_nan=False))
+        content = to_json(evaluation, thresholds)
+        if consistency is not None:
+            content["nees"] = nees_json(*consistency)
+        print(json.dumps(content, indent=2, allow_nan=False))
         return 0
     if args.table:
         print(image_table(evaluation), end="\n\n")
     print(summary_text(evaluation, thresholds))
+    if consistency is not None:
+        print(nees_text(*consistency))
     return 0

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deviloc_ros import __version__
 from deviloc_ros.atomic import atomic_path
+from deviloc_ros.errors import InputError
 from deviloc_ros.localization.folder import Query
 from deviloc_ros.localization.types import PoseEstimate
 
@@ -95,6 +97,35 @@ def write_stats(path: Path, queries: Sequence[Query], context: Mapping[str, Any]
     }
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def read_covariances(path: Path) -> Mapping[str, NDArray[np.float64]]:
+    """Return the covariance (6, 6) of map_from_camera of every image that stats.json has one for.
+
+    Raises:
+        InputError: the file cannot be read or is no stats.json.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        records = [record for record in content["images"] if record["localized"]]
+        found = {
+            str(record["name"]): np.array(record["covariance"], dtype=np.float64)
+            for record in records
+        }
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: is no stats.json as 'deviloc localize --json' writes it: {error!r}"
+        ) from None
+    for name, covariance in found.items():
+        if (
+            covariance.shape != (6, 6)
+            or not np.isfinite(covariance).all()
+            or np.linalg.eigvalsh(covariance).min() <= 0
+        ):
+            raise InputError(f"{path}: images[{name!r}].covariance is no covariance (6 x 6)")
+    return found
 
 
 def _versions() -> dict[str, str]:

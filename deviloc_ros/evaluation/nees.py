@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,3 +108,30 @@ def nees_of_poses(
     names = sorted(estimated.keys() & covariances.keys() & truth.keys())
     errors = [pose_error(estimated[name].inverse(), truth[name].inverse()) for name in names]
     return nees(errors, [covariances[name] for name in names])
+
+
+def nees_text(position: Nees, rotation: Nees) -> str:
+    """Return what the covariances are worth, a line for positions and one for orientations."""
+    lines = []
+    for name, part in (("position", position), ("rotation", rotation)):
+        low, high = part.interval()
+        lines.append(
+            f"NEES of {name} per degree of freedom  {part.mean:.2f} ({low:.2f} to {high:.2f}, "
+            f"{len(part.values)} poses; 1 is true), {part.share_within:.0%} within 95 %"
+        )
+    return "\n".join(lines)
+
+
+def nees_json(position: Nees, rotation: Nees) -> dict[str, Any]:
+    """Return the same as JSON-serialisable values."""
+    return {
+        name: {
+            "mean": part.mean,
+            "interval": list(part.interval()),
+            "expected": list(part.expected),
+            "median_ratio": part.median_ratio,
+            "share_within_95": part.share_within,
+            "num_poses": len(part.values),
+        }
+        for name, part in (("position", position), ("rotation", rotation))
+    }

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from deviloc_ros.cli.main import main
+from deviloc_ros.datasets.colmap import PosedImage, write_posed_images
 from deviloc_ros.errors import InputError
-from deviloc_ros.evaluation.nees import Nees, nees, nees_of_poses
+from deviloc_ros.evaluation.nees import Nees, nees, nees_json, nees_of_poses, nees_text
+from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.geometry.uncertainty import pose_error
 
@@ -73,6 +79,54 @@ def test_of_poses_counts_errors_about_the_fixed_axes_of_the_map() -> None:
     )
     assert position.mean == pytest.approx(9 / 3)
     assert rotation.mean == pytest.approx(4 / 3)
+
+
+def test_text_and_json_say_the_same() -> None:
+    position, rotation = drawn(0, 50)
+    content = json.loads(json.dumps(nees_json(position, rotation), allow_nan=False))
+    assert content["position"]["mean"] == position.mean
+    assert content["rotation"]["num_poses"] == 50
+    first, second = nees_text(position, rotation).splitlines()
+    assert f"{position.mean:.2f}" in first
+    assert f"{rotation.mean:.2f}" in second
+
+
+def _write_stats(folder: Path, covariance: object) -> Path:
+    """Write poses.txt, a model of the truth and stats.json of one image; its NEES is 3 and 0."""
+    truth = PosedImage(
+        "a.jpg", Camera("PINHOLE", 640, 480, (400.0, 400, 320, 240)), Transform.identity()
+    )
+    write_posed_images(folder / "model", [truth])
+    (folder / "poses.txt").write_text("a.jpg 1 0 0 0 0.3 0 0\n")
+    records = [
+        {"name": "a.jpg", "localized": True, "covariance": covariance},
+        {"name": "b.jpg", "localized": False},
+    ]
+    (folder / "stats.json").write_text(json.dumps({"images": records}))
+    return folder / "stats.json"
+
+
+def test_evaluate_tells_nees_of_stats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stats = _write_stats(tmp_path, (0.01 * np.eye(6)).tolist())
+    command = ["evaluate", "--poses", tmp_path / "poses.txt", "--model", tmp_path / "model"]
+    assert main([*map(str, command), "--stats", str(stats), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)["nees"]
+    assert content["position"]["mean"] == pytest.approx(3)
+    assert content["rotation"]["mean"] == pytest.approx(0)
+    assert main([*map(str, command), "--stats", str(stats)]) == 0
+    assert "NEES of position per degree of freedom" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("covariance", [np.eye(5).tolist(), (-np.eye(6)).tolist(), "x", None])
+def test_evaluate_refuses_what_is_no_covariance(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], covariance: object
+) -> None:
+    stats = _write_stats(tmp_path, covariance)
+    command = ["evaluate", "--poses", tmp_path / "poses.txt", "--model", tmp_path / "model"]
+    assert main([*map(str, command), "--stats", str(stats)]) == 2
+    error = capsys.readouterr().err
+    assert "stats.json" in error
+    assert error.count("\n") == 1
 
 
 def test_nothing_to_compare() -> None:
