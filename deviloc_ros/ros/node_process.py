@@ -71,6 +71,11 @@ class NodeProcess:
             self.exit_code = self._process.wait()
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def ended(self) -> bool:
         """Whether it ended by itself."""
         return self._process.poll() is not None
