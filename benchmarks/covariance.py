@@ -1,0 +1,193 @@
+"""Whether covariances are true: NEES on simulated matches, simulated drives and real scenes.
+
+    ./run bench covariance DATA [--work DIR] [--only ROW ...] [--output table.md]
+
+DATA holds castle-P30, castle-P19, kitti-residential, fountain-P11 and entry-P10, each with images/
+and a COLMAP text model of surveyed poses. Maps and poses are kept in --work. NEES per degree of
+freedom is 1 where covariances are true and more where they promise too much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from accuracy import Bench
+from covariance_simulation import monte_carlo, render_second_pass
+
+from deviloc_ros.atomic import atomic_path
+from deviloc_ros.datasets.colmap import posed_images, write_posed_images
+from deviloc_ros.datasets.poses import read_poses
+from deviloc_ros.datasets.stats import read_covariances
+from deviloc_ros.demo.passes import Scene, photograph_first_pass
+from deviloc_ros.evaluation.nees import Nees, nees_of_poses
+from deviloc_ros.mapping.map import Map
+from deviloc_ros.simulation.light import DAY, EVENING
+
+HEADER = (
+    "| what | poses | factors of the map | NEES of position (95 %) | within 95 % | "
+    "NEES of rotation (95 %) | within 95 % | required | met |\n"
+    "|---|---|---|---|---|---|---|---|---|\n"
+)
+SIMULATED, REAL = (0.8, 1.25), (0.5, 2.0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        title: whose covariances.
+        factors: on position and rotation, of the map; empty where there is none.
+        position: NEES of positions.
+        rotation: NEES of orientations.
+        required: where both means must lie.
+    """
+
+    title: str
+    factors: str
+    position: Nees
+    rotation: Nees
+    required: tuple[float, float]
+
+    @property
+    def met(self) -> bool:
+        """Whether both means are where they must be."""
+        low, high = self.required
+        return all(low <= part.mean <= high for part in (self.position, self.rotation))
+
+    def __str__(self) -> str:
+        """Return the line."""
+        cells = [self.title, str(len(self.position.values)), self.factors]
+        for part in (self.position, self.rotation):
+            low, high = part.interval()
+            cells += [f"{part.mean:.2f} ({low:.2f}-{high:.2f})", f"{part.share_within:.0%}"]
+        cells += ["{:g}-{:g}".format(*self.required), "yes" if self.met else "**no**"]
+        return f"| {' | '.join(cells)} |"
+
+
+def simulated_matches(_: Bench) -> list[Row]:
+    """Estimate poses from matches whose errors are Gaussian; no map, no factor."""
+    kinds = {
+        "matches, independent errors": (400, 1),
+        "matches, each eight times side by side": (400, 8),
+        "matches, few (80)": (80, 1),
+    }
+    return [Row(title, "", *monte_carlo(*kind), SIMULATED) for title, kind in kinds.items()]
+
+
+def simulated_drives(bench: Bench) -> list[Row]:
+    """Localize drives on the other lane of rendered streets, by day and in the evening."""
+    rows = []
+    for seed in (0, 1):
+        scene = Scene(seed=seed)
+        folder = bench.work / f"street{seed}"
+        images, model = folder / "images", folder / "model"
+        if not (model / "images.txt").exists():
+            photograph_first_pass(scene, folder)
+        bench.build(f"street{seed}", images, "--model", model, "--metric")
+        for name, light in (("by day", DAY), ("in the evening", EVENING)):
+            queries = folder / name.replace(" ", "-")
+            render_second_pass(scene, light, queries)
+            parts = _localize(bench, f"street{seed}", queries / "images", queries / "model")
+            title = f"street {seed}, other lane, {name}"
+            rows.append(Row(title, _factors(bench, f"street{seed}"), *parts, SIMULATED))
+    return rows
+
+
+def castle(bench: Bench) -> list[Row]:
+    """Localize castle-P19 in a map of castle-P30."""
+    scene, queries = bench.data / "castle-P30", bench.data / "castle-P19"
+    bench.build("castle", scene / "images", "--model", scene, "--metric")
+    parts = _localize(bench, "castle", queries / "images", queries)
+    return [Row("castle-P30 -> castle-P19", _factors(bench, "castle"), *parts, REAL)]
+
+
+def kitti(bench: Bench) -> list[Row]:
+    """Localize every third frame of a drive in a map of the others."""
+    parts = _localize_fold(bench, "kitti-residential", 3, 0)
+    factors = _factors(bench, "kitti-residential-0-of-3")
+    return [Row("kitti-residential, every third frame", factors, *parts, REAL)]
+
+
+def courtyard(bench: Bench) -> list[Row]:
+    """Localize a third of the images in a map of the others, three times: each image once."""
+    rows = []
+    for scene in ("fountain-P11", "entry-P10"):
+        folds = [_localize_fold(bench, scene, 3, fold) for fold in range(3)]
+        position, rotation = (
+            Nees(np.concatenate([fold[part].values for fold in folds])) for part in range(2)
+        )
+        factors = ", ".join(_factors(bench, f"{scene}-{fold}-of-3") for fold in range(3))
+        rows.append(Row(f"{scene}, three folds", factors, position, rotation, REAL))
+    return rows
+
+
+def _localize_fold(bench: Bench, scene: str, every: int, fold: int) -> tuple[Nees, Nees]:
+    """Localize images `fold`, `fold + every`, ... of a scene in a map of all others."""
+    name = f"{scene}-{fold}-of-{every}"
+    known = bench.work / f"{name}-map", bench.work / f"{name}-queries"
+    images = posed_images(bench.data / scene)
+    write_posed_images(known[0], [image for i, image in enumerate(images) if i % every != fold])
+    write_posed_images(known[1], [image for i, image in enumerate(images) if i % every == fold])
+    folder = bench.data / scene / "images"
+    bench.build(name, folder, "--model", known[0], "--metric")
+    return _localize(bench, name, folder, known[1])
+
+
+def _localize(bench: Bench, name: str, images: Path, model: Path) -> tuple[Nees, Nees]:
+    """Return the NEES of images localized by the command line in a map of that name."""
+    label = f"{name}--{model.parent.name}" if model.name == "model" else name
+    poses, stats = bench.work / f"{label}.txt", bench.work / f"{label}.json"
+    bench.deviloc(
+        "localize", bench.work / f"{name}.devmap", "--images", images, "--model", model,
+        "--output", poses, "--json", stats, *bench.settings,
+    )  # fmt: skip
+    truth = {image.name: image.camera_from_map for image in posed_images(model)}
+    return nees_of_poses(read_poses(poses), read_covariances(stats), truth)
+
+
+def _factors(bench: Bench, name: str) -> str:
+    calibration = Map.load(bench.work / f"{name}.devmap", verify=False).calibration
+    return "{:.1f} and {:.1f}".format(*calibration.covariance_scale)
+
+
+ROWS: dict[str, Callable[[Bench], list[Row]]] = {
+    "matches": simulated_matches,
+    "drives": simulated_drives,
+    "castle": castle,
+    "kitti": kitti,
+    "courtyard": courtyard,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the rows asked for and print the table; the exit code says whether all are met."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder with one folder a scene")
+    parser.add_argument("--work", type=Path, help="folder for maps and poses, kept")
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--output", type=Path, help="write the table to a file too")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="localizer setting"
+    )
+    args = parser.parse_args(arguments)
+    work = args.work or Path(tempfile.mkdtemp(prefix="deviloc-covariance-"))
+    work.mkdir(parents=True, exist_ok=True)
+    bench = Bench(args.data, work, args.set)
+    rows = [row for name in args.only for row in ROWS[name](bench)]
+    table = HEADER + "".join(f"{row}\n" for row in rows)
+    print(table, end="")
+    if args.output is not None:
+        with atomic_path(args.output) as path:
+            path.write_text(table, encoding="utf-8")
+    return 0 if all(row.met for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
