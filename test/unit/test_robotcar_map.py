@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ pytest.importorskip("vtkmodules", reason="the simulated street is rendered with 
 
 import robotcar_folder as made
 from robotcar_folder import SECOND, START
+from robotcar_scene import Scene
 
 from deviloc_ros.cli.main import main
 from deviloc_ros.config import LocalizerConfig, TileConfig, load
@@ -25,9 +25,6 @@ from deviloc_ros.localization.types import PoseEstimate, PosePrior
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.open_map import open_map
 from deviloc_ros.mapping.tiles import TiledMap
-from deviloc_ros.simulation.light import DAY, expose
-from deviloc_ros.simulation.renderer import Renderer
-from deviloc_ros.simulation.street import Street
 
 SIDES = ("left", "rear")
 STEP = 3 * SECOND // 4  # 3 m
@@ -35,32 +32,6 @@ PLACES = [[START + index * STEP for index in place] for place in (range(3), rang
 BORDER = START + 5 * STEP // 2  # between the last camera of the first place and the next one
 QUERIES = [START + STEP // 2, BORDER, START + 9 * STEP // 2]
 SETTINGS = ["features.max_size=320", "features.num_keypoints=1024"]
-
-
-class Scene:
-    """The simulated street by day, as folders of test data want it."""
-
-    def __init__(self) -> None:
-        self._renderer = Renderer(Street().meshes(), DAY)
-        self._rng = np.random.default_rng(0)
-
-    def colours(self, map_from_optical: Transform, rays: np.ndarray) -> np.ndarray:
-        """Return what is seen along rays: a picture is taken and looked up."""
-        size, reach = 440, 1.35
-        focal = size / 2 / reach
-        camera = Camera("PINHOLE", size, size, (focal, focal, size / 2, size / 2))
-        image = self._renderer.render(camera, map_from_optical).image
-        x, y = (rays[..., i].astype(np.float32) * focal + size / 2 - 0.5 for i in (0, 1))
-        seen = cv2.remap(image, x, y, cv2.INTER_LINEAR)
-        return expose(np.asarray(seen, dtype=np.uint8), DAY, self._rng)
-
-    def depth(self, camera: Camera, map_from_optical: Transform) -> np.ndarray:
-        depth = self._renderer.render(camera, map_from_optical, depth=True).depth
-        assert depth is not None
-        return depth
-
-    def close(self) -> None:
-        self._renderer.close()
 
 
 @pytest.fixture(scope="module")

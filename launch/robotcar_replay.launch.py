@@ -1,0 +1,36 @@
+"""Replay a RobotCar bag to the node as a rig, record its poses and compare them with the true ones.
+
+The bag is one of `deviloc robotcar to-bag`, the map one in the frame of its true poses, such as the
+index of `deviloc map build --dataset robotcar-seasons` (docs/robotcar.md).
+
+ros2 launch deviloc_ros robotcar_replay.launch.py map:=oxford.devtiles bag:=night/ output:=result/
+ros2 launch deviloc_ros robotcar_replay.launch.py map:=oxford.devtiles bag:=drive/ \
+    output:=result/ rate:=0.5 cameras:=rear
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from deviloc_ros.ros.launching import Argument, launch_file, share
+from deviloc_ros.ros.launching_replay import REPLAY_ARGUMENTS, Sources, replay
+from launch import Action, LaunchDescription
+
+ARGUMENTS = {
+    **REPLAY_ARGUMENTS,
+    "cameras": Argument("left,rear,right", "which of the bag's cameras, separated by commas"),
+    "image": Argument(
+        "image_rect", "image topic below each camera; image_raw in bags made with --images raw"
+    ),
+}
+
+
+def start(values: dict[str, str]) -> Sequence[Action]:
+    """Return node, player and recorder."""
+    names = [name.strip() for name in values["cameras"].split(",") if name.strip()]
+    sources = Sources.find(Path(values["bag"]), names, values["image"], "")
+    return replay(values, sources, share("config/robotcar_rig.yaml"))
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments and all processes."""
+    return launch_file(ARGUMENTS, start)
