@@ -50,3 +50,13 @@ ONE_CAMERA_ARGUMENTS = {
     "image": Argument("image", "image topic; with compressed transport without /compressed"),
     "camera_info": Argument("camera_info", "topic of the camera's calibration"),
 }
+
+SHOWN = {
+    "pose": "geometry_msgs/msg/PoseWithCovarianceStamped",
+    "status": "diagnostic_msgs/msg/DiagnosticArray",
+    "debug_image": "sensor_msgs/msg/Image",
+    "map_points": "sensor_msgs/msg/PointCloud2",
+    "references": "visualization_msgs/msg/MarkerArray",
+    "path": "nav_msgs/msg/Path",
+}
+"""Topics that the layouts in config/ show, below the name of the node, with their types."""

@@ -15,14 +15,12 @@ from launch.launch_description import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from deviloc_ros.ros.launch_arguments import Argument
+from deviloc_ros.ros.launch_arguments import SHOWN, Argument
 
 Values = Mapping[str, str]
 Remaps = Sequence[tuple[str, str]]
 
 PACKAGE = "deviloc_ros"
-OUTPUTS = ("pose", "status", "debug_image", "map_points", "references", "path")
-"""Private topics that the layouts in config/ show, under the name of the node."""
 
 
 def share(name: str) -> str:
@@ -100,7 +98,7 @@ def localization(
 
 def rviz(values: Values) -> Node:
     """Return RViz with the package's layout, on the topics of this robot."""
-    topics = [(f"/localization/{topic}", f"{values['name']}/{topic}") for topic in OUTPUTS]
+    topics = [(f"/localization/{topic}", f"{values['name']}/{topic}") for topic in SHOWN]
     return Node(
         package="rviz2",
         executable="rviz2",

@@ -23,7 +23,7 @@ from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.open_map import open_map
 from deviloc_ros.ros.driven_path import DrivenPath
 from deviloc_ros.ros.map_messages import points_message, references_message
 from deviloc_ros.ros.termination import Termination
@@ -72,7 +72,7 @@ class MapDisplay(Node):
         for name in PARAMETERS:
             if name.startswith("display.") and self._value(name) <= 0:
                 raise InputError(f"parameter {name}: must be above 0, is {self._value(name)}")
-        reference_map = Map.load(FilePath(self._value("map.path")).expanduser())
+        reference_map = open_map(FilePath(self._value("map.path")).expanduser())
         frame, source = self._value("frames.map"), self._value("localization")
         points = self.create_publisher(PointCloud2, f"{source}/map_points", LATCHED)
         points.publish(points_message(frame, reference_map, self._value("display.max_points")))
