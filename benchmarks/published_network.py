@@ -34,9 +34,19 @@ from deviloc_ros.models.published.reference import EncodedReference, ReferenceVi
 from deviloc_ros.models.published.rule_weights import rule_network
 from deviloc_ros.models.published.settings import Precision, PublishedSettings
 from deviloc_ros.models.topicfm import matcher
+from deviloc_ros.models.topicfm.cpu_programs import CpuPrograms
 
 MODES = ("cached", "uncached", "per pair")
-STAGES = ("backbone", "PIN observed", "topics", "coarse", "fine", "PIN keypoints", "other")
+STAGES = (
+    "backbone",
+    "PIN observed",
+    "topics",
+    "attention",
+    "coarse",
+    "fine",
+    "PIN keypoints",
+    "other",
+)
 NUM_OBSERVATIONS = 1500
 NOISE = 8.0
 
@@ -96,9 +106,10 @@ def measure(size: int, count: int, mode: str, precision: Precision) -> dict[str,
     method.match(warm_up, [method.encode_reference(reference_view(96, 0))])
 
     stopwatch = Stopwatch()
-    stopwatch.watch(network.matcher.backbone, "forward", "backbone")
+    stopwatch.watch(network.matcher, "encode", "backbone")
     stopwatch.watch(network.pts3d_infer, "observe", "PIN observed")
-    stopwatch.watch(network.matcher.coarse_net, "forward", "topics")
+    stopwatch.watch(network.matcher.coarse_net, "infer_topics", "topics")
+    stopwatch.watch(CpuPrograms, "augment", "attention")
     stopwatch.watch(matcher, "coarse_matches", "coarse")
     stopwatch.watch(network.matcher, "refine", "fine")
     stopwatch.watch(network.pts3d_infer, "forward", "PIN keypoints")

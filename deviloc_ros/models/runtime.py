@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -16,6 +17,9 @@ from deviloc_ros.errors import InputError
 
 Network = Callable[[Tensor], tuple[Tensor, ...]]
 Backend = Literal["auto", "torch", "openvino"]
+
+# Compiled forms of a module that are kept: they hold weights and work memory.
+_SHAPES_KEPT = 8
 
 
 def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -71,7 +75,7 @@ def prepare(module: nn.Module, backend: Backend, device: torch.device, example: 
         example: an input, to trace the module with; other shapes of the same rank are accepted.
     """
     if choose_backend(backend, device) == "openvino":
-        return _OpenVino(module, example)
+        return OpenVinoProgram(module, example)
     module = module.to(device)
 
     @torch.inference_mode()
@@ -82,32 +86,48 @@ def prepare(module: nn.Module, backend: Backend, device: torch.device, example: 
     return run
 
 
-class _OpenVino:
-    """A module compiled by OpenVINO, once for each shape of input."""
+class OpenVinoProgram:
+    """A module compiled by OpenVINO, once for each shape of its inputs that was used lately."""
 
-    def __init__(self, module: nn.Module, example: Tensor) -> None:
+    def __init__(
+        self, module: nn.Module, *examples: Tensor, precision: Literal["f32", "bf16"] | None = None
+    ) -> None:
+        """Trace a module with examples of its inputs, with its weights as they are now.
+
+        Args:
+            module: in evaluation mode; takes tensors, gives a tensor or a tuple of tensors.
+            examples: other shapes of the same rank are accepted later.
+            precision: of products; None: bfloat16 where the CPU has it.
+        """
         # OpenVINO's converter reports its use over the network; without this module it does not.
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino
 
         self._core = openvino.Core()
-        self._threads = torch.get_num_threads()
+        self._settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        if precision is not None:
+            self._settings["INFERENCE_PRECISION_HINT"] = precision
+        example = examples[0] if len(examples) == 1 else examples
         with warnings.catch_warnings():  # it traces with torch.jit, which torch deprecates
             warnings.simplefilter("ignore", DeprecationWarning)
             self._model = openvino.convert_model(module, example_input=example)
-        self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
+        self._requests: OrderedDict[tuple[torch.Size, ...], openvino.InferRequest] = OrderedDict()
 
-    def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
-        shape = tuple(batch.shape)
-        request = self._requests.get(shape)
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run the module on float32 tensors."""
+        shapes = tuple(each.shape for each in inputs)
+        request = self._requests.get(shapes)
         if request is None:
             model = self._model.clone()
-            model.reshape(list(shape))
-            settings = {
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": self._threads,
-            }
-            compiled = self._core.compile_model(model, "CPU", settings)
-            request = self._requests[shape] = compiled.create_infer_request()
-        result = request.infer([batch.contiguous().numpy()], share_inputs=True)
+            ports = zip(model.inputs, shapes, strict=True)
+            model.reshape({port: list(shape) for port, shape in ports})
+            compiled = self._core.compile_model(model, "CPU", self._settings)
+            request = self._requests[shapes] = compiled.create_infer_request()
+            if len(self._requests) > _SHAPES_KEPT:
+                self._requests.popitem(last=False)
+        self._requests.move_to_end(shapes)
+        result = request.infer([each.contiguous().numpy() for each in inputs], share_inputs=True)
         return tuple(torch.from_numpy(result[port].copy()) for port in request.results)

@@ -21,7 +21,9 @@ from deviloc_ros.models.published.network import DeViLocNetwork
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
 from deviloc_ros.models.published.sampling import sample_features
 from deviloc_ros.models.published.settings import Precision, PublishedSettings
+from deviloc_ros.models.runtime import choose_backend
 from deviloc_ros.models.topicfm.backbone import ImageFeatures
+from deviloc_ros.models.topicfm.cpu_programs import CpuPrograms
 from deviloc_ros.models.topicfm.fine_matching import NETWORK_PER_FINE
 from deviloc_ros.models.topicfm.matcher import PairMatches
 
@@ -91,6 +93,12 @@ class DeViLoc:
         self._dtype = getattr(torch, precision)
         self._references_per_batch = references_per_batch
         self._mended = settings.behaviour == "fix"
+        self._programs: CpuPrograms | None = None
+        if precision != "float16" and choose_backend("auto", self.device) == "openvino":
+            matcher = self.network.matcher
+            self._programs = CpuPrograms(
+                matcher.backbone, matcher.coarse_net, matcher.fine_net, precision
+            )
 
     @torch.inference_mode()
     def encode_query(self, image: Tensor, scale: tuple[float, float]) -> ImageFeatures:
@@ -102,7 +110,7 @@ class DeViLoc:
         """
         with self._reduced_precision():
             scales = torch.tensor([scale], dtype=torch.float32)
-            features = self.network.matcher.backbone.encode(image.to(self.device), scales)
+            features = self.network.matcher.encode(image.to(self.device), scales, self._programs)
         return features[0]
 
     @torch.inference_mode()
@@ -137,6 +145,7 @@ class DeViLoc:
                     [references[index].features for index in batch],
                     self.settings.coarse_threshold,
                     self.settings.border,
+                    self._programs,
                 )
             pairs.update(zip(batch, matched, strict=True))
         return [

@@ -18,8 +18,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     Queries hold the scale of the logits.
     """
     if queries.device.type == "cuda" or keys.dtype is torch.float32:
-        heads = (x.unsqueeze(1) for x in (queries, keys, values))
-        return F.scaled_dot_product_attention(*heads, scale=1.0).squeeze(1)
+        return F.scaled_dot_product_attention(queries, keys, values, scale=1.0)
     weights = _softmax(torch.bmm(queries, keys.transpose(1, 2)))
     return torch.bmm(weights, values)
 
@@ -35,18 +34,18 @@ def attend_in_heads(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     Returns:
         (B, N, C).
     """
-    batch, heads, count, dim = keys.shape
+    batch, heads, count, _ = keys.shape
     if queries.device.type == "cuda":
         expanded = queries.unsqueeze(1).expand(batch, heads, -1, -1)
         return F.scaled_dot_product_attention(expanded, keys, values, scale=1.0).sum(1)
     queries = queries.expand(batch, -1, -1)
     logits = torch.bmm(queries, keys.flatten(1, 2).transpose(1, 2))
-    weights = _softmax(logits.unflatten(2, (heads, count))).flatten(2)
+    weights = _softmax(logits.view(batch, -1, heads, count)).flatten(2)
     # The sum over heads is part of the product.
     return torch.bmm(weights, values.flatten(1, 2))
 
 
 def _softmax(logits: Tensor) -> Tensor:
-    """Return the softmax of the last dimension in the precision of the logits, summed in float32."""
+    """Return the softmax of the last dimension as precise as the logits, summed in float32."""
     with torch.autocast(logits.device.type, enabled=False):
         return logits.softmax(dim=-1)

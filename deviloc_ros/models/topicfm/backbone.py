@@ -110,9 +110,17 @@ class Backbone(nn.Module):
         y1 = self.layer1_outconv2(self.layer1_outconv(x1).add_(_double(y2)))
         return self.norm_outlayer3(y3), self.norm_outlayer1(y1)
 
-    def encode(self, images: Tensor, scales: Tensor) -> list[ImageFeatures]:
-        """Describe images of one size; `scales` (B, 2) are original pixels per network pixel."""
-        coarse, fine = self(images)
+    def encode(
+        self, images: Tensor, scales: Tensor, maps: tuple[Tensor, Tensor] | None = None
+    ) -> list[ImageFeatures]:
+        """Describe images of one size.
+
+        Args:
+            images: (B, 1, H, W), as in `forward`.
+            scales: (B, 2), original pixels per network pixel.
+            maps: what `forward` would return, where something else has computed it.
+        """
+        coarse, fine = self(images) if maps is None else maps
         grid = (int(coarse.shape[2]), int(coarse.shape[3]))
         tokens = coarse.flatten(2).transpose(1, 2).contiguous()
         return [

@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from deviloc_ros.models.topicfm.attention import attend, attend_in_heads
+from deviloc_ros.models.topicfm.normalisation import normalise
 
 # Image tokens, about 10 kB each with their intermediate results, updated at once, on a CPU and on
 # CUDA: what fits a CPU's cache, and what fills a GPU.
@@ -65,19 +66,26 @@ class EncoderLayer(nn.Module):
         Returns:
             (B, N, C).
         """
-        batch, count, dim = seeds.shape
+        keys, values = self._absorbed(seeds)
+        # Tokens do not see each other: any split gives the same.
+        block = max(1, _TOKENS_AT_ONCE[tokens.device.type == "cuda"] // len(seeds))
+        parts = [
+            self._add_message(part, attend_in_heads(part, keys, values))
+            for part in torch.split(tokens, block, dim=1)
+        ]
+        return torch.cat(parts, dim=1)
+
+    def from_few_at_once(self, tokens: Tensor, seeds: Tensor) -> Tensor:
+        """Do the same without a split, for a program that is made from it."""
+        return self._add_message(tokens, attend_in_heads(tokens, *self._absorbed(seeds)))
+
+    def _absorbed(self, seeds: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys for raw tokens and merged values of seeds (B, T, C), (B, heads, T, C)."""
         keys = torch.einsum("btc,hdc->bhtd", seeds, self._heads(self.k_proj)) * self._scale
         keys = torch.einsum("bhtd,hdc->bhtc", keys, self._heads(self.q_proj))
-        merge = self.merge.weight.view(dim, self.num_heads, -1)
+        merge = self.merge.weight.view(len(self.merge.weight), self.num_heads, -1)
         values = torch.einsum("btc,hdc->bhtd", seeds, self._heads(self.v_proj))
-        values = torch.einsum("bhtd,chd->bhtc", values, merge)
-
-        def update(part: Tensor) -> Tensor:
-            return self._add_message(part, attend_in_heads(part, keys, values))
-
-        # Tokens do not see each other: any split gives the same.
-        block = max(1, _TOKENS_AT_ONCE[tokens.device.type == "cuda"] // batch)
-        return torch.cat([update(part) for part in torch.split(tokens, block, dim=1)], dim=1)
+        return keys, torch.einsum("bhtd,chd->bhtc", values, merge)
 
     @property
     def _scale(self) -> float:
@@ -91,6 +99,5 @@ class EncoderLayer(nn.Module):
         # that nothing is concatenated and x that a batch shares is multiplied once.
         widen, activate, narrow = self.mlp
         of_x, of_message = torch.chunk(widen.get_parameter("weight"), 2, dim=1)
-        hidden = F.linear(self.norm1(message), of_message) + F.linear(x, of_x)
-        updated: Tensor = x + self.norm2(narrow(activate(hidden)))
-        return updated
+        hidden = F.linear(normalise(self.norm1, message), of_message).add_(F.linear(x, of_x))
+        return x.float() + normalise(self.norm2, narrow(activate(hidden)))

@@ -90,13 +90,17 @@ def exponential_sums(
     keep = exponentials > np.float32(threshold) * of_rows[index[0]]
     return ExponentialSums(
         shift,
-        *(torch.from_numpy(values) for values in (of_rows, of_columns, *index[:, keep])),
+        torch.from_numpy(of_rows),
+        torch.from_numpy(of_columns),
+        torch.from_numpy(index[0, keep]),
+        torch.from_numpy(index[1, keep]),
         torch.from_numpy(exponentials[keep]),
     )
 
 
 def _longest(features: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(features, dim=1, dtype=torch.float32).max()
+    longest: Tensor = torch.linalg.vector_norm(features, dim=1, dtype=torch.float32).max()
+    return longest
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+
+from deviloc_ros.models.topicfm.normalisation import normalise
 
 DIM = 128
 WINDOW = 5
@@ -23,9 +26,18 @@ class MixerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(DIM)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Map (M, num_tokens, 128) to the same shape."""
-        tokens = tokens + self.norm1(self.mlp1(tokens.transpose(1, 2)).transpose(1, 2))
-        mixed: Tensor = tokens + self.norm2(self.mlp2(tokens))
+        """Map (M, num_tokens, 128) to the same shape, float32."""
+        tokens = tokens.float() + normalise(self.norm1, self._mix_tokens(tokens))
+        return tokens + normalise(self.norm2, self.mlp2(tokens))
+
+    def _mix_tokens(self, tokens: Tensor) -> Tensor:
+        """Apply `mlp1` to the token axis: products from the left, where nothing is transposed."""
+        widen, activate, narrow = self.mlp1
+        mixed = tokens
+        for linear in (widen, narrow):
+            mixed = torch.matmul(linear.get_parameter("weight"), mixed)
+            mixed += linear.get_parameter("bias")[:, None]
+            mixed = activate(mixed) if linear is widen else mixed
         return mixed
 
 

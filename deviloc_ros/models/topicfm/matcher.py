@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from deviloc_ros.models.topicfm.backbone import Backbone, ImageFeatures
 from deviloc_ros.models.topicfm.coarse_matching import CoarseMatches, coarse_matches
+from deviloc_ros.models.topicfm.cpu_programs import CpuPrograms
 from deviloc_ros.models.topicfm.fine_matching import gather_windows, refine
 from deviloc_ros.models.topicfm.fine_network import FineNetwork
 from deviloc_ros.models.topicfm.topic_transformer import TopicTransformer
@@ -17,7 +18,7 @@ from deviloc_ros.models.topicfm.topic_transformer import TopicTransformer
 NETWORK_PER_COARSE = 8
 # Pairs of windows, 26 kB each, that go through the fine network at once, on a CPU and on CUDA:
 # what fits a CPU's cache, and what fills a GPU.
-_WINDOWS_AT_ONCE = (128, 4096)
+_WINDOWS_AT_ONCE = (64, 4096)
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,26 @@ class TopicFM(nn.Module):
         self.coarse_net = TopicTransformer()
         self.fine_net = FineNetwork()
 
+    def encode(
+        self, images: Tensor, scales: Tensor, programs: CpuPrograms | None = None
+    ) -> list[ImageFeatures]:
+        """Describe images of one size; see `Backbone.encode`.
+
+        Args:
+            images: (B, 1, H, W).
+            scales: (B, 2), original pixels per network pixel.
+            programs: do what they can in torch's place.
+        """
+        maps = None if programs is None or len(images) > 1 else programs.describe(images)
+        return self.backbone.encode(images, scales, maps)
+
     def forward(
         self,
         query: ImageFeatures,
         references: Sequence[ImageFeatures],
         threshold: float,
         border: int,
+        programs: CpuPrograms | None = None,
     ) -> list[PairMatches]:
         """Match a query with references whose coarse maps have one size, as one batch.
 
@@ -62,25 +77,46 @@ class TopicFM(nn.Module):
             references: backbone features of the references.
             threshold: least coarse confidence, exclusive.
             border: rim of the coarse maps without matches, cells.
+            programs: do what they can in torch's place.
         """
-        of_query, of_references = self.coarse_net(
-            query.coarse, torch.stack([reference.coarse for reference in references])
-        )
+        pairs = self.comparable(query, references, programs)
         coarse = [
-            coarse_matches(
-                of_query[k], of_references[k], (query.grid, reference.grid), threshold, border
-            )
-            for k, reference in enumerate(references)
+            coarse_matches(*pair, (query.grid, reference.grid), threshold, border)
+            for pair, reference in zip(pairs, references, strict=True)
         ]
         return [
-            self.refine(query, reference, matches)
+            self.refine(query, reference, matches, programs)
             for reference, matches in zip(references, coarse, strict=True)
         ]
 
+    def comparable(
+        self,
+        query: ImageFeatures,
+        references: Sequence[ImageFeatures],
+        programs: CpuPrograms | None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the matchable features of the query, (L, 256), and of each reference, (S, 256)."""
+        tokens = torch.stack([reference.coarse for reference in references])
+        if programs is None:
+            yield from zip(*self.coarse_net(query.coarse, tokens), strict=True)
+            return
+        for topics, reference in zip(
+            self.coarse_net.infer_topics(query.coarse, tokens), references, strict=True
+        ):
+            yield (
+                programs.augment(query.coarse, topics),
+                programs.augment(reference.coarse, topics),
+            )
+
     def refine(
-        self, query: ImageFeatures, reference: ImageFeatures, coarse: CoarseMatches
+        self,
+        query: ImageFeatures,
+        reference: ImageFeatures,
+        coarse: CoarseMatches,
+        programs: CpuPrograms | None = None,
     ) -> PairMatches:
         """Refine the coarse matches of one reference; only their windows are cut out."""
+        compare = self.fine_net if programs is None else programs.compare
         block = _WINDOWS_AT_ONCE[query.fine.device.type == "cuda"]
         refined = []
         for query_cells, reference_cells in zip(
@@ -93,7 +129,7 @@ class TopicFM(nn.Module):
                 ],
                 dim=1,
             )
-            refined.append(refine(*self.fine_net(windows)))
+            refined.append(refine(*compare(windows)))
         query_offsets, reference_offsets, peaks = (
             torch.cat(parts) for parts in zip(*refined, strict=True)
         )
