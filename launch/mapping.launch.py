@@ -3,8 +3,9 @@
 ros2 launch deviloc_ros mapping.launch.py images:=photos/ map:=place.devmap
 ros2 launch deviloc_ros mapping.launch.py bag:=drive/ map:=place.devmap
 
-From a bag, images are taken out first, into MAP.images. If its transforms tell where they were
-taken, the map is then brought into metres, with z up, by these positions.
+From a bag, images are taken out first, into MAP.images, unless that was done before. If its
+transforms tell where they were taken, the map is then brought into metres, with z up, by these
+positions. The same command goes on where an interrupted one stopped.
 """
 
 import shlex
@@ -57,7 +58,8 @@ def start(values: dict[str, str]) -> Sequence[Action]:
             return ["map", "info", values["map"]]
         return ["map", "align", values["map"], "--positions", str(positions)]
 
-    return run_steps([extract, build, *([] if values["model"] else [align])])
+    first = [] if (folder / "images").exists() else [extract]
+    return run_steps([*first, build, *([] if values["model"] else [align])])
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,13 +78,16 @@ def extract(
     """
     topic = bag.image_topic(options.topic)
     camera, size = _camera(bag, topic, options)
-    folder = output / "images"
+    target = output / "images"
+    if target.exists():
+        raise InputError(f"{target}: is there already; name a new folder by --output")
+    # Images of a run that was interrupted must not be taken for all of them.
+    folder = output / "images.unfinished"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"{output}: cannot be made ({error.strerror})") from None
-    if any(folder.iterdir()):
-        raise InputError(f"{folder}: has files in it; name a new folder by --output")
     transforms = BagTransforms(bag)
     names: list[str] = []
     positions: dict[str, NDArray[np.float64]] = {}
@@ -116,6 +120,7 @@ def extract(
     if positions:
         lines = [f"{name} {x!r} {y!r} {z!r}" for name, (x, y, z) in _numbers(positions)]
         _write_text(output / "positions.txt", lines)
+    folder.rename(target)
     return Extraction(camera, tuple(names), positions)
 
 

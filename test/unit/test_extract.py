@@ -1,0 +1,132 @@
+"""Images out of a bag: which are taken, what stands beside them, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from deviloc_ros.bags import types
+from deviloc_ros.bags.extract import ExtractOptions, extract
+from deviloc_ros.bags.reader import Bag
+from deviloc_ros.bags.writer import BagWriter
+from deviloc_ros.cli.main import main
+from deviloc_ros.datasets.poses import read_positions
+from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.simulation.drive import mounted
+
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
+CAMERA = Camera("PINHOLE", 8, 6, (7.0, 7.0, 4.1, 3.2))
+
+
+def odom_from_base(index: int) -> Transform:
+    """Return a pose 0.3 m further for each image, turned so that the mount's place matters."""
+    return Transform(Rotation.from_euler("z", 0.5), np.array([0.3 * index, 1.0, 0.0]))
+
+
+def write_bag(path: Path, count: int = 10, odometry: bool = True, odd_size: bool = False) -> Path:
+    """Write a bag with an image every 0.25 s, the i-th of gray value 10 i + 5."""
+    with BagWriter(path) as writer:
+        static = types.tf(START, "base_link", "camera", mounted())
+        writer.write("/tf_static", START, static, latched=True)
+        for index in range(count):
+            stamp = START + index * SECOND // 4
+            if odometry:
+                pose = types.tf(stamp, "odom", "base_link", odom_from_base(index))
+                writer.write("/tf", stamp, pose)
+            info = types.camera_info(stamp, "camera", CAMERA)
+            writer.write("/front/camera_info", stamp, info)
+            size = (7, 9) if odd_size and index == 8 else (6, 8)
+            pixels = np.full((*size, 3), (10 * index + 5, 0, 0), np.uint8)
+            writer.write("/front/image_raw", stamp, types.image(stamp, "camera", pixels))
+    return path
+
+
+def indices(folder: Path) -> list[int]:
+    names = sorted(int(path.stem) for path in (folder / "images").iterdir())
+    return [(name - START) * 4 // SECOND for name in names]
+
+
+def test_by_distance_where_the_place_is_known(tmp_path: Path) -> None:
+    with Bag(write_bag(tmp_path / "bag")) as bag:
+        result = extract(bag, tmp_path / "out", ExtractOptions(distance=0.85))
+    assert indices(tmp_path / "out") == [0, 3, 6, 9]
+    assert [str(START + i * SECOND // 4) + ".png" for i in (0, 3, 6, 9)] == list(result.names)
+    positions = read_positions(tmp_path / "out" / "positions.txt")
+    assert list(positions) == list(result.names)
+    for index, name in zip((0, 3, 6, 9), result.names, strict=True):
+        expected = (odom_from_base(index) @ mounted()).translation
+        np.testing.assert_allclose(positions[name], expected, atol=1e-9)
+        pixels = cv2.imread(str(tmp_path / "out" / "images" / name), cv2.IMREAD_UNCHANGED)
+        assert pixels[0, 0].tolist() == [0, 0, 10 * index + 5]
+
+
+def test_by_time_where_it_is_not(tmp_path: Path) -> None:
+    with Bag(write_bag(tmp_path / "bag", odometry=False)) as bag:
+        result = extract(bag, tmp_path / "out", ExtractOptions(every=0.6))
+    assert indices(tmp_path / "out") == [0, 3, 6, 9]
+    assert result.positions == {}
+    assert not (tmp_path / "out" / "positions.txt").exists()
+
+
+def test_the_camera_is_as_map_build_takes_it(tmp_path: Path) -> None:
+    with Bag(write_bag(tmp_path / "bag", count=2)) as bag:
+        extract(bag, tmp_path / "out", ExtractOptions())
+    read = Camera.parse((tmp_path / "out" / "camera.txt").read_text().strip())
+    assert (read.width, read.height) == (8, 6)
+    points = np.array([[0.1, 0.2, 1.0], [-0.3, 0.1, 2.0]])
+    np.testing.assert_allclose(read.project(points), CAMERA.project(points))
+
+
+def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
+    bag = Bag(write_bag(tmp_path / "bag", odd_size=True))
+    with bag, pytest.raises(InputError, match="9 x 7, the camera_info says 8 x 6"):
+        extract(bag, tmp_path / "out", ExtractOptions(distance=0.1))
+
+
+def test_images_of_another_bag_are_never_mixed_in(tmp_path: Path) -> None:
+    write_bag(tmp_path / "bag", count=2)
+    command = ["extract", str(tmp_path / "bag"), "--output", str(tmp_path / "out")]
+    assert [main(command), main(command)] == [0, 2]
+
+
+def test_what_was_interrupted_is_done_again(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with Bag(write_bag(tmp_path / "bag")) as bag:
+        with pytest.raises(KeyboardInterrupt):
+            extract(bag, tmp_path / "out", ExtractOptions(), interrupt)
+        assert not (tmp_path / "out" / "images").exists()
+        extract(bag, tmp_path / "out", ExtractOptions(distance=0.85))
+    assert indices(tmp_path / "out") == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--distance", "-1"], "--distance -1: must be 0 or more"),
+        (["--every", "nan"], "--every nan: must be 0 or more"),
+        (["--topic", "/rear"], "/rear is no image topic; there are: /front/image_raw"),
+    ],
+)
+def test_command_line_says_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    write_bag(tmp_path / "bag", count=2)
+    command = ["extract", str(tmp_path / "bag"), "--output", str(tmp_path / "out"), *arguments]
+    assert main(command) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_command_line_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_bag(tmp_path / "bag")
+    command = ["extract", str(tmp_path / "bag"), "--output", str(tmp_path / "out")]
+    assert main([*command, "--distance", "0.85"]) == 0
+    assert f"{tmp_path / 'out'}: 4 of 10 images, 4 with their place" in capsys.readouterr().out
