@@ -19,7 +19,7 @@ SIZE = 320
 CENTRE = SIZE / 2
 LENSES = {
     "left": Camera("OPENCV", SIZE, SIZE, (130.0, 130.0, CENTRE, CENTRE, -0.1, 0.01, 1e-3, -1e-3)),
-    "rear": Camera("OPENCV_FISHEYE", SIZE, SIZE, (140.0, 140.0, CENTRE, CENTRE, 0.02, 0, 0, 0)),
+    "rear": Camera("OPENCV_FISHEYE", SIZE, SIZE, (190.0, 190.0, CENTRE, CENTRE, 0.02, 0, 0, 0)),
     "right": Camera("PINHOLE", SIZE, SIZE, (125.0, 125.0, CENTRE, CENTRE)),
 }
 VALUES = {"features.max_size": SIZE, "features.num_keypoints": 1024, "device": "cpu"}

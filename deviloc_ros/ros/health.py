@@ -61,11 +61,12 @@ ITEMS: tuple[Item, ...] = (
         ),
         (
             warn(
-                _OVERDUE.replace("none has come", "a camera has sent no image"),
+                _OVERDUE.replace("none has come", "a camera has sent no image")
+                + "; or the others have gone on for 1 s without one",
                 "a camera sends no images",
-                lambda now, limits: (
-                    now.overdue > limits.max_fix_age
-                    and any(not count.received for count in now.cameras.values())
+                lambda now, limits: any(
+                    count.silent or (not count.received and now.overdue > limits.max_fix_age)
+                    for count in now.cameras.values()
                 ),
             ),
         ),

@@ -19,11 +19,13 @@ class CameraCount:
         received: images that came.
         missing: sets that left without one.
         late: images whose set had left, or was overtaken by a newer one.
+        silent: sets have left without it for so long that it is not waited for.
     """
 
     received: int = 0
     missing: int = 0
     late: int = 0
+    silent: bool = False
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Synchronizer:
         """
         count = self.counts[frame.camera]
         count.received += 1
+        count.silent = False
         newest = self._newest.get(frame.camera)
         if newest is not None and frame.stamp < newest - SILENT_NS:
             self.clear()
@@ -151,4 +154,5 @@ class Synchronizer:
         missing = tuple(name for name in self._names if name not in item.frames)
         for name in missing:
             self.counts[name].missing += 1
+            self.counts[name].silent = self._is_silent(name)
         return FrameSet(frames[0].stamp, frames, missing)

@@ -6,10 +6,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.simulation.renderer import Renderer
 
+# A flat image of more than this becomes mostly rim.
+WIDEST = np.radians(75.0)
 # Pixels of the pinhole's image to one of the picture: less is lost when it is bent.
 DETAIL = 1.5
 
@@ -19,8 +22,11 @@ def photograph(renderer: Renderer, camera: Camera, map_from_camera: Transform) -
 
     Args:
         renderer: of the scene.
-        camera: with a field of view below 180 degrees.
+        camera: whose corners look at most 75 degrees away from its axis.
         map_from_camera: where it is.
+
+    Raises:
+        InputError: its field of view is wider.
     """
     if camera.model in ("PINHOLE", "SIMPLE_PINHOLE"):
         return renderer.render(camera, map_from_camera).image
@@ -29,8 +35,18 @@ def photograph(renderer: Renderer, camera: Camera, map_from_camera: Transform) -
 
 
 def enclosing_pinhole(camera: Camera) -> Camera:
-    """Return a pinhole camera at the same place that sees all that a camera sees."""
+    """Return a pinhole camera at the same place that sees all that a camera sees.
+
+    Raises:
+        InputError: the camera's field of view is too wide for that.
+    """
     rays = _rays(camera)[..., :2]
+    widest = np.arctan(np.linalg.norm(rays, axis=-1).max())
+    if not widest <= WIDEST:
+        raise InputError(
+            f"camera {camera}: its corners look {np.degrees(widest):.0f} degrees away from its "
+            f"axis; at most {np.degrees(WIDEST):.0f} can be rendered"
+        )
     low, high = rays.min(axis=(0, 1)), rays.max(axis=(0, 1))
     focal = DETAIL * camera.focal_length
     width, height = np.ceil((high - low) * focal).astype(int) + 4

@@ -78,11 +78,13 @@ def test_nobody_waits_for_a_camera_that_has_long_been_silent() -> None:
     assert waits[0]
     assert not waits[-1]
     assert sync.counts["right"].missing == 24
+    assert [sync.counts[name].silent for name in NAMES] == [False, False, True]
     # It is waited for again when it is back.
     sync.add(frame("right", 2500), 2.5)
     sync.add(frame("left", 2500), 2.5)
     [complete] = sync.add(frame("rear", 2500), 2.5)
     assert complete.missing == ()
+    assert not sync.counts["right"].silent
     sync.add(frame("left", 2600), 2.6)
     assert sync.add(frame("rear", 2600), 2.6) == []
 

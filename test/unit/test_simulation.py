@@ -216,6 +216,12 @@ def test_nothing_is_missing_at_the_rim_of_a_lens():
         assert image.min() > 0
 
 
+def test_a_lens_wider_than_a_flat_image_is_refused():
+    camera = Camera("OPENCV_FISHEYE", 160, 160, (70.0, 70.0, 80.0, 80.0, 0.0, 0.0, 0.0, 0.0))
+    with pytest.raises(InputError, match="degrees away"):
+        photograph(Renderer([], FLAT), camera, mounted())
+
+
 def test_a_rig_looks_to_all_sides_and_sees_the_same_again(street):
     rig = robotcar_rig(96, with_front=True)
     assert [item.name for item in rig] == ["left", "rear", "right", "front"]
