@@ -41,7 +41,7 @@ setup(
     maintainer_email="deviloc_ros@users.noreply.github.com",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"], f"{NAME}.demo": ["*.html"]},
+    package_data={NAME: ["py.typed", "weights/*.safetensors"], f"{NAME}.demo": ["*.html"]},
     python_requires=">=3.10",
     install_requires=requirements,
     extras_require={"demo": ["scikit-image>=0.22", "vtk>=9.3"]},

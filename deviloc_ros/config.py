@@ -58,8 +58,9 @@ class MatchingConfig(Section):
 class LiftingConfig(Section):
     """A 3D point for every reference keypoint (fixed when the map is built)."""
 
-    method: Literal["geometric"] = Field(
-        "geometric", description="how unobserved keypoints get their 3D point"
+    method: Literal["pin", "geometric"] = Field(
+        "geometric",
+        description="how unobserved keypoints get their depth: by a network or by triangles",
     )
     observed_radius: float = Field(
         3.0,

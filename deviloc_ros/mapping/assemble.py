@@ -15,9 +15,10 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.features import LEVELS
+from deviloc_ros.localization.learned_lifting import make_inference
 from deviloc_ros.localization.lifting import (
-    GeometricInference,
     LiftedKeypoints,
+    PointInference,
     ReferenceView,
     lift,
 )
@@ -65,9 +66,10 @@ def assemble(
         references.append(Reference(name, camera, pose))
         views.append(ReferenceView(camera, pose, pixels, points[ids]))
         seen.append(ids)
+    infer = make_inference(config)
     chosen = [features[reference.name] for reference in references]
     lifted = [
-        _lift_features(view, item, config)
+        _lift_features(view, item, config, infer)
         for view, item in tqdm(list(zip(views, chosen, strict=True)), desc="lifting", disable=None)
     ]
     centres = np.array([r.camera_from_map.inverse().translation for r in references])
@@ -107,12 +109,12 @@ def assemble(
 
 
 def _lift_features(
-    view: ReferenceView, features: Features, config: LocalizerConfig
+    view: ReferenceView, features: Features, config: LocalizerConfig, infer: PointInference
 ) -> LiftedKeypoints:
     size = max(view.camera.width, view.camera.height)
     radius = config.lifting.observed_radius * max(1.0, size / config.features.max_size)
     keypoints = features.keypoints.numpy().astype(np.float64)
-    return lift(view, keypoints, radius, GeometricInference())
+    return lift(view, keypoints, radius, infer)
 
 
 def _offsets(counts: Sequence[int]) -> NDArray[np.int64]:

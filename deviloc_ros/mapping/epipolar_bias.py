@@ -75,7 +75,6 @@ def _robust_mean(
     for _ in range(ITERATIONS):
         squared = ((errors - directions @ shift) / LOSS_SCALE) ** 2
         weighted = directions / ((1.0 + squared) ** 2)[:, None]
-        shift = np.linalg.solve(
-            weighted.T @ directions + USUAL_WEIGHT * np.eye(2), weighted.T @ errors
-        )
-    return np.asarray(shift)
+        normal = weighted.T @ directions + USUAL_WEIGHT * np.eye(2)
+        shift = np.asarray(np.linalg.solve(normal, weighted.T @ errors), dtype=np.float64)
+    return shift
