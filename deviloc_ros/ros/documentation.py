@@ -94,4 +94,5 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    print(parameter_table(), diagnostics_table(), reason_table(), sep="\n\n")
+    tables = (service_table, mode_table, dynamic_sentence, parameter_table, diagnostics_table)
+    print(*(make() for make in tables), reason_table(), sep="\n\n")

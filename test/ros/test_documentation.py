@@ -10,14 +10,32 @@ import yaml
 from robot import Robot
 
 from deviloc_ros.config import build
-from deviloc_ros.ros.documentation import diagnostics_table, parameter_table, reason_table
+from deviloc_ros.ros.documentation import (
+    diagnostics_table,
+    dynamic_sentence,
+    mode_table,
+    parameter_table,
+    reason_table,
+    service_table,
+)
 from deviloc_ros.ros.node_config import NodeConfig
+from deviloc_ros.ros.services import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "ros-interface.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("table", [parameter_table, diagnostics_table, reason_table])
+@pytest.mark.parametrize(
+    "table",
+    [
+        parameter_table,
+        diagnostics_table,
+        reason_table,
+        service_table,
+        mode_table,
+        dynamic_sentence,
+    ],
+)
 def test_generated_tables_are_up_to_date(table) -> None:  # type: ignore[no-untyped-def]
     assert table() in DOCUMENT, "run python -m deviloc_ros.ros.documentation and paste its tables"
 
@@ -60,6 +78,20 @@ def test_topics_are_those_of_the_running_node(robot: Robot) -> None:
         robot.spin(0.3)
     assert seen_in == documented_topics("in")
     assert seen_out == documented_topics("out")
+
+
+def test_services_are_those_of_the_running_node(robot: Robot) -> None:
+    node = robot.add_node()
+    assert node.start()
+    robot.spin_until(lambda: "localization" in robot.peer.get_node_names())
+    robot.spin(0.3)
+    found = robot.peer.get_service_names_and_types_by_node("localization", "/")
+    own = {
+        (name.replace("/localization", "~"), kinds[0])
+        for name, kinds in found
+        if not kinds[0].startswith(("rcl_interfaces/", "lifecycle_msgs/", "type_description"))
+    }
+    assert own == {(name, kind) for name, (kind, _) in SERVICES.items()}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
