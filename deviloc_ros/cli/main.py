@@ -21,7 +21,18 @@ from typing import NoReturn
 from deviloc_ros import __version__
 from deviloc_ros.errors import InputError, NothingFoundError
 
-COMMANDS = ("map", "localize", "evaluate", "bag", "extract", "play", "robotcar", "weights", "train", "demo")
+COMMANDS = (
+    "map",
+    "localize",
+    "evaluate",
+    "bag",
+    "extract",
+    "play",
+    "robotcar",
+    "weights",
+    "train",
+    "demo",
+)
 
 DESCRIPTION = """\
 Visual localization against a prior map: where was the camera when it took this image?
