@@ -219,7 +219,9 @@ def test_two_robots_at_once_each_in_its_namespace(
             assert distance < 0.1
             assert angle < 1
         assert heard[name]["points"][0].width == len(reference_map.point_array)
-        assert len(heard[name]["references"][0].markers[0].points) == 16 * len(reference_map.references)
+        assert len(heard[name]["references"][0].markers[0].points) == 16 * len(
+            reference_map.references
+        )
         assert heard[name]["path"][-1].poses
     # All four processes ended well on Ctrl-C.
     assert launched.output.count("process has finished cleanly") == 4
