@@ -22,9 +22,9 @@ from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.matching import Matcher
 from deviloc_ros.localization.pose import MIN_MATCHES
 from deviloc_ros.localization.retrieval import Retrieval
-from deviloc_ros.localization.rig_evidence import find_rivals, weigh
+from deviloc_ros.localization.rig_evidence import weigh
 from deviloc_ros.localization.rig_matches import Group, concatenated, gather
-from deviloc_ros.localization.rig_pose import RigHypothesis, estimate_rig_pose, rig_covariance
+from deviloc_ros.localization.rig_pose import RigHypothesis, estimate_rig_poses, rig_covariance
 from deviloc_ros.localization.rig_types import BasePrior, CameraView, RigEstimate
 from deviloc_ros.localization.solver import PoseSolver
 from deviloc_ros.localization.stages import StageClock
@@ -89,19 +89,19 @@ def localize_rig(
     rig = cameras, base_from_camera, config.features.max_size
     together = gather([(group.camera, group.matches) for group in groups], *rig)
     with clock("pose"):
-        best = estimate_rig_pose(together, config.pose, config.seed)
-        rivals = [] if best is None else find_rivals(best, together, config)
-    if best is None:
+        hypotheses = estimate_rig_poses(together, config.pose, config.verification, config.seed)
+    if not hypotheses:
         few = len(together) < MIN_MATCHES
         reason = FailureReason.TOO_FEW_MATCHES if few else FailureReason.NO_POSE
         return _failure(reason, f"{len(together)} matches", clock, groups)
+    best, *rivals = hypotheses
     with clock("covariance"):
         scale = stages.reference_map.calibration.scale_of(config.matching.matcher)
         covariance = rig_covariance(
             best, together, gather(unmerged, *rig), config.pose.loss_scale, scale
         )
     with clock("verify"):
-        evidence = weigh(best, together, groups, rivals, covariance, config)
+        evidence = weigh(best, rivals, together, covariance, config.verification.min_inlier_ratio)
         doubt = judge(evidence, prior, stages.reference_map.metric, config.verification)
     if doubt is not None or covariance is None:
         reason, details = doubt or (FailureReason.UNCERTAIN, "the pose is not determined")

@@ -7,46 +7,32 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.config import LocalizerConfig
-from deviloc_ros.localization.rig_matches import Group, RigMatches
-from deviloc_ros.localization.rig_pose import RigHypothesis, estimate_rig_pose
+from deviloc_ros.localization.rig_matches import RigMatches
+from deviloc_ros.localization.rig_pose import RigHypothesis
 from deviloc_ros.localization.verification import Evidence, image_coverage
-
-
-def find_rivals(
-    best: RigHypothesis, matches: RigMatches, config: LocalizerConfig
-) -> list[RigHypothesis]:
-    """Return the best pose of the matches that do not agree with the best, if it can count."""
-    rest = matches.select(~best.inliers)
-    needed = config.verification.max_rival_ratio * best.num_inliers
-    if needed > len(rest):
-        return []
-    rival = estimate_rig_pose(rest, config.pose, config.seed, needed / max(len(rest), 1))
-    return [] if rival is None else [rival]
 
 
 def weigh(
     best: RigHypothesis,
-    matches: RigMatches,
-    groups: Sequence[Group],
     rivals: Sequence[RigHypothesis],
+    matches: RigMatches,
     covariance: NDArray[np.float64] | None,
-    config: LocalizerConfig,
+    min_inlier_ratio: float,
 ) -> Evidence:
     """Count what speaks for a pose.
 
-    A group with too small a share of inliers neither speaks for the pose nor against it: its camera
+    A part with too small a share of inliers neither speaks for the pose nor against it: its camera
     looks at what is not in the map, or its references show another place. If all are such, they are
     counted together.
+
+    Args:
+        best: the pose.
+        rivals: other ones; those of the same place do no harm.
+        matches: of all cameras.
+        covariance: (6, 6) of map_from_base, or None where it is not determined.
+        min_inlier_ratio: of a part.
     """
-    ends = np.cumsum([len(group.matches) for group in groups])
-    parts = [slice(end - len(group.matches), end) for end, group in zip(ends, groups, strict=True)]
-    speaking = np.zeros(len(matches), dtype=np.bool_)
-    for part in parts:
-        agreeing = best.inliers[part]
-        speaking[part] = len(agreeing) > 0 and (
-            np.count_nonzero(agreeing) >= config.verification.min_inlier_ratio * len(agreeing)
-        )
+    speaking = matches.supporting(best.inliers, min_inlier_ratio)
     if not speaking.any():
         speaking[:] = True
     agreeing = best.inliers & speaking

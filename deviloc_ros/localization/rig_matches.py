@@ -39,6 +39,7 @@ class RigMatches:
         cameras: intrinsics, of the working size.
         base_from_camera: where each camera sits.
         owner: (N,) int64, index of the camera that a match belongs to.
+        part: (N,) int64, number of the part that it was gathered from.
         keypoints: (N, 2) float64.
         points3d: (N, 3) float64, map frame.
         confidence: (N,) float64, of the points.
@@ -48,6 +49,7 @@ class RigMatches:
     cameras: tuple[Camera, ...]
     base_from_camera: tuple[Transform, ...]
     owner: NDArray[np.int64]
+    part: NDArray[np.int64]
     keypoints: NDArray[np.float64]
     points3d: NDArray[np.float64]
     confidence: NDArray[np.float64]
@@ -62,6 +64,7 @@ class RigMatches:
         return replace(
             self,
             owner=self.owner[mask],
+            part=self.part[mask],
             keypoints=self.keypoints[mask],
             points3d=self.points3d[mask],
             confidence=self.confidence[mask],
@@ -71,6 +74,12 @@ class RigMatches:
     def moved(self, shift: NDArray[np.float64]) -> RigMatches:
         """Return the matches with their points shifted in the map frame."""
         return replace(self, points3d=self.points3d + shift)
+
+    def supporting(self, inliers: NDArray[np.bool_], min_ratio: float) -> NDArray[np.bool_]:
+        """Return which matches (N,) are of a part with at least this share of inliers."""
+        size = np.bincount(self.part)
+        agreeing = np.bincount(self.part[inliers], minlength=len(size))
+        return np.asarray(((agreeing > 0) & (agreeing >= min_ratio * size))[self.part])
 
     def in_camera(self, base_from_map: Transform) -> NDArray[np.float64]:
         """Return the points (N, 3), each in the frame of its camera."""
@@ -147,6 +156,7 @@ def gather(
         tuple(working),
         tuple(base_from_camera),
         owner,
+        np.repeat(np.arange(len(parts)), counts),
         together.keypoints * np.array(shrink)[owner],
         together.points3d,
         together.confidence,

@@ -9,12 +9,15 @@ import pycolmap
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from deviloc_ros.config import PoseConfig
+from deviloc_ros.config import PoseConfig, VerificationConfig
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.covariance import image_cells, m_estimate_covariance
 from deviloc_ros.localization.pose import MIN_INLIER_RATIO, MIN_MATCHES, MIN_TRIALS
 from deviloc_ros.localization.refinement import minimise
 from deviloc_ros.localization.rig_matches import RigMatches
+
+# Enough to find a pose that a sixth of the matches agrees with, nearly always.
+GUIDE_TRIALS = 1000
 
 
 @dataclass(frozen=True)
@@ -35,56 +38,81 @@ class RigHypothesis:
         return int(np.count_nonzero(self.inliers))
 
 
-def estimate_rig_pose(
-    matches: RigMatches, config: PoseConfig, seed: int, min_inlier_ratio: float = MIN_INLIER_RATIO
-) -> RigHypothesis | None:
+def estimate_rig_poses(
+    matches: RigMatches, config: PoseConfig, limits: VerificationConfig, seed: int
+) -> list[RigHypothesis]:
     """Estimate the base's pose by LO-RANSAC over generalized P3P, then minimise all errors jointly.
 
-    Samples may mix cameras or come from one: a rig of which one camera alone sees the map has a
-    pose, too.
+    Matches of a camera that sees nothing of the map would drown the others', and samples of three
+    right ones become rare. So every part is first looked at alone, for a pose that most of its
+    matches agree with or none; the joint estimate takes the parts that support the best of them.
+    Where every part is too weak alone, it takes all. Its samples may mix cameras.
 
     Args:
-        matches: of all cameras.
+        matches: of all cameras; a part is what one camera shares with one cluster of references.
         config: thresholds, in working pixels.
+        limits: fewest inliers of a pose, and least share of a part's that supports it.
         seed: of RANSAC's samples.
-        min_inlier_ratio: poses that fewer agree with need not be found.
 
     Returns:
-        The pose with the most support, or None where RANSAC found none.
+        The joint pose, then those of single parts, which may be of another place; nothing where
+        RANSAC found none.
     """
+    # Far from the map's origin the solver would lose digits.
+    centre = np.median(matches.points3d, axis=0) if len(matches) else np.zeros(3)
+    matches = matches.moved(-centre)
+    alone = []
+    for part in np.unique(matches.part):
+        pose = _ransac(matches.select(matches.part == part), config, seed, GUIDE_TRIALS)
+        if pose is not None:
+            alone.append(_hypothesis(matches, pose, config))
+    alone.sort(key=lambda hypothesis: -hypothesis.num_inliers)
+    chosen = matches
+    if alone and alone[0].num_inliers >= limits.min_inliers:
+        chosen = matches.select(matches.supporting(alone[0].inliers, limits.min_inlier_ratio))
+    pose = _ransac(chosen, config, seed, config.max_iterations)
+    if pose is None:
+        return []
+    consensus = chosen.select(_hypothesis(chosen, pose, config).inliers)
+    refined = refine_rig(consensus, pose, config.loss_scale)
+    from_map = Transform(Rotation.identity(), -centre)
+    return [
+        RigHypothesis(hypothesis.base_from_map @ from_map, hypothesis.inliers)
+        for hypothesis in (_hypothesis(matches, refined, config), *alone)
+    ]
+
+
+def _ransac(
+    matches: RigMatches, config: PoseConfig, seed: int, max_trials: int
+) -> Transform | None:
+    """Return the pose of the base that most matches agree with, or None."""
     if len(matches) < MIN_MATCHES:
         return None
     options = pycolmap.RANSACOptions()
     options.max_error = config.max_reprojection_error
     options.confidence = config.confidence
-    options.max_num_trials = config.max_iterations
-    options.min_num_trials = MIN_TRIALS
-    options.min_inlier_ratio = min_inlier_ratio
+    options.max_num_trials = max_trials
+    options.min_num_trials = min(MIN_TRIALS, max_trials)
+    options.min_inlier_ratio = MIN_INLIER_RATIO
     options.random_seed = seed
-    # Far from the map's origin the solver would lose digits.
-    centre = np.median(matches.points3d, axis=0)
-    centred = matches.moved(-centre)
     answer = pycolmap.estimate_generalized_absolute_pose(
-        centred.keypoints,
-        centred.points3d,
-        centred.owner.tolist(),
+        matches.keypoints,
+        matches.points3d,
+        matches.owner.tolist(),
         [_rigid(base_from_camera.inverse()) for base_from_camera in matches.base_from_camera],
         [camera.colmap for camera in matches.cameras],
         options,
     )
     if answer is None:
         return None
-    rigid, consensus = answer["rig_from_world"], np.asarray(answer["inlier_mask"], dtype=np.bool_)
-    base_from_centre = refine_rig(
-        centred.select(consensus),
-        Transform(Rotation.from_quat(rigid.rotation.quat), rigid.translation),
-        config.loss_scale,
-    )
-    error = np.linalg.norm(centred.residuals(base_from_centre), axis=1)
-    base_from_map = base_from_centre @ Transform(Rotation.identity(), -centre)
-    return RigHypothesis(
-        base_from_map, np.nan_to_num(error, nan=np.inf) < config.max_reprojection_error
-    )
+    rigid = answer["rig_from_world"]
+    return Transform(Rotation.from_quat(rigid.rotation.quat), rigid.translation)
+
+
+def _hypothesis(matches: RigMatches, base_from_map: Transform, config: PoseConfig) -> RigHypothesis:
+    error = np.linalg.norm(matches.residuals(base_from_map), axis=1)
+    inliers = np.nan_to_num(error, nan=np.inf) < config.max_reprojection_error
+    return RigHypothesis(base_from_map, inliers)
 
 
 def refine_rig(matches: RigMatches, base_from_map: Transform, loss_scale: float) -> Transform:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,9 +13,9 @@ from scipy.spatial.transform import Rotation
 from deviloc_ros.config import LocalizerConfig, PoseConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.rig_evidence import find_rivals, weigh
-from deviloc_ros.localization.rig_matches import Group, RigMatches, gather
-from deviloc_ros.localization.rig_pose import RigHypothesis, estimate_rig_pose, rig_covariance
+from deviloc_ros.localization.rig_evidence import weigh
+from deviloc_ros.localization.rig_matches import RigMatches, gather
+from deviloc_ros.localization.rig_pose import RigHypothesis, estimate_rig_poses, rig_covariance
 from deviloc_ros.localization.rig_types import BasePrior
 from deviloc_ros.localization.types import Correspondences, FailureReason
 from deviloc_ros.localization.verification import judge
@@ -68,9 +70,7 @@ def rig_of(
 
 
 def solve(matches: RigMatches) -> RigHypothesis:
-    pose = estimate_rig_pose(matches, PoseConfig(), 0)
-    assert pose is not None
-    return pose
+    return estimate_rig_poses(matches, PoseConfig(), CONFIG.verification, 0)[0]
 
 
 def errors(pose: RigHypothesis) -> tuple[float, float]:
@@ -122,17 +122,23 @@ def test_a_camera_that_sees_something_else_changes_nothing_and_does_not_speak() 
     together = gather(parts, CAMERAS, MOUNTS, 1024)
     pose = solve(together)
     assert errors(pose)[0] < 0.1
-    groups = [Group(index, matches, ("a",)) for index, matches in parts]
     covariance = np.eye(6) * 1e-4
-    evidence = weigh(pose, together, groups, [], covariance, CONFIG)
+    evidence = weigh(pose, [], together, covariance, 0.1)
     assert evidence.num_matches == 200
     assert evidence.num_inliers <= 160
     assert judge(evidence, None, True, CONFIG.verification) is None
-    all_blind = [(i, seen(i, 200, 1, outliers=1.0)) for i in range(3)]
-    together = gather(all_blind, CAMERAS, MOUNTS, 1024)
-    chance = solve(together)
-    groups = [Group(index, matches, ("a",)) for index, matches in all_blind]
-    evidence = weigh(chance, together, groups, [], covariance, CONFIG)
+
+
+def test_wrong_matches_of_blind_cameras_do_not_drown_the_right_ones() -> None:
+    """70 of 2100 matches are right, and all of them are of one camera."""
+    parts = [(i, seen(i, 1000, 1, outliers=1.0)) for i in (1, 2)]
+    pose = solve(gather([*parts, (0, seen(0, 100, 1))], CAMERAS, MOUNTS, 1024))
+    assert errors(pose)[0] < 0.1
+
+
+def test_without_right_matches_there_are_too_few_inliers() -> None:
+    together = gather([(i, seen(i, 200, 1, outliers=1.0)) for i in range(3)], CAMERAS, MOUNTS, 1024)
+    evidence = weigh(solve(together), [], together, np.eye(6) * 1e-4, 0.1)
     doubt = judge(evidence, None, True, CONFIG.verification)
     assert doubt is not None
     assert doubt[0] is FailureReason.TOO_FEW_INLIERS
@@ -140,24 +146,18 @@ def test_a_camera_that_sees_something_else_changes_nothing_and_does_not_speak() 
 
 def test_another_place_that_explains_the_images_makes_it_ambiguous() -> None:
     here, elsewhere = seen(0, 100, 1, outliers=0.0), seen(2, 90, 1, outliers=0.0)
-    away = Correspondences(
-        elsewhere.keypoints,
-        elsewhere.points3d + np.array([40.0, 0.0, 0.0]),
-        elsewhere.confidence,
-        elsewhere.reference,
-        elsewhere.reference_keypoints,
-    )
-    parts = [(0, here), (2, away)]
-    together = gather(parts, CAMERAS, MOUNTS, 1024)
-    pose = solve(together)
-    rivals = find_rivals(pose, together, CONFIG)
-    groups = [Group(index, matches, ("a",)) for index, matches in parts]
-    evidence = weigh(pose, together, groups, rivals, np.eye(6) * 1e-4, CONFIG)
-    doubt = judge(evidence, None, True, CONFIG.verification)
-    assert doubt is not None
-    assert doubt[0] is FailureReason.AMBIGUOUS
-    agreeing = gather([(0, here), (2, elsewhere)], CAMERAS, MOUNTS, 1024)
-    assert find_rivals(solve(agreeing), agreeing, CONFIG) == []
+    away = replace(elsewhere, points3d=elsewhere.points3d + np.array([40.0, 0.0, 0.0]))
+
+    def doubt(second: Correspondences) -> tuple[FailureReason, str] | None:
+        together = gather([(0, here), (2, second)], CAMERAS, MOUNTS, 1024)
+        best, *rivals = estimate_rig_poses(together, PoseConfig(), CONFIG.verification, 0)
+        evidence = weigh(best, rivals, together, np.eye(6) * 1e-4, 0.1)
+        return judge(evidence, None, True, CONFIG.verification)
+
+    assert doubt(elsewhere) is None
+    refused = doubt(away)
+    assert refused is not None
+    assert refused[0] is FailureReason.AMBIGUOUS
 
 
 def test_covariance_is_that_of_many_runs() -> None:
@@ -192,7 +192,9 @@ def test_the_same_matches_give_the_same_bits_and_too_few_give_none() -> None:
     first, second = solve(matches), solve(matches)
     assert np.array_equal(first.base_from_map.matrix, second.base_from_map.matrix)
     few = matches.select(np.arange(len(matches)) < 3)
-    assert estimate_rig_pose(few, PoseConfig(), 0) is None
+    assert estimate_rig_poses(few, PoseConfig(), CONFIG.verification, 0) == []
+    none = matches.select(np.zeros(len(matches), dtype=bool))
+    assert estimate_rig_poses(none, PoseConfig(), CONFIG.verification, 0) == []
 
 
 def test_a_prior_of_the_base_is_one_of_each_camera() -> None:

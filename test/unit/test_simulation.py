@@ -186,7 +186,7 @@ def test_the_camera_looks_ahead_and_slightly_up():
 
 LENSES = [
     Camera("OPENCV", 160, 120, (100.0, 90.0, 70.3, 64.8, -0.2, 0.05, 0.002, -0.001)),
-    Camera("OPENCV_FISHEYE", 160, 120, (70.0, 70.0, 80.0, 60.0, 0.05, -0.01, 0.0, 0.0)),
+    Camera("OPENCV_FISHEYE", 160, 120, (85.0, 85.0, 80.0, 60.0, 0.05, -0.01, 0.0, 0.0)),
 ]
 
 
