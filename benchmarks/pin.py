@@ -1,6 +1,7 @@
 """What the lift is worth: maps with fewer and with wrong points, and harder queries.
 
-    ./run bench pin DATA [--work DIR] [--only SCENE ...] [--blocks BLOCK ...] [--output tables.md]
+    ./run bench pin DATA [--work DIR] [--only SCENE ...] [--blocks BLOCK ...]
+                    [--lifts LIFT ...] [--output tables.md]
 
 DATA holds castle-P30, castle-P19, kitti-residential, fountain-P11 and entry-P10, each with images/
 and a COLMAP text model of surveyed poses. Every query of every scene is in the tables. Maps and
@@ -104,8 +105,11 @@ SCENES: dict[str, Callable[[Bench], Scene]] = {
 class Measurement:
     """Localizes the queries of a scene in variants of its map; keeps what came of them."""
 
-    def __init__(self, scene: Scene, work: Path, config: LocalizerConfig) -> None:
-        """Measure with a configuration; results are kept in a folder."""
+    def __init__(
+        self, scene: Scene, work: Path, config: LocalizerConfig, lifts: Sequence[str]
+    ) -> None:
+        """Measure these lifts with a configuration; results are kept in a folder."""
+        self._lifts = lifts
         self._scene = scene
         self._work = work
         self._config = config
@@ -125,7 +129,7 @@ class Measurement:
     def _compare(self, block: str, variant: Variant, condition: str) -> Iterator[Result]:
         title = condition if block == "queries" else str(variant)
         references: list[Sequence[str]] = []
-        for method in LIFTS:
+        for method in self._lifts:
             kept = self._kept(variant, condition, method)
             if not kept.exists():
                 self._measure(variant, condition, method, kept)
@@ -218,6 +222,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="folder for maps and results, kept")
     parser.add_argument("--only", nargs="+", choices=SCENES, default=list(SCENES))
     parser.add_argument("--blocks", nargs="+", choices=BLOCKS, default=list(BLOCKS))
+    parser.add_argument("--lifts", nargs="+", choices=LIFTS, default=list(LIFTS))
     parser.add_argument("--output", type=Path, help="write the tables to a file too")
     args = parser.parse_args()
     work = args.work or Path(tempfile.mkdtemp(prefix="deviloc-pin-"))
@@ -225,7 +230,7 @@ def main() -> int:
     bench, config = Bench(args.data, work, []), LocalizerConfig()
     results: list[Result] = []
     for name in args.only:
-        measurement = Measurement(SCENES[name](bench), work, config)
+        measurement = Measurement(SCENES[name](bench), work, config, args.lifts)
         for block in args.blocks:
             results += measurement.block(block)
     text = tables(sorted(results, key=lambda result: BLOCKS.index(result.block)))

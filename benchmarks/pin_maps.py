@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.localization.learned_lifting import make_inference
 from deviloc_ros.localization.lifting import GeometricInference, PointInference, ReferenceView, lift
 from deviloc_ros.mapping.consistency import make_consistent
 from deviloc_ros.mapping.map import Calibration, Map
@@ -120,17 +121,28 @@ def nothing(
     return np.full(len(keypoints), np.nan), np.zeros(len(keypoints))
 
 
-def as_built(whole: Map, config: LocalizerConfig) -> Map:
-    """Lift as building a map does: each view by itself, then depths that the views agree on."""
-    lifted = per_view(GeometricInference())(whole, config)
-    # What building measures of the matcher does not depend on the points: it stays.
-    plain = lifted.with_calibration(Calibration(np.zeros_like(whole.calibration.offset_bias)))
-    return make_consistent(plain, config).with_calibration(whole.calibration)
+def as_built(method: str) -> Lift:
+    """Return the lift of map building: each view by itself, then depths that the views agree on.
+
+    Args:
+        method: `lifting.method`.
+    """
+
+    def lifted(whole: Map, config: LocalizerConfig) -> Map:
+        lifting = config.lifting.model_copy(update={"method": method})
+        config = config.model_copy(update={"lifting": lifting})
+        single = per_view(make_inference(config))(whole, config)
+        # What building measures of the matcher does not depend on the points: it stays.
+        plain = single.with_calibration(Calibration(np.zeros_like(whole.calibration.offset_bias)))
+        return make_consistent(plain, config).with_calibration(whole.calibration)
+
+    return lifted
 
 
 LIFTS: dict[str, Lift] = {
-    "as built": as_built,
-    "geometric": per_view(GeometricInference()),
+    "pin": as_built("pin"),
+    "geometric": as_built("geometric"),
+    "geometric, each view by itself": per_view(GeometricInference()),
     "observed points only": per_view(nothing),
 }
 
