@@ -291,7 +291,9 @@ def write_seasons(
                 pose = (WORLD_FROM_MAP @ map_from_optical).matrix.ravel()
                 test.append(f"{name}.jpg")
                 if index % 2 == 0:
-                    train.append(f"{test.pop()} " + " ".join(f"{value:.9f}" for value in pose))
+                    # The list with poses is older than the files it names.
+                    listed = test.pop().replace(".jpg", ".png")
+                    train.append(f"{listed} " + " ".join(f"{value:.9f}" for value in pose))
     (folder / "robotcar_v2_train.txt").write_text("\n".join(train) + "\n")
     (folder / "robotcar_v2_test.txt").write_text("\n".join(test) + "\n")
     individual = folder / "3D-models" / "individual"

@@ -44,12 +44,14 @@ class RawOptions:
         begin: nanoseconds, of the first image wanted.
         end: first stamp not wanted.
         origin: (3,) of the map frame: UTM east, north and up, metres.
+        jpeg: quality of compressed images; None: they are not compressed.
     """
 
     images: str
     begin: int
     end: int
     origin: tuple[float, float, float]
+    jpeg: int | None = None
 
 
 class RawRecording:
@@ -150,6 +152,7 @@ class RawRecording:
                 stamp,
                 partial(self._pixels, camera, stamp),
                 camera.sensor.bayer if self._options.images == "raw" else None,
+                self._options.jpeg,
             )
 
     def _pixels(self, camera: RawCamera, stamp: int) -> NDArray[np.uint8]:

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from deviloc_ros.bags import types
 from deviloc_ros.bags.chunks import Event
-from deviloc_ros.bags.robotcar_topics import BASE, image_events, optical_frame, truth_event
+from deviloc_ros.bags.robotcar_topics import (
+    BASE,
+    compressed_events,
+    image_events,
+    optical_frame,
+    truth_event,
+)
 from deviloc_ros.datasets.robotcar.seasons import Seasons, SeasonsImage
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
@@ -31,7 +37,8 @@ class SeasonsRecording:
         self,
         seasons: Seasons,
         images: Sequence[SeasonsImage],
-        gray: bool,
+        as_images: str,
+        jpeg: int | None,
         map_from_world: Transform,
         poses: Mapping[int, Transform],
     ) -> None:
@@ -40,7 +47,8 @@ class SeasonsRecording:
         Args:
             seasons: the data set.
             images: of one condition, in the order of their stamps.
-            gray: write gray images instead of RGB.
+            as_images: rgb or gray; raw: the stored JPEG files, as compressed images.
+            jpeg: quality of compressed images; None: they are not compressed.
             map_from_world: turns the data set's frame (z down) into the map's.
             poses: world_from_base of images that have one, by stamp.
 
@@ -49,7 +57,8 @@ class SeasonsRecording:
         """
         self._seasons = seasons
         self._images = images
-        self._gray = gray
+        self._as_images = as_images
+        self._jpeg = jpeg
         self._map_from_world = map_from_world
         self._poses = poses
         names = sorted({image.camera for image in images})
@@ -63,8 +72,8 @@ class SeasonsRecording:
         extrinsics = {name: t.matrix.tolist() for name, t in self._base_from_optical.items()}
         poses = sum(float(pose.translation.sum()) for pose in self._poses.values())
         place = Path(self._seasons.folder).resolve()
-        return repr((place, self._gray, self._map_from_world.matrix.tolist(), self._cameras,
-                     extrinsics, self._images, poses))  # fmt: skip
+        written = self._as_images, self._jpeg, self._map_from_world.matrix.tolist()
+        return repr((place, written, self._cameras, extrinsics, self._images, poses))
 
     def events(self, begin: int, end: int) -> Iterator[Event]:
         """Yield the messages of [begin, end), ascending."""
@@ -77,12 +86,15 @@ class SeasonsRecording:
             if world_from_base is not None and image.stamp != told:
                 yield truth_event(image.stamp, self._map_from_world @ world_from_base)
                 told = image.stamp
-            yield from image_events(
-                image.camera,
-                self._cameras[image.camera],
-                image.stamp,
-                partial(self._pixels, image),
-            )
+            camera = self._cameras[image.camera]
+            path = self._seasons.images_folder / image.name
+            if self._as_images == "raw":
+                yield from compressed_events(
+                    image.camera, camera, image.stamp, partial(_content, path)
+                )
+            else:
+                pixels = partial(self._pixels, image)
+                yield from image_events(image.camera, camera, image.stamp, pixels, jpeg=self._jpeg)
 
     def _static(self, stamp: int) -> Any:
         transforms = []
@@ -103,4 +115,11 @@ class SeasonsRecording:
                 f"{image.camera} has {camera.width} x {camera.height}"
             )
         rgb = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-        return to_gray(rgb) if self._gray else rgb
+        return to_gray(rgb) if self._as_images == "gray" else rgb
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None

@@ -55,6 +55,16 @@ def image(stamp: int, frame: str, pixels: NDArray[np.uint8], encoding: str | Non
     )
 
 
+def compressed_image(stamp: int, frame: str, content: bytes, format: str) -> Any:
+    """Return sensor_msgs/CompressedImage of an image file's bytes."""
+    return message(
+        "sensor_msgs/msg/CompressedImage",
+        header=header(stamp, frame),
+        format=format,
+        data=np.frombuffer(content, np.uint8),
+    )
+
+
 def camera_info(stamp: int, frame: str, camera: Camera) -> Any:
     """Return sensor_msgs/CameraInfo: ROS counts from the centre of the first pixel.
 

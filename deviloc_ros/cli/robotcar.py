@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deviloc_ros.cli.arguments import AXES, Subparsers, add_command
+from deviloc_ros.cli.robotcar_queries import add_queries, run_queries
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ CAMERAS = ("left", "rear", "right", "stereo_left", "stereo_centre", "stereo_righ
 NANOSECONDS = 1_000_000_000
 MAX_SECONDS = 1e9
 
-DESCRIPTION = "Turn folders of Oxford RobotCar and of RobotCar Seasons into bags."
+DESCRIPTION = "Turn folders of Oxford RobotCar and of RobotCar Seasons into bags; list queries."
 
 TO_BAG = """\
 Write a sequence of Oxford RobotCar (images by time stamp, models, INS, RTK and VO) or a condition
@@ -40,11 +41,12 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers,
         "robotcar",
-        "Oxford RobotCar and RobotCar Seasons as bags",
+        "Oxford RobotCar and RobotCar Seasons as bags and benchmarks",
         DESCRIPTION,
-        "  deviloc robotcar to-bag --help",
+        "  deviloc robotcar to-bag --help\n  deviloc robotcar queries --help",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add_queries(actions)
     to_bag = add_command(actions, "to-bag", "write a rosbag2", TO_BAG, TO_BAG_EXAMPLES)
     to_bag.add_argument(
         "folder", type=Path, metavar="FOLDER", help="of a raw sequence, or of RobotCar Seasons"
@@ -60,7 +62,14 @@ def add_parser(subparsers: Subparsers) -> None:
         "--images",
         choices=("rgb", "gray", "raw"),
         default="rgb",
-        help="what is written: colour or gray, undistorted, or the raw mosaic with a fitted lens",
+        help="what is written: colour or gray, undistorted; or as stored: the raw mosaic with a "
+        "fitted lens, of RobotCar Seasons the JPEG files themselves",
+    )
+    to_bag.add_argument(
+        "--jpeg",
+        type=int,
+        metavar="QUALITY",
+        help="compress images, quality 1 to 100; default: they are not, and bags are large",
     )
     to_bag.add_argument(
         "--start", type=float, default=0.0, metavar="S", help="seconds after the first image"
@@ -97,6 +106,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the action that was asked for."""
+    return run_queries(args) if args.action == "queries" else _to_bag(args)
+
+
+def _to_bag(args: argparse.Namespace) -> int:
     """Write the bag."""
     cameras = args.cameras.split(",")
     unknown = [name for name in cameras if name not in CAMERAS]
@@ -109,6 +123,8 @@ def run(args: argparse.Namespace) -> int:
     end = math.inf if args.end is None else args.end
     if not 0 <= args.start < end or args.start > MAX_SECONDS:
         raise InputError(f"--start {args.start:g} --end {end:g}: no time between them")
+    if args.jpeg is not None and (not 1 <= args.jpeg <= 100 or args.images == "raw"):
+        raise InputError(f"--jpeg {args.jpeg}: is 1 to 100, and not for --images raw")
     if not args.folder.is_dir():
         raise InputError(f"{args.folder}: no such folder")
     if (args.folder / "intrinsics").is_dir() and (args.folder / "images").is_dir():
@@ -167,7 +183,7 @@ def _raw(args: argparse.Namespace, cameras: list[str]) -> tuple[Recording, list[
         )
     gps = args.folder / "gps" / "gps.csv"
     fixes = read_fixes(gps) if gps.is_file() else ()
-    options = RawOptions(args.images, begin, end, (origin[0], origin[1], origin[2]))
+    options = RawOptions(args.images, begin, end, (origin[0], origin[1], origin[2]), args.jpeg)
     moving = odometry.trajectory if odometry is not None else None
     recording = RawRecording(sequence, options, moving, truth, fixes)
     _check_not_empty(args, recording)
@@ -186,9 +202,8 @@ def _seasons(args: argparse.Namespace, cameras: list[str]) -> tuple[Recording, l
     if args.condition is None:
         raise InputError(f"--condition: name one of {', '.join(seasons.conditions)}")
     raw_only = [name for name in ("models", "extrinsics", "truth", "origin") if getattr(args, name)]
-    if raw_only or args.images == "raw":
-        option = f"--{raw_only[0]}" if raw_only else "--images raw"
-        raise InputError(f"{args.folder}: {option} is for raw sequences, not RobotCar Seasons")
+    if raw_only:
+        raise InputError(f"{args.folder}: --{raw_only[0]} is for raw sequences only")
     strange = [name for name in cameras if name not in OF_SEASONS]
     if strange:
         raise InputError(f"--cameras {strange[0]}: RobotCar Seasons has {', '.join(OF_SEASONS)}")
@@ -199,7 +214,7 @@ def _seasons(args: argparse.Namespace, cameras: list[str]) -> tuple[Recording, l
     known = len(poses.keys() & {image.stamp for image in images})
     turn = z_up_from(args.up or "z")
     map_from_world = Transform(turn.rotation, turn.translation)
-    recording = SeasonsRecording(seasons, images, args.images == "gray", map_from_world, poses)
+    recording = SeasonsRecording(seasons, images, args.images, args.jpeg, map_from_world, poses)
     _check_not_empty(args, recording)
     return recording, [f"{known} moments have a public true pose ({TRAIN})"]
 

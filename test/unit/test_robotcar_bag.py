@@ -20,10 +20,13 @@ from deviloc_ros.bags.robotcar import RawOptions, RawRecording
 from deviloc_ros.bags.transforms import BagTransforms
 from deviloc_ros.bags.types import stamp_of, transform_of
 from deviloc_ros.cli.main import main
+from deviloc_ros.datasets.colmap import posed_images
+from deviloc_ros.datasets.query_cameras import read_cameras
 from deviloc_ros.datasets.robotcar.sensors import find_calibration
 from deviloc_ros.datasets.robotcar.sequence import RawSequence
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.images import to_gray
 from deviloc_ros.messages.camera_info import camera_from_info
 from deviloc_ros.messages.image import pixels_from_message
 
@@ -189,6 +192,69 @@ def test_seasons_become_a_bag(tmp_path: Path, capsys) -> None:
     np.testing.assert_array_equal(pixels_from_message(message), stored[..., ::-1])
 
 
+def test_images_can_be_compressed(root: Path, sequence: RawSequence, tmp_path: Path) -> None:
+    for images, shape in (("rgb", (320, 320, 3)), ("gray", (320, 320))):
+        path = tmp_path / images
+        arguments = ["robotcar", "to-bag", str(root / NAME), "--output", str(path),
+                     "--images", images, "--jpeg", "95", "--cameras", "left"]  # fmt: skip
+        assert main(arguments) == 0
+        with Bag(path) as bag:
+            assert bag.info_topic(bag.image_topic()).name == "/left/camera_info"
+            item, message = next(iter(bag.read(["/left/image_rect/compressed"])))
+        pixels = pixels_from_message(message)
+        assert pixels.shape == shape
+        exact = sequence.image(sequence.cameras["left"], item.stamp)
+        off = np.abs(to_gray(pixels).astype(float) - to_gray(exact))
+        assert off.mean() < 3
+        assert message.data.size < 0.5 * pixels.size
+
+
+def test_jpeg_files_of_seasons_go_in_unchanged(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    made.write_seasons(folder, [[START]], {"night": [START]})
+    arguments = ["robotcar", "to-bag", str(folder), "--condition", "night", "--images", "raw"]
+    assert main([*arguments, "--output", str(tmp_path / "bag")]) == 0
+    with Bag(tmp_path / "bag") as bag:
+        item, message = next(iter(bag.read(["/rear/image_rect/compressed"])))
+    path = folder / f"images/night/rear/{item.stamp // 1000}.jpg"
+    assert message.data.tobytes() == path.read_bytes()
+    np.testing.assert_array_equal(pixels_from_message(message), cv2.imread(str(path))[..., ::-1])
+
+
+def test_queries_are_listed_for_localize_and_evaluate(tmp_path: Path, capsys) -> None:
+    folder, output = tmp_path / "s", tmp_path / "out"
+    night = [START + index * SECOND for index in range(3)]
+    made.write_seasons(folder, [[START]], {"night": night, "sun": [START]})
+    call = ["robotcar", "queries", str(folder), "--output", str(output)]
+    assert main([*call, "--up", "minus-z"]) == 0
+    assert "4 images, 3 with a true pose" in capsys.readouterr().out
+    cameras = read_cameras(output / "cameras.txt").by_name
+    names = [f"night/rear/{stamp // 1000}.jpg" for stamp in night]
+    assert list(cameras) == [*names, f"sun/rear/{START // 1000}.jpg"]
+    assert cameras[names[0]].params == pytest.approx(made.LENSES["mono_rear"].camera.params)
+    for image in posed_images(output / "truth"):
+        stamp = int(Path(image.name).stem) * 1000
+        expected = made.map_from_base(stamp) @ made.base_from_optical("mono_rear")
+        assert same(image.camera_from_map.inverse(), expected, 1e-5, 1e-4)
+    for options, count in [
+        (["--only", "train"], 3),
+        (["--only", "test"], 1),
+        (["--conditions", "night"], 3),
+        (["--conditions", "night", "--cameras", "left,rear"], 6),
+        (["--places", "1"], 4),
+    ]:
+        assert main([*call, *options]) == 0
+        assert len(read_cameras(output / "cameras.txt").by_name) == count
+    for options, told in [
+        (["--conditions", "fog"], "conditions there are: night"),
+        (["--cameras", "front"], "--cameras front"),
+        (["--places", "7"], "queries_location_007.txt: no such file"),
+        (["--conditions", "sun", "--only", "test"], "no query image is left of sun"),
+    ]:
+        assert main([*call, *options]) == 2
+        assert told in capsys.readouterr().err
+
+
 def test_a_conversion_goes_on_after_a_fault(
     root: Path, drive: Path, tmp_path: Path, capsys
 ) -> None:
@@ -348,7 +414,8 @@ def test_seasons_refuse_what_only_raw_sequences_have(tmp_path: Path, capsys) -> 
     for options, told in [
         ([], "--condition: name one of night, overcast-reference"),
         (["--condition", "fog"], "conditions there are: night"),
-        (["--condition", "night", "--images", "raw"], "--images raw is for raw sequences"),
+        (["--condition", "night", "--jpeg", "0"], "--jpeg 0: is 1 to 100"),
+        (["--condition", "night", "--jpeg", "9", "--images", "raw"], "not for --images raw"),
         (["--condition", "night", "--models", "x"], "--models is for raw sequences"),
         (["--condition", "night", "--cameras", "stereo_left"], "RobotCar Seasons has left"),
     ]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,6 +168,24 @@ def test_the_rig_is_localized_in_tiles(folder: Path, index: Path) -> None:
     metres, degrees = estimate.map_from_base.distance_to(made.map_from_base(BORDER))
     assert metres < 0.1
     assert degrees < 0.3
+
+
+def test_the_benchmark_is_run_by_commands(
+    folder: Path, index: Path, tmp_path: Path, capsys
+) -> None:
+    output = tmp_path / "dusk"
+    assert main(["robotcar", "queries", str(folder), "--output", str(output), "--only", "train",
+                 "--up", "minus-z"]) == 0  # fmt: skip
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    assert main(["localize", str(index), "--images", str(folder / "images"), "--cameras",
+                 str(output / "cameras.txt"), "--output", str(output / "poses.txt"),
+                 *settings]) == 0  # fmt: skip
+    capsys.readouterr()
+    assert main(["evaluate", "--poses", str(output / "poses.txt"), "--model",
+                 str(output / "truth"), "--json"]) == 0  # fmt: skip
+    errors = json.loads(capsys.readouterr().out)
+    assert (errors["num_images"], errors["num_localized"]) == (2, 2)
+    assert errors["median_position_error_m"] < 0.15
 
 
 def test_a_build_goes_on_with_the_tiles_that_are_missing(folder: Path, index: Path, capsys) -> None:
