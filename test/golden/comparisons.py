@@ -18,6 +18,7 @@ from recorded import (
     FEATURE,
     PIXEL,
     POINT,
+    RELATIVE,
     TOPIC_MISMATCH,
     Recorded,
     assert_close,
@@ -268,12 +269,30 @@ def compare_loss(folder: Path) -> None:
     assert points.grad is not None
     assert confidence.grad is not None
     assert_relative("loss", value.detach(), recorded["loss"])
-    # Gradients are far below 1, so the limit follows their own magnitude. Where a point is nearly
-    # right the direction of its error, and so its gradient, is uncertain.
-    for name, ours in (("grad_pts3d", points.grad), ("grad_conf", confidence.grad)):
-        limit = 5e-4 * float(np.abs(recorded[name]).max())
-        assert_close(name, ours, recorded[name], limit)
+    # Gradients are far below 1, so limits follow their own magnitude. That of a point is the
+    # direction of its error: coordinates rounded to float32 turn it by the rounding over the
+    # error's length. Near a right point float64 differs from the recorded numbers by 1e-4 of the
+    # largest gradient, ours by 6e-5; no order of operations tried came below.
+    size_of_points = float(np.abs(recorded["grad_pts3d"]).max())
+    length = _lengths_of_errors(recorded, depth)
+    looser = np.maximum(1, 1 / np.maximum(length, 1e-9))[:, None]
+    ours, theirs = np.asarray(points.grad) / looser, recorded["grad_pts3d"] / looser
+    assert_close("grad_pts3d", ours, theirs, RELATIVE * size_of_points)
+    limit = RELATIVE * float(np.abs(recorded["grad_conf"]).max())
+    assert_close("grad_conf", confidence.grad, recorded["grad_conf"], limit)
     recorded.assert_all_used()
+
+
+def _lengths_of_errors(recorded: Recorded, depth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far the points (N, 3) are from the true ones, map units."""
+    keypoints, pose = recorded["pts2d"].astype(np.float64), recorded["T"].astype(np.float64)
+    column, row = np.clip(np.rint(keypoints), 0, len(depth) - 1).astype(int).T
+    rays = np.column_stack([keypoints, np.ones(len(keypoints))]) @ np.linalg.inv(recorded["K"]).T
+    in_camera = recorded["pts3d"].astype(np.float64) @ pose[:3, :3].T + pose[:3, 3]
+    lengths: NDArray[np.float64] = np.linalg.norm(
+        in_camera - rays * depth[row, column][:, None], axis=1
+    )
+    return lengths
 
 
 def compare_e2e(folder: Path, network: DeViLocNetwork, references_per_batch: int = 4) -> None:
@@ -374,8 +393,9 @@ def _compare_reference(
 ) -> None:
     index = _compare_keypoints(part, inputs, key)
     fine, scale = reference.features.fine, 2 * reference.features.scale
-    of_keypoints = sampling.sample_features(fine, part.reference_keypoints, scale)[index]
-    assert_close("features", of_keypoints[:, ::8], inputs[f"{key}rfeats_ch8"], 2e-3)
+    # At the recorded keypoints: ours were compared above, and a map's slope is its own matter.
+    of_keypoints = sampling.sample_features(fine, inputs.tensor(f"{key}rkpts"), scale)
+    assert_close("features", of_keypoints[:, ::8], inputs[f"{key}rfeats_ch8"], FEATURE)
     of_observed = sampling.sample_features(fine, reference.observations, scale)
     assert_close("observed features", of_observed[:, ::8], inputs[f"{key}obsfeats_ch8"], FEATURE)
     _compare_assignment(part.observation[index], inputs, key)

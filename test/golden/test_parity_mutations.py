@@ -99,8 +99,9 @@ def seed_layers(_patch: Patch, network: DeViLocNetwork) -> None:
 
 
 def message_concat_order(_patch: Patch, network: DeViLocNetwork) -> None:
-    for layer in network.matcher.coarse_net.feat_aug:
-        weight = layer.mlp[0].weight
+    for name, weight in network.matcher.coarse_net.feat_aug.named_parameters():
+        if not name.endswith("mlp.0.weight"):
+            continue
         weight.copy_(torch.cat(torch.chunk(weight.clone(), 2, dim=1)[::-1], dim=1))
 
 
@@ -147,7 +148,7 @@ def half_cell_shift(patch: Patch, _network: DeViLocNetwork) -> None:
 
 
 def no_fine_peak(patch: Patch, _network: DeViLocNetwork) -> None:
-    right = matcher.refine
+    right = fine_matching.refine
 
     def wrong(*args: Any) -> Any:
         query, reference, peak = right(*args)
@@ -157,7 +158,7 @@ def no_fine_peak(patch: Patch, _network: DeViLocNetwork) -> None:
 
 
 def window_column_major(patch: Patch, _network: DeViLocNetwork) -> None:
-    right = matcher.gather_windows
+    right = fine_matching.gather_windows
     patch.setattr(
         matcher,
         "gather_windows",
@@ -176,15 +177,10 @@ def values_before_keys(patch: Patch, _network: DeViLocNetwork) -> None:
     )
 
 
-def stale_observed_branch(patch: Patch, _network: DeViLocNetwork) -> None:
+def stale_observed_branch(patch: Patch, network: DeViLocNetwork) -> None:
     """Keypoints attend to the observed points from before their own update."""
-    right = pin_layers.AttentionBlock.forward
-
-    def wrong(self: pin_layers.AttentionBlock, x: Any, keys: Any, values: Any) -> Any:
-        updated = right(self, x, keys, values)
-        return x if x.shape == (180, 256) else updated
-
-    patch.setattr(pin_layers.AttentionBlock, "forward", wrong)
+    for within, _ in network.pts3d_infer._inference_pairs():
+        patch.setattr(within, "forward", lambda x, _keys, _values: x)
 
 
 def feature_before_geometry(_patch: Patch, network: DeViLocNetwork) -> None:
@@ -200,12 +196,12 @@ def normalised_depth_into_confidence(patch: Patch, _network: DeViLocNetwork) -> 
             tensors = (tensors[0], tensors[1] - 0.1)
         return right(tensors, dim=dim)
 
-    patch.setattr(pin.torch, "cat", wrong)
+    patch.setattr(torch, "cat", wrong)
 
 
 def four_undistortions(patch: Patch, _network: DeViLocNetwork) -> None:
     right = pin_geometry.undistort
-    patch.setattr(pin_geometry, "undistort", lambda *args: right(*args, iterations=4))
+    patch.setattr(pin_geometry, "undistort", lambda points, matrix, d: right(points, matrix, d, 4))
 
 
 def swapped_tangential(patch: Patch, _network: DeViLocNetwork) -> None:
@@ -251,9 +247,11 @@ def merge_by_equation(patch: Patch, _network: DeViLocNetwork) -> None:
 
 
 def lower_confidence_limit(patch: Patch, _network: DeViLocNetwork) -> None:
-    right = merging._select
+    right = merging.merge
     patch.setattr(
-        merging, "_select", lambda matches, keep: right(matches, matches.confidence > 0.4)
+        merging,
+        "merge",
+        lambda matches, size, limit: right(matches, size, None if limit is None else limit - 0.1),
     )
 
 
@@ -282,7 +280,7 @@ def float_resize(patch: Patch, _network: DeViLocNetwork) -> None:
     def wrong(image: Any, size: tuple[int, int]) -> Any:
         return np.floor(right(image.astype(np.float32), size)).astype(np.uint8)
 
-    patch.setattr(preprocessing.cv2, "resize", wrong)
+    patch.setattr(cv2, "resize", wrong)
 
 
 def cross_entropy_weight(patch: Patch, _network: DeViLocNetwork) -> None:

@@ -82,7 +82,7 @@ class CpuPrograms:
         count = len(windows)
         outputs: list[tuple[Tensor, ...]] = []
         start = 0
-        while start < count:
+        while start < max(count, 1):
             size = _WINDOWS_AT_ONCE if count - start >= _WINDOWS_AT_ONCE else _REST_AT_ONCE
             block = windows[start : start + size].float()
             if len(block) < size:

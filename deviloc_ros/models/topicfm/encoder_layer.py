@@ -83,7 +83,7 @@ class EncoderLayer(nn.Module):
         """Return keys for raw tokens and merged values of seeds (B, T, C), (B, heads, T, C)."""
         keys = torch.einsum("btc,hdc->bhtd", seeds, self._heads(self.k_proj)) * self._scale
         keys = torch.einsum("bhtd,hdc->bhtc", keys, self._heads(self.q_proj))
-        merge = self.merge.weight.view(len(self.merge.weight), self.num_heads, -1)
+        merge = self.merge.weight.view(self.merge.out_features, self.num_heads, -1)
         values = torch.einsum("btc,hdc->bhtd", seeds, self._heads(self.v_proj))
         return keys, torch.einsum("bhtd,chd->bhtc", values, merge)
 
