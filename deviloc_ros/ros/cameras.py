@@ -56,12 +56,16 @@ class Cameras:
 
     @property
     def counts(self) -> dict[str, CameraCount]:
-        """What became of the images of each camera of a rig since `start`; empty for one camera."""
+        """What became of each camera's images since `count_anew`; empty for a single camera."""
         return {} if self._single else dict(self._synchronizer.counts)
 
-    def start(self) -> None:
-        """Let images in; counts begin anew."""
+    def count_anew(self) -> None:
+        """Set the counts to zero."""
         self._synchronizer = self._make_synchronizer()
+
+    def start(self) -> None:
+        """Let images in."""
+        self._synchronizer.clear()
         for item in self.inputs.values():
             item.start()
 

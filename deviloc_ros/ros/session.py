@@ -79,6 +79,7 @@ class Session:
         self._restore_pose()
         self._tf.activate()
         self._worker.start(self._map)
+        self._cameras.count_anew()
         self._cameras.start()
         self._say_state()
 

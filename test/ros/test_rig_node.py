@@ -10,6 +10,8 @@ from rclpy.context import Context
 from rig_robot import MOUNTS, SMALL, FakeRigLocalizer, RigTopics
 from rig_scene import VALUES, RigScene
 from robot import Robot
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool
 
 from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.errors import InputError
@@ -18,6 +20,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.rig_types import RigEstimate
+from deviloc_ros.ros.camera_config import ExtrinsicsConfig
 from deviloc_ros.ros.messages import pose_message, stamp_ns
 
 pytestmark = pytest.mark.ros
@@ -159,6 +162,40 @@ def test_odometry_carries_images_to_the_stamp_of_the_set(
     np.testing.assert_allclose(rear.translation, expected, atol=1e-9)
 
 
+def test_the_debug_image_shows_all_cameras(rig: RigTopics) -> None:
+    rig.start(debug__publish_image=True)
+    rig.calibrate("left", "right")
+    rig.mount(MOUNTS)
+    seen: list[Image] = []
+    rig.robot.peer.create_subscription(Image, "/localization/debug_image", seen.append, 1)
+    rig.robot.spin(0.3)
+    for name in MOUNTS:
+        rig.send(name, 1.0, 90)
+    rig.robot.spin_until(lambda: len(seen) == 1)
+    assert (seen[0].width, seen[0].height, seen[0].encoding) == (3 * 64, 48, "rgb8")
+    assert stamp_ns(seen[0].header.stamp) == 1_000_000_000
+
+
+def test_counts_go_on_over_a_pause_and_begin_anew_on_activation(rig: RigTopics) -> None:
+    rig.start(diagnostics__period=0.2)
+    rig.calibrate()
+    rig.mount(MOUNTS)
+    for name in MOUNTS:
+        rig.send(name, 1.0, 90)
+    rig.robot.spin_until(lambda: len(rig.robot.poses) == 1)
+    client = rig.robot.peer.create_client(SetBool, "/localization/pause")
+    for paused in (True, False):
+        answer = client.call_async(SetBool.Request(data=paused))
+        rig.robot.spin_until(answer.done)
+        assert answer.result().success
+    assert "left: 1 received" in rig.cameras_in_diagnostics()
+    node = rig.robot.node
+    assert node is not None
+    node.trigger_deactivate()
+    node.trigger_activate()
+    assert "left: 0 received" in rig.cameras_in_diagnostics()
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
@@ -195,6 +232,13 @@ def test_live_poses_are_the_offline_poses_also_without_a_camera(
 ) -> None:
     """Three lenses; the rear camera misses every third instant."""
     config = build(LocalizerConfig, VALUES, "test")
+    placed = [item.base_from_camera for item in rig_scene.rig]
+    extrinsics = ExtrinsicsConfig(
+        source="parameters",
+        translation=[value for mount in placed for value in mount.translation],
+        rotation=[value for mount in placed for value in mount.quaternion_xyzw],
+    )
+    mounts = extrinsics.mounts([item.name for item in rig_scene.rig])
     offline = Localizer.load(rig_scene.map_path, config)
     robot = Robot(context, FakeRigLocalizer())
     try:
@@ -203,19 +247,21 @@ def test_live_poses_are_the_offline_poses_also_without_a_camera(
             load=Localizer.load,
             map__path=str(rig_scene.map_path),
             image__reliability="reliable",
+            extrinsics__source="parameters",
+            extrinsics__translation=extrinsics.translation,
+            extrinsics__rotation=extrinsics.rotation,
             sync__timeout=1.0,
             diagnostics__period=0.2,
             **{name.replace(".", "__"): value for name, value in VALUES.items()},
         )
         rig.calibrate()
-        rig.mount({item.name: item.base_from_camera for item in rig_scene.rig})
         localized = 0
         for number, moment in enumerate(rig_scene.second):
             used = [item for item in rig_scene.rig if item.name != "rear" or number % 3 != 1]
             expected = offline.localize_rig(
                 [moment.images[item.name] for item in used],
                 [Camera(*_as_sent(item.camera)) for item in used],
-                [item.base_from_camera for item in used],
+                [mounts[item.name] for item in used],
             )
             for item in used:
                 rig.send(item.name, moment.stamp * 1e-9, moment.images[item.name])
