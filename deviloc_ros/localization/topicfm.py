@@ -61,7 +61,8 @@ class TopicFmMatcher:
             if not folder.is_dir():
                 raise InputError(f"topicfm.cache_folder = {folder}: is not a folder; make it first")
             made_by = fingerprint(self._method.network, settings.behaviour, settings.precision)
-            self._files = ReferenceFiles(folder, made_by)
+            limit = settings.cache_folder_mb * BYTES_PER_MB
+            self._files = ReferenceFiles(folder, made_by, limit)
         observed = np.diff(reference_map.observation_offsets)
         self.unusable: NDArray[np.int64] = np.flatnonzero(observed <= settings.min_observations)
 

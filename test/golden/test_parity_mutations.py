@@ -184,7 +184,7 @@ def stale_observed_branch(patch: Patch, network: DeViLocNetwork) -> None:
 
 
 def feature_before_geometry(_patch: Patch, network: DeViLocNetwork) -> None:
-    weight = network.pts3d_infer.merge2d_layers.out[0].weight
+    weight = network.pts3d_infer.merge2d_layers.get_parameter("out.0.weight")
     weight.copy_(torch.cat(torch.chunk(weight.clone(), 2, dim=1)[::-1], dim=1))
 
 

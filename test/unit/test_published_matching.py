@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -128,7 +129,7 @@ def test_cache_is_bounded_and_drops_the_least_recently_used(network: DeViLocNetw
 
 def test_files_give_back_the_same_matches(network: DeViLocNetwork, tmp_path: Path) -> None:
     deviloc = method(network)
-    files = ReferenceFiles(tmp_path, fingerprint(network, "compat", "float32"))
+    files = ReferenceFiles(tmp_path, fingerprint(network, "compat", "float32"), 10**9)
     reference = deviloc.encode_reference(view())
     assert files.load("street/1.jpg@160", deviloc.device) is None
     files.save("street/1.jpg@160", reference)
@@ -137,11 +138,44 @@ def test_files_give_back_the_same_matches(network: DeViLocNetwork, tmp_path: Pat
     query = deviloc.encode_query(texture(0), SCALE)
     before, after = deviloc.match(query, [reference]), deviloc.match(query, [loaded])
     assert torch.equal(before[0].points, after[0].points)
-    other = ReferenceFiles(tmp_path, fingerprint(network, "fix", "float32"))
+    other = ReferenceFiles(tmp_path, fingerprint(network, "fix", "float32"), 10**9)
     assert other.load("street/1.jpg@160", deviloc.device) is None
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:1000])
     assert files.load("street/1.jpg@160", deviloc.device) is None
+
+
+def test_files_are_bounded_and_the_least_recently_used_goes(
+    network: DeViLocNetwork, tmp_path: Path
+) -> None:
+    deviloc = method(network)
+    reference = deviloc.encode_reference(view())
+    foreign = tmp_path / "weights.safetensors"
+    foreign.write_bytes(b"x" * 10**6)
+    limit = 3 * (reference.num_bytes + 20_000)
+    files = ReferenceFiles(tmp_path, "made by", limit)
+    for time, key in enumerate("abc"):
+        files.save(key, reference)
+        written = max(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        os.utime(written, (time, time))
+    assert files.load("a", deviloc.device) is not None
+    files.save("d", reference)
+    held = {key for key in "abcd" if files.load(key, deviloc.device) is not None}
+    assert held == {"a", "c", "d"}
+    ours = [path for path in tmp_path.iterdir() if path != foreign]
+    assert sum(path.stat().st_size for path in ours) <= limit
+    assert foreign.stat().st_size == 10**6
+    # One that could never fit displaces nothing.
+    ReferenceFiles(tmp_path, "made by", 1000).save("e", reference)
+    assert files.load("e", deviloc.device) is None
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_no_match_is_no_error(network: DeViLocNetwork) -> None:
+    strict = PublishedSettings(coarse_threshold=0.999)
+    (lifted,) = run(DeViLoc(network, strict), view(shift=60))
+    assert len(lifted.points) == 0
+    assert lifted.query_keypoints.shape == (0, 2)
 
 
 def test_reduced_precision_stays_near(network: DeViLocNetwork) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -19,46 +22,77 @@ from deviloc_ros.models.published.reference import EncodedReference
 from deviloc_ros.models.topicfm.backbone import ImageFeatures
 
 _FORMAT = 1
+_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
+# What a file holds besides its tensors, at most: names, shapes and the key.
+_HEADER_BYTES = 8192
 
 
 class ReferenceFiles:
-    """A folder of encoded references; its size is the caller's to watch.
+    """A folder of encoded references, least recently used out first, bounded by bytes.
 
-    Files are whole or absent, and made for one set of weights: what another set made is not found.
+    Files are whole or absent, and made for one set of weights: what another set made is not found,
+    but counts. Files with other names are left alone.
     """
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(self, folder: Path, fingerprint: str, max_bytes: int) -> None:
         """Use an existing folder.
 
         Args:
             folder: where files lie.
+            max_bytes: size of all files of this kind in the folder, at most. Several processes
+                may share the folder: it exceeds its bound by what they write at the same time.
             fingerprint: says what the encoding depends on besides the image: `fingerprint` of the
                 network, with behaviour and precision.
         """
         self._folder = folder
+        self._max_bytes = max_bytes
         self._fingerprint = fingerprint
 
     def load(self, key: str, device: torch.device) -> EncodedReference | None:
         """Return the reference of a key, None where it was not saved or cannot be read."""
+        path = self._path(key)
         try:
-            with safe_open(self._path(key), "pt", device=str(device)) as file:
+            with safe_open(path, "pt", device=str(device)) as file:
                 header = json.loads((file.metadata() or {}).get("header", "{}"))
                 if header.get("format") != _FORMAT or header.get("key") != key:
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError):
             return None
+        # The time of use is kept as that of the change: many file systems don't record reading.
+        with suppress(OSError):
+            os.utime(path)
         return _unpack(tensors, tuple(header["grid"]))
 
     def save(self, key: str, reference: EncodedReference) -> None:
-        """Keep a reference under a key.
+        """Keep a reference under a key and make room for it; one above the bound is not kept.
 
         Raises:
             InputError: the folder cannot be written to.
         """
         header = {"format": _FORMAT, "key": key, "grid": reference.features.grid}
+        tensors = _pack(reference)
+        size = sum(tensor.nbytes for tensor in tensors.values()) + _HEADER_BYTES
+        if size > self._max_bytes:
+            return
+        self._shrink(self._max_bytes - size)
         with atomic_path(self._path(key)) as temporary:
-            save_file(_pack(reference), temporary, {"header": json.dumps(header)})
+            save_file(tensors, temporary, {"header": json.dumps(header)})
+
+    def _shrink(self, max_bytes: int) -> None:
+        """Delete files until the rest is within a bound."""
+        files = []
+        for path in self._folder.glob("*.safetensors"):
+            if _NAME.fullmatch(path.name):
+                with suppress(FileNotFoundError):  # another process was faster
+                    status = path.stat()
+                    files.append((status.st_mtime_ns, status.st_size, path))
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if total <= max_bytes:
+                break
+            path.unlink(missing_ok=True)
+            total -= size
 
     def _path(self, key: str) -> Path:
         name = hashlib.sha256(f"{self._fingerprint}\0{key}".encode()).hexdigest()

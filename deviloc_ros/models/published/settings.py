@@ -73,3 +73,10 @@ class TopicFmConfig(PublishedSettings):
     cache_folder: str = Field(
         "", description="folder that keeps encoded references between runs; empty: none"
     )
+    cache_folder_mb: int = Field(
+        20000,
+        ge=1,
+        le=10**8,
+        description="encoded references kept in the folder, MB at most; the least recently used "
+        "are deleted",
+    )
