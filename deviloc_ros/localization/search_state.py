@@ -43,13 +43,17 @@ class SearchState:
         """A person, or whoever speaks for one, says where the robot is."""
         return SearchState(Mode.GUIDED, source)
 
-    def wants_offer(self) -> bool:
-        """Whether a sensor's or a former run's guess would be used: it never displaces a better."""
-        return self.mode is Mode.GLOBAL and not self.widened
+    def wants_offer(self, source: str) -> bool:
+        """Whether a sensor's or a former run's guess is used: it displaces only its like."""
+        if self.mode is Mode.GLOBAL:
+            return not self.widened
+        return self.mode is Mode.GUIDED and self.reason == source
 
     def offered(self, source: str) -> SearchState:
         """A sensor or a former run has a guess."""
-        return SearchState(Mode.GUIDED, source) if self.wants_offer() else self
+        if not self.wants_offer(source):
+            return self
+        return SearchState(Mode.GUIDED, source, self.refusals)
 
     def found(self) -> SearchState:
         """An image was localized."""

@@ -16,6 +16,7 @@ from deviloc_ros.ros.camera_config import (
 )
 from deviloc_ros.ros.state_config import (
     DiagnosticsConfig,
+    GnssConfig,
     PriorConfig,
     TfConfig,
     TrackingConfig,
@@ -76,6 +77,7 @@ class NodeConfig(LocalizerConfig):
     tf: TfConfig = TfConfig()
     tracking: TrackingConfig = TrackingConfig()
     prior: PriorConfig = PriorConfig()
+    gnss: GnssConfig = GnssConfig()
     debug: DebugConfig = DebugConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
 

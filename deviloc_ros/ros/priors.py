@@ -41,20 +41,22 @@ class Priors:
     def given(self, pose: CarriedPose, source: str) -> None:
         """Take the word of a person, or of whoever speaks for one."""
         with self._lock:
-            self._become(self._state.given(source), pose)
+            self._state, self._pose = self._state.given(source), pose
+            self._epoch += 1
 
     def offered(self, pose: CarriedPose, source: str) -> bool:
         """Take a guess where nothing better is known; say whether it was taken."""
         with self._lock:
-            wanted = self._state.wants_offer()
+            wanted = self._state.wants_offer(source)
             if wanted:
-                self._become(self._state.offered(source), pose)
+                self._state, self._pose = self._state.offered(source), pose
             return wanted
 
     def forget(self, why: str) -> None:
         """Search the whole map from now on."""
         with self._lock:
-            self._become(self._state.forgotten(why), None)
+            self._state, self._pose = self._state.forgotten(why), None
+            self._epoch += 1
 
     def predict(self, stamp: int) -> tuple[BasePrior | None, int]:
         """Return the prior for images of a stamp, nanoseconds, and a token for `learn`."""
@@ -65,11 +67,11 @@ class Priors:
         odom_from_base = self._odometry_at(stamp)
         if odom_from_base is None and state.mode is Mode.TRACKING:
             return None, epoch
-        pose = pose.carried(odom_from_base, stamp, self._prior.drift)
+        carried = pose.carried(odom_from_base, stamp, self._prior.drift)
         with self._lock:
-            if self._epoch == epoch:
-                self._pose = pose
-        return self._limited(pose, state.mode), epoch
+            if self._pose is pose:
+                self._pose = carried
+        return self._limited(carried, state.mode), epoch
 
     def learn(self, outcome: Outcome, with_prior: bool, token: int) -> None:
         """Take a result; one that began before something was given or forgotten changes nothing.
@@ -90,12 +92,13 @@ class Priors:
                 pose = CarriedPose.of_estimate(
                     base.map_from_base, base.covariance, stamp, odom_from_base
                 )
+                self._pose = pose
                 if not self._tracking.enabled:
-                    self._become(self._state.forgotten("tracking.enabled is false"), pose)
+                    self._state = self._state.forgotten("tracking.enabled is false")
                 elif odom_from_base is None:
-                    self._become(self._state.forgotten("no odometry carries the last pose"), pose)
+                    self._state = self._state.forgotten("no odometry carries the last pose")
                 else:
-                    self._become(self._state.found(), pose)
+                    self._state = self._state.found()
             elif isinstance(result.reason, FailureReason) and (
                 result.reason is not FailureReason.BAD_IMAGE
             ):
@@ -109,10 +112,6 @@ class Priors:
     def last_pose(self) -> CarriedPose | None:
         """Return the last pose that was not refuted."""
         return self._pose
-
-    def _become(self, state: SearchState, pose: CarriedPose | None) -> None:
-        self._state, self._pose = state, pose
-        self._epoch += 1
 
     def _odometry_at(self, stamp: int) -> Transform | None:
         try:

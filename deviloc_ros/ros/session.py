@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from rclpy.lifecycle import LifecycleNode
 
-from deviloc_ros.errors import InputError
 from deviloc_ros.localization.carried_pose import CarriedPose
 from deviloc_ros.ros.cameras import Cameras
 from deviloc_ros.ros.extrinsics import Extrinsics
 from deviloc_ros.ros.frame_worker import FrameWorker
+from deviloc_ros.ros.gnss import Gnss
 from deviloc_ros.ros.initial_pose import InitialPose
 from deviloc_ros.ros.loaded_map import LoadedMap, MapReload
 from deviloc_ros.ros.memory import device_memory, process_memory
 from deviloc_ros.ros.node_config import NodeConfig
 from deviloc_ros.ros.odometry import Odometry
+from deviloc_ros.ros.pose_file import PoseFile
 from deviloc_ros.ros.priors import Priors
 from deviloc_ros.ros.results import Results
-from deviloc_ros.ros.saved_pose import load_pose, save_pose
 from deviloc_ros.ros.services import Answer, Services
 from deviloc_ros.ros.snapshot import Snapshot
 from deviloc_ros.ros.tf_output import TfOutput
@@ -53,6 +52,7 @@ class Session:
         self._transforms = transform_lookup(node)
         self._odometry = Odometry(config.frames, self._transforms)
         self._priors = Priors(config, self._odometry)
+        self._pose_file = PoseFile(node, self._priors)
         self._tf = TfOutput(node, config, loaded.localizer.map, self._odometry)
         self._results = Results(node, config, self._tf)
         self._cameras = Cameras(node, config, lambda frames: self._worker.submit(frames))
@@ -67,6 +67,7 @@ class Session:
         self._initial_pose = InitialPose(
             node, config.frames, self._transforms, self._odometry, self._on_initial_pose
         )
+        self._gnss = Gnss(node, config.gnss, self._on_guess)
         self._reload = MapReload(self._use_map, node.get_logger().error)
         self._services = Services(node, self.relocalize, self.pause, self.reload_map)
         self._jump = on_time_jump_back(node, self._on_time_jump_back)
@@ -76,7 +77,7 @@ class Session:
         self._active, self._paused = True, False
         self._odometry.forget()
         self._priors.forget("no pose yet")
-        self._restore_pose()
+        self._pose_file.restore(self._config.prior, self._map.id)
         self._tf.activate()
         self._worker.start(self._map)
         self._cameras.count_anew()
@@ -89,7 +90,7 @@ class Session:
             return
         self._active = False
         self._cameras.stop()
-        self._save_pose()
+        self._pose_file.save(self._config.prior, self._map.id)
         self._worker.stop()
         self._tf.deactivate()
 
@@ -99,6 +100,7 @@ class Session:
         self._reload.close()
         self._services.close()
         self._initial_pose.close()
+        self._gnss.close()
         self._cameras.close()
         self._jump.unregister()
         self._transforms.close()
@@ -179,6 +181,14 @@ class Session:
         self._priors.given(pose, source)
         self._say_state()
 
+    def _on_guess(self, pose: CarriedPose, source: str) -> None:
+        if not (self._map.localizer.map.metric and self._map.localizer.map.gravity_aligned):
+            self._node.get_logger().warning(f"{source}: not used in this map", once=True)
+            return
+        before = self._priors.state.mode
+        if self._priors.offered(pose, source) and self._priors.state.mode is not before:
+            self._say_state()
+
     def _on_time_jump_back(self) -> None:
         self._cameras.clear()
         self._odometry.forget()
@@ -189,28 +199,3 @@ class Session:
     def _say_state(self) -> None:
         if self._active:
             self._results.publish_state(self._priors.state, self._paused)
-
-    def _save_pose(self) -> None:
-        path, pose = self._config.prior.file, self._priors.last_pose()
-        if path and pose is not None and self._map.id:
-            try:
-                save_pose(Path(path).expanduser(), self._map.id, pose)
-            except InputError as error:
-                self._node.get_logger().error(f"the last pose is not saved: {error}")
-
-    def _restore_pose(self) -> None:
-        prior = self._config.prior
-        if not prior.restore:
-            return
-        try:
-            pose = load_pose(
-                Path(prior.file).expanduser(),
-                self._map.id,
-                self._node.get_clock().now().nanoseconds,
-                prior.restored_position_sigma,
-                prior.restored_rotation_sigma,
-            )
-        except InputError as error:
-            self._node.get_logger().warning(f"the last pose is not restored: {error}")
-            return
-        self._priors.offered(pose, f"restored from {prior.file}")

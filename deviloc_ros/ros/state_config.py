@@ -107,6 +107,26 @@ class PriorConfig(Section):
         )
 
 
+class GnssConfig(Section):
+    """Satellite positions as priors, in a map whose place on the earth is known."""
+
+    enabled: bool = Field(False, description="take `fix` as a prior where nothing better is known")
+    latitude: float = Field(0.0, ge=-90, le=90, description="of the map's origin, WGS 84, deg")
+    longitude: float = Field(0.0, ge=-180, le=180, description="of the map's origin, deg")
+    altitude: float = Field(
+        0.0, ge=-1e4, le=1e5, description="of the map's origin, above the ellipsoid, m"
+    )
+    heading: float = Field(
+        0.0, ge=-360, le=360, description="from east to the map's x axis, counter-clockwise, deg"
+    )
+    min_sigma: float = Field(
+        3.0, gt=0, le=1e6, description="a fix is not taken to be better than this, m"
+    )
+    unknown_sigma: float = Field(
+        15.0, gt=0, le=1e6, description="of a fix that does not tell its covariance, m"
+    )
+
+
 class BudgetConfig(Section):
     """Seconds that a stage may take on average; 0: as long as it likes."""
 

@@ -54,7 +54,7 @@ def test_topics_are_those_of_the_running_node(robot: Robot) -> None:
     seen_in: set[tuple[str, str]] = set()
     seen_out: set[tuple[str, str]] = set()
     for transport in ("raw", "compressed"):
-        node = robot.add_node(image__transport=transport)
+        node = robot.add_node(image__transport=transport, gnss__enabled=True)
         assert node.start()
 
         def topics(publishers: bool) -> set[tuple[str, str]]:

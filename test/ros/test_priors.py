@@ -12,12 +12,14 @@ from maps import write_random_map
 from rclpy.parameter import Parameter
 from robot import BASE_FROM_CAMERA, Robot
 from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import NavSatFix, NavSatStatus
 from std_srvs.srv import Trigger
 from test_node import base_in_map
 from test_tf import Time, odom, send_odometry
 
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.types import PosePrior
+from deviloc_ros.ros.messages import stamp_message
 
 pytestmark = pytest.mark.ros
 
@@ -156,6 +158,72 @@ def test_initialpose_on_a_robot_without_odometry_holds_until_it_proves_wrong(rob
     assert show(robot, 0, 1.0) is not None
     assert show(robot, 0, 2.0) is not None
     assert show(robot, 0, 3.0) is None
+
+
+GNSS = {"gnss__enabled": True, "gnss__latitude": 51.76, "gnss__longitude": -1.26}
+
+
+def send_fix(robot: Robot, latitude: float, **changes: Any) -> None:
+    """Send what a satellite receiver says, with sigmas of 5, 5 and 8 m."""
+    publisher = robot.peer.create_publisher(NavSatFix, "/fix", 10)
+    robot.spin_until(lambda: publisher.get_subscription_count() == 1)
+    message = NavSatFix(latitude=latitude, longitude=-1.26, altitude=20.0)
+    message.header.stamp = stamp_message(99_000_000_000)
+    message.status.status = NavSatStatus.STATUS_FIX
+    message.position_covariance = [25.0, 0.0, 0.0, 0.0, 25.0, 0.0, 0.0, 0.0, 64.0]
+    message.position_covariance_type = NavSatFix.COVARIANCE_TYPE_DIAGONAL_KNOWN
+    for name, value in changes.items():
+        setattr(message, name, value)
+    publisher.publish(message)
+    robot.spin(0.2)
+
+
+def test_a_satellite_fix_says_where_but_not_which_way(robot: Robot) -> None:
+    Time(robot, 100.0, **GNSS)
+    send_odometry(robot, 98.0, 100.0)
+    send_fix(robot, 51.761)
+    assert robot.modes[-1] == ("GUIDED", "fix of a satellite receiver")
+    prior = show(robot, 0, 99.0)
+    assert prior is not None
+    assert base_of(prior).translation == pytest.approx([0, 111.3, 20], abs=0.1)
+    assert prior.rotation_sigma == pytest.approx(np.pi)
+    assert prior.position_sigma >= 5.0
+    assert prior.vertical_sigma is not None
+    assert prior.vertical_sigma > prior.position_sigma
+    # The next fix renews the guess; a pose that was found is better than any.
+    send_fix(robot, 51.762)
+    moved = show(robot, 30, 99.5)
+    assert moved is not None
+    assert base_of(moved).translation[1] == pytest.approx(222.6, abs=0.5)
+    send_fix(robot, 51.763)
+    assert robot.modes[-1] == ("TRACKING", "localized")
+
+
+def test_a_satellite_fix_that_proved_wrong_is_not_asked_again(robot: Robot) -> None:
+    Time(robot, 100.0, **GNSS)
+    for tenth in range(2):
+        send_fix(robot, 51.761)
+        assert show(robot, 0, 99 + tenth / 10) is not None
+    assert robot.modes[-1][0] == "GLOBAL"
+    send_fix(robot, 51.761)
+    assert show(robot, 0, 99.5) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": NavSatStatus(status=NavSatStatus.STATUS_NO_FIX)},
+        {"latitude": float("nan")},
+        {"not metric": True},
+    ],
+)
+def test_a_receiver_without_a_fix_or_a_map_without_metres_gives_no_prior(
+    robot: Robot, changes: dict[str, Any]
+) -> None:
+    robot.localizer.map.metric = not changes.pop("not metric", False)
+    Time(robot, 100.0, **GNSS)
+    send_fix(robot, **{"latitude": 51.761, **changes})
+    assert robot.modes == [("GLOBAL", "no pose yet")]
 
 
 def test_relocalize_forgets_the_prediction(robot: Robot) -> None:

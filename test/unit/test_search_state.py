@@ -79,6 +79,18 @@ def test_a_guess_never_displaces_a_pose_in_use() -> None:
     assert SearchState().offered("gnss").mode is Mode.GUIDED
 
 
+def test_a_sensor_renews_its_own_guess_and_refusals_count_on() -> None:
+    state = SearchState().offered("gnss").refused("NO_REFERENCES", True, LIMIT)
+    renewed = state.offered("gnss")
+    assert renewed == state
+    assert renewed.wants_offer("gnss")
+    assert not renewed.wants_offer("restored")
+    for _ in range(LIMIT - 1):
+        renewed = renewed.offered("gnss").refused("NO_REFERENCES", True, LIMIT)
+    assert renewed.mode is Mode.GLOBAL
+    assert renewed.offered("gnss") is renewed
+
+
 def test_images_that_no_prior_narrowed_do_not_count_against_it() -> None:
     state = SearchState().found()
     for _ in range(10):
