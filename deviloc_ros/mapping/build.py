@@ -119,15 +119,14 @@ def build_map(
         )
         unregistered |= _without_pose(reconstruction, usable, elsewhere, sfm.verified_matches())
 
-    built = assemble(
+    alone = assemble(
         reconstruction, features, codebook, descriptors, unregistered, options.config,
         options.metric, options.gravity_aligned,
     )  # fmt: skip
-    if options.config.lifting.neighbours:
-        built = make_consistent(built, options.config)
+    built = make_consistent(alone, options.config) if options.config.lifting.neighbours else alone
     if options.config.matching.matcher == "topicfm":
         built = store_images(built, images, options.config.topicfm.image_size)
-    built = calibrate(built, options.config)
+    built = calibrate(built, options.config, alone)
     built.save(output)
     if not options.keep_workspace:
         workspace.remove()

@@ -39,12 +39,18 @@ COUNTED_SHARE = 0.95
 SCALE_ITERATIONS = 50
 
 
-def calibrate(reference_map: Map, config: LocalizerConfig) -> Map:
+def calibrate(reference_map: Map, config: LocalizerConfig, lifted_alone: Map | None = None) -> Map:
     """Return the map with its offset bias and covariance scale measured.
 
     The bias is that of matcher xfeat, which every map can be used with; so is a scale. A map for
     matcher topicfm has another scale for that. Where too few references see each other the bias
     stays what it was or the scale one; `meta` tells on how many matches and poses they rest.
+
+    Args:
+        reference_map: the map.
+        config: the localizer it is for.
+        lifted_alone: the map before its references were made to agree on depths, if they were. An
+            image has a part in those depths, so that localizing it would flatter them.
     """
     xfeat = config.model_copy(
         update={"matching": config.matching.model_copy(update={"matcher": "xfeat"})}
@@ -54,7 +60,8 @@ def calibrate(reference_map: Map, config: LocalizerConfig) -> Map:
     left, num_residuals = _offset_bias(Localizer(reference_map, xfeat), queries, xfeat)
     bias = reference_map.calibration.offset_bias + left
     unscaled = reference_map.with_calibration(Calibration(bias))
-    scale, num_poses = _covariance_scale(Localizer(unscaled, xfeat), queries, xfeat)
+    independent = (lifted_alone or reference_map).with_calibration(Calibration(bias))
+    scale, num_poses = _covariance_scale(Localizer(independent, xfeat), queries, xfeat)
     calibration = Calibration(bias, scale)
     evidence = {"calibration_matches": num_residuals, "calibration_poses": num_poses}
     if config.matching.matcher == "topicfm":
