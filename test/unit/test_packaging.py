@@ -23,6 +23,9 @@ OTHER_NAMES = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml
 DEMO = {"pyvista", "skimage", "vtk", "vtkmodules"}
 """What only the simulated drive imports, installed by the extra `demo`."""
 
+EXECUTABLES = ("deviloc", "localization_node", "map_display", "pose_recorder")
+"""What `ros2 run` starts."""
+
 
 def imports(folder: Path) -> dict[str, set[str]]:
     """Return the top-level modules that the files of a folder import, with the files."""
@@ -94,9 +97,7 @@ def test_everything_required_is_pinned() -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """Build the wheel from a copy, so that nothing is left in the checkout."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "test", "demo-*")
-    shutil.copytree(ROOT, source, ignore=ignored, symlinks=True)
+    source = copied(folder / "source")
     script = "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])"
     subprocess.run(
         [sys.executable, "-c", script, str(folder)], cwd=source, check=True, capture_output=True
@@ -104,21 +105,57 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(next(folder.glob("*.whl")))
 
 
-def test_wheel_holds_what_ros2_run_and_launch_look_for(wheel: zipfile.ZipFile) -> None:
-    names = {name.partition(".data/data/")[2] for name in wheel.namelist()}
-    expected = {
-        "share/ament_index/resource_index/packages/deviloc_ros",
-        "share/deviloc_ros/package.xml",
-        "share/deviloc_ros/launch/localization.launch.py",
-        "share/deviloc_ros/config/one_camera.yaml",
-        "share/deviloc_ros/config/fastdds_shm.xml",
-        "lib/deviloc_ros/localization_node",
-        "lib/deviloc_ros/deviloc",
+def copied(folder: Path) -> Path:
+    """Copy the checkout without what is not part of it, so that nothing is left in it."""
+    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "test", "demo-*")
+    shutil.copytree(ROOT, folder, ignore=ignored, symlinks=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pip_prefix(wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install as `pip install .` does."""
+    prefix = tmp_path_factory.mktemp("pip")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    command += ["--disable-pip-version-check", "--prefix", str(prefix), str(wheel.filename)]
+    subprocess.run(command, check=True, capture_output=True)
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def colcon_prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install as `colcon build` does with an ament_python package."""
+    folder = tmp_path_factory.mktemp("colcon")
+    command = [sys.executable, "setup.py", "build", "install", "--prefix", str(folder / "install")]
+    command += ["--record", str(folder / "log"), "--single-version-externally-managed"]
+    subprocess.run(command, cwd=copied(folder / "source"), check=True, capture_output=True)
+    return folder / "install"
+
+
+def files(root: Path, folder: str) -> set[Path]:
+    """Return the files of a folder, relative to its root; pip compiles what it installs."""
+    return {
+        path.relative_to(root)
+        for path in (root / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
-    assert expected <= names
-    for info in wheel.infolist():
-        if "/lib/deviloc_ros/" in info.filename:
-            assert info.external_attr >> 16 & 0o111, f"{info.filename} is not executable"
+
+
+@pytest.mark.parametrize("how", ["pip_prefix", "colcon_prefix"])
+def test_what_ros2_run_and_launch_look_for_is_installed(
+    how: str, request: pytest.FixtureRequest
+) -> None:
+    prefix: Path = request.getfixturevalue(how)
+    share = prefix / "share" / "deviloc_ros"
+    for folder in ("launch", "config"):
+        shipped = files(ROOT, folder)
+        assert len(shipped) > 4
+        assert files(share, folder) == shipped
+    assert (share / "package.xml").is_file()
+    index = prefix / "share" / "ament_index" / "resource_index" / "packages"
+    assert (index / "deviloc_ros").is_file()
+    for name in EXECUTABLES:
+        assert os.access(prefix / "lib" / "deviloc_ros" / name, os.X_OK), name
 
 
 def test_wheel_holds_every_module(wheel: zipfile.ZipFile) -> None:
@@ -130,7 +167,7 @@ def test_wheel_holds_every_module(wheel: zipfile.ZipFile) -> None:
 def test_links_in_lib_start_what_pip_made_in_bin(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "lib" / "deviloc_ros").mkdir(parents=True)
-    for name in ("deviloc", "localization_node"):
+    for name in EXECUTABLES:
         shutil.copy(ROOT / "resource" / "bin" / name, tmp_path / "lib" / "deviloc_ros" / name)
         (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
         (tmp_path / "bin" / name).chmod(0o755)
