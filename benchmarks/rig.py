@@ -20,7 +20,9 @@ import numpy as np
 from tqdm import tqdm
 
 from deviloc_ros.config import LocalizerConfig, build
-from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.evaluation.nees import nees
+from deviloc_ros.geometry.base_pose import BasePose, base_pose
+from deviloc_ros.geometry.uncertainty import pose_error
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.rig_types import RigEstimate
 from deviloc_ros.localization.types import PoseEstimate
@@ -84,43 +86,45 @@ def _make_map(
 
 
 def _compare(localizer: Localizer, rig: Sequence[RigCamera], drive: Sequence[RigMoment]) -> None:
-    poses: dict[str, list[Transform | None]] = {name: [] for name in (*_names(rig), "rig")}
+    names = [item.name for item in rig]
+    found: dict[str, list[tuple[RigMoment, BasePose]]] = {name: [] for name in (*names, "rig")}
     for moment in tqdm(drive, desc="localize"):
         images = [moment.images[item.name] for item in rig]
         for item, image in zip(rig, images, strict=True):
             alone = localizer.localize(image, item.camera)
-            base_from_camera = item.base_from_camera
-            poses[item.name].append(
-                alone.map_from_camera @ base_from_camera.inverse()
-                if isinstance(alone, PoseEstimate)
-                else None
-            )
+            if isinstance(alone, PoseEstimate):
+                pose = base_pose(alone.map_from_camera, alone.covariance, item.base_from_camera)
+                found[item.name].append((moment, pose))
         together = localizer.localize_rig(
             images, [item.camera for item in rig], [item.base_from_camera for item in rig]
         )
-        poses["rig"].append(together.map_from_base if isinstance(together, RigEstimate) else None)
-    print("| cameras | localized | median position | median rotation | p90 position |")
-    print("|---|---|---|---|---|")
-    for name, found in poses.items():
-        errors = np.array(
-            [
-                pose.distance_to(moment.map_from_base)
-                for pose, moment in zip(found, drive, strict=True)
-                if pose is not None
-            ]
-        ).reshape(-1, 2)
-        if not len(errors):
-            print(f"| {name} | 0 of {len(drive)} | | | |")
-            continue
-        median, p90 = np.median(errors, axis=0), np.quantile(errors[:, 0], 0.9)
-        print(
-            f"| {name} | {len(errors)} of {len(drive)} | {median[0]:.3f} m | {median[1]:.3f} deg "
-            f"| {p90:.3f} m |"
-        )
+        if isinstance(together, RigEstimate):
+            pose = BasePose(together.map_from_base, together.covariance)
+            found["rig"].append((moment, pose))
+    print(
+        "| cameras | localized | median position | median rotation | p90 position "
+        "| NEES position, rotation (medians; 1 is true) |"
+    )
+    print("|---|---|---|---|---|---|")
+    for name, poses in found.items():
+        print(f"| {name} | {len(poses)} of {len(drive)} | {_errors(poses)} |")
 
 
-def _names(rig: Sequence[RigCamera]) -> list[str]:
-    return [item.name for item in rig]
+def _errors(poses: Sequence[tuple[RigMoment, BasePose]]) -> str:
+    if not poses:
+        return " | | | "
+    errors = np.array(
+        [pose.map_from_base.distance_to(moment.map_from_base) for moment, pose in poses]
+    )
+    median, p90 = np.median(errors, axis=0), np.quantile(errors[:, 0], 0.9)
+    position, rotation = nees(
+        [pose_error(pose.map_from_base, moment.map_from_base) for moment, pose in poses],
+        [pose.covariance for _, pose in poses],
+    )
+    return (
+        f"{median[0]:.3f} m | {median[1]:.3f} deg | {p90:.3f} m "
+        f"| {position.median_ratio:.2f}, {rotation.median_ratio:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -44,9 +44,10 @@ def estimate_rig_poses(
     """Estimate the base's pose by LO-RANSAC over generalized P3P, then minimise all errors jointly.
 
     Matches of a camera that sees nothing of the map would drown the others', and samples of three
-    right ones become rare. So every part is first looked at alone, for a pose that most of its
-    matches agree with or none; the joint estimate takes the parts that support the best of them.
-    Where every part is too weak alone, it takes all. Its samples may mix cameras.
+    right ones become rare. So every part is first looked at alone; the joint estimate takes those
+    that agree on a pose of their own. (Whether they agree on one pose is not asked yet: the pose
+    that one camera gives may be off by more than the threshold where another looks.) Where no part
+    is strong alone, it takes all. Its samples may mix cameras.
 
     Args:
         matches: of all cameras; a part is what one camera shares with one cluster of references.
@@ -62,14 +63,15 @@ def estimate_rig_poses(
     centre = np.median(matches.points3d, axis=0) if len(matches) else np.zeros(3)
     matches = matches.moved(-centre)
     alone = []
+    strong = np.zeros(len(matches), dtype=np.bool_)
     for part in np.unique(matches.part):
-        pose = _ransac(matches.select(matches.part == part), config, seed, GUIDE_TRIALS)
+        own = matches.part == part
+        pose = _ransac(matches.select(own), config, seed, GUIDE_TRIALS)
         if pose is not None:
             alone.append(_hypothesis(matches, pose, config))
-    alone.sort(key=lambda hypothesis: -hypothesis.num_inliers)
-    chosen = matches
-    if alone and alone[0].num_inliers >= limits.min_inliers:
-        chosen = matches.select(matches.supporting(alone[0].inliers, limits.min_inlier_ratio))
+            strong |= own & matches.supporting(alone[-1].inliers & own, limits.min_inlier_ratio)
+    most = max((hypothesis.num_inliers for hypothesis in alone), default=0)
+    chosen = matches.select(strong) if most >= limits.min_inliers else matches
     pose = _ransac(chosen, config, seed, config.max_iterations)
     if pose is None:
         return []

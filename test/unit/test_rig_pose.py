@@ -136,6 +136,18 @@ def test_wrong_matches_of_blind_cameras_do_not_drown_the_right_ones() -> None:
     assert errors(pose)[0] < 0.1
 
 
+def test_cameras_join_though_none_alone_is_precise_enough_for_the_others() -> None:
+    """Of 9 degrees each: what one is wrong by shifts the others' projections far."""
+    tele = (Camera("PINHOLE", 640, 480, (4000.0, 4000.0, 320.0, 240.0)),) * 3
+    for seed in range(5):
+        parts = [(i, seen(i, 80, seed, noise=1.5, cameras=tele)) for i in range(3)]
+        together = gather(parts, tele, MOUNTS, 1024)
+        best, *alone = estimate_rig_poses(together, PoseConfig(), CONFIG.verification, 0)
+        of_camera = [np.count_nonzero(best.inliers[together.owner == i]) for i in range(3)]
+        assert min(of_camera) > 45
+        assert max(errors(best)[1], 0.05) < max(errors(pose)[1] for pose in alone)
+
+
 def test_without_right_matches_there_are_too_few_inliers() -> None:
     together = gather([(i, seen(i, 200, 1, outliers=1.0)) for i in range(3)], CAMERAS, MOUNTS, 1024)
     evidence = weigh(solve(together), [], together, np.eye(6) * 1e-4, 0.1)
