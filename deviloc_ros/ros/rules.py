@@ -55,6 +55,11 @@ class Item:
     rules: tuple[Rule, ...] = ()
 
 
+def item(key: str, meaning: str, value: Callable[[Snapshot], str], *rules: Rule) -> Item:
+    """Return a value with its rules."""
+    return Item(key, meaning, value, rules)
+
+
 def warn(meaning: str, complaint: str, holds: Condition) -> Rule:
     """Return a rule of level WARN."""
     return Rule(Level.WARN, meaning, complaint, holds)
@@ -70,12 +75,12 @@ def assess(
 ) -> tuple[Level, str, dict[str, str]]:
     """Return level, message and values; only the worst complaint about each value is made."""
     raised = []
-    for item in items:
-        holding = [rule for rule in item.rules if rule.holds(now, limits)]
+    for one in items:
+        holding = [rule for rule in one.rules if rule.holds(now, limits)]
         if holding:
             raised.append(max(holding, key=lambda rule: rule.level))
     raised.sort(key=lambda rule: -rule.level)
     level = raised[0].level if raised else Level.OK
     well = "paused" if now.paused else "localizing"
     text = "; ".join(rule.complaint for rule in raised) or well
-    return level, text, {item.key: item.value(now) for item in items}
+    return level, text, {one.key: one.value(now) for one in items}
