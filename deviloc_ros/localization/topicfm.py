@@ -53,7 +53,13 @@ class TopicFmMatcher:
         _check(reference_map, settings.image_size)
         self._map = reference_map
         self._settings = settings
-        self._method = DeViLoc(load_network(), settings, device, settings.precision)
+        self._method = DeViLoc(
+            load_network(),
+            settings,
+            device,
+            settings.precision,
+            backend=config.features.backend,
+        )
         self._cache = ReferenceCache(settings.cache_mb * BYTES_PER_MB)
         self._files: ReferenceFiles | None = None
         if settings.cache_folder:

@@ -21,7 +21,7 @@ from deviloc_ros.models.published.network import DeViLocNetwork
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
 from deviloc_ros.models.published.sampling import sample_features
 from deviloc_ros.models.published.settings import Precision, PublishedSettings
-from deviloc_ros.models.runtime import choose_backend
+from deviloc_ros.models.runtime import Backend, choose_backend
 from deviloc_ros.models.topicfm.backbone import ImageFeatures
 from deviloc_ros.models.topicfm.cpu_programs import CpuPrograms
 from deviloc_ros.models.topicfm.fine_matching import NETWORK_PER_FINE
@@ -68,6 +68,7 @@ class DeViLoc:
         device: str | torch.device = "cpu",
         precision: Precision = "float32",
         references_per_batch: int = 4,
+        backend: Backend = "auto",
     ) -> None:
         """Put the network on a device.
 
@@ -78,9 +79,11 @@ class DeViLoc:
             precision: of the matcher's products. Normalisation, softmaxes, maxima and all of PIN
                 stay in float32. float16 needs CUDA.
             references_per_batch: references of one size that are matched at once, at most.
+            backend: openvino runs parts of the matcher in torch's place, see `CpuPrograms`; auto:
+                where it is installed and the device is the CPU.
 
         Raises:
-            InputError: float16 without CUDA.
+            InputError: float16 without CUDA, or OpenVINO where it cannot run.
         """
         self.network = network.to(device).eval()
         self.settings = settings
@@ -94,7 +97,7 @@ class DeViLoc:
         self._references_per_batch = references_per_batch
         self._mended = settings.behaviour == "fix"
         self._programs: CpuPrograms | None = None
-        if precision != "float16" and choose_backend("auto", self.device) == "openvino":
+        if precision != "float16" and choose_backend(backend, self.device) == "openvino":
             matcher = self.network.matcher
             self._programs = CpuPrograms(
                 matcher.backbone, matcher.coarse_net, matcher.fine_net, precision
