@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.ray_triangulation import triangulate_on_rays
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.mapping import consistency
 from deviloc_ros.mapping.consistency import confidence_of, sigma_of
 from deviloc_ros.mapping.fusion import Measurements, fuse
+from deviloc_ros.mapping.map import Calibration, Map, Reference
+from deviloc_ros.mapping.neighbours import Neighbourhood
+from deviloc_ros.mapping.view_matching import SeenAgain
 
 CAMERA = Camera("OPENCV", 640, 480, (500.0, 510.0, 320.0, 240.0, 0.05, -0.02, 0.001, -0.001))
 
@@ -116,3 +123,144 @@ def test_confidence_and_sigma_are_inverse_to_each_other() -> None:
     sigma = np.array([0.005, 0.02, 0.1])
     np.testing.assert_allclose(sigma_of(confidence_of(sigma)), sigma, rtol=1e-9)
     assert confidence_of(np.array([0.0]))[0] == 1.0
+
+
+BIAS = np.array([-0.9, -1.2])
+SCALE = 1.5
+
+
+class World:
+    """Points seen by four cameras side by side, each of which has a feature at every point."""
+
+    def __init__(self, seed: int, wrong: float) -> None:
+        generator = np.random.default_rng(seed)
+        self.points = generator.uniform((-3, -2, 5), (3, 2, 12), (300, 3))
+        poses = [
+            Transform(Rotation.from_rotvec(generator.normal(0, 0.03, 3)), np.array([x, y, 0.1 * x]))
+            for x, y in ((0.0, 0.0), (-0.8, 0.1), (0.1, -0.7), (0.7, 0.6))
+        ]
+        self.references = [Reference(f"{i}", CAMERA, pose) for i, pose in enumerate(poses)]
+        self.pixels = [CAMERA.project(pose.apply(self.points)) for pose in poses]
+        self.wrong = [generator.random(300) < wrong for _ in poses]
+        self.strays = generator.uniform((0, 0), (640, 480), (300, 2))
+
+    def map(self, observed: int, depth_error: float) -> Map:
+        """A map in which the first points are observed and the others lie wrong on their rays."""
+        features = []
+        for reference, pixels in zip(self.references, self.pixels, strict=True):
+            depth = reference.camera_from_map.apply(self.points)[:, 2:]
+            depth = np.where(np.arange(300)[:, None] < observed, depth, depth * depth_error)
+            in_camera = CAMERA.rays(pixels) * depth
+            features.append(reference.camera_from_map.inverse().apply(in_camera))
+        of_each = np.arange(5, dtype=np.int64)
+        return Map(
+            references=self.references,
+            feature_offsets=of_each * 300,
+            keypoints=np.concatenate(self.pixels).astype(np.float32),
+            descriptors=np.zeros((1200, 64), dtype=np.float16),
+            levels=np.ones(1200, dtype=np.uint8),
+            feature_points=np.concatenate(features).astype(np.float32),
+            confidence=np.where(np.arange(1200) % 300 < observed, 1.0, 0.4).astype(np.float16),
+            global_descriptors=np.ones((4, 64), dtype=np.float16),
+            codebook=np.ones((1, 64), dtype=np.float32),
+            point_array=self.points[:observed].astype(np.float32),
+            observation_offsets=of_each * observed,
+            observation_points=np.tile(np.arange(observed, dtype=np.int32), 4),
+            observation_pixels=np.concatenate([p[:observed] for p in self.pixels]).astype(
+                np.float32
+            ),
+            origin=np.zeros(3),
+            metric=True,
+            gravity_aligned=False,
+            calibration=Calibration(np.zeros((2, 2))),
+        )
+
+    def matcher(self, reference_map: Map, config: LocalizerConfig) -> World:
+        return self
+
+    def __call__(self, index: int, neighbours: np.ndarray) -> list[SeenAgain]:
+        """Stand in for ViewMatcher: the biased truth, and strays."""
+        return [
+            SeenAgain(
+                int(j),
+                1,
+                SCALE,
+                np.arange(300),
+                np.where(self.wrong[j][:, None], self.strays, self.pixels[j] + BIAS * SCALE),
+            )
+            for j in neighbours
+        ]
+
+
+@pytest.mark.parametrize(("observed", "wrong"), [(0, 0.0), (60, 0.2), (300, 0.0)])
+def test_views_that_agree_correct_depths(
+    observed: int, wrong: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(1, wrong)
+    monkeypatch.setattr(consistency, "ViewMatcher", world.matcher)
+    before = world.map(observed, depth_error=1.3)
+    after = consistency.make_consistent(before, LocalizerConfig())
+    np.testing.assert_allclose(after.calibration.offset_bias[1], BIAS, atol=0.08)
+    error = np.linalg.norm(after.feature_points - np.tile(world.points, (4, 1)), axis=1)
+    right = error < 0.02 * np.linalg.norm(world.points, axis=1).mean()
+    assert right.mean() > 0.95 - wrong / 2
+    sure = np.asarray(after.confidence) > 0.7
+    assert sure.mean() > 0.5
+    assert right[sure].mean() > 0.98
+    assert np.isfinite(after.feature_points).all()
+    inferred = np.arange(1200) % 300 >= observed
+    assert (after.confidence[inferred] < 1.0).all()
+    if not wrong:
+        assert (after.confidence[~inferred] == 1.0).all()
+    rays = [CAMERA.project(r.camera_from_map.apply(after.feature_points[i * 300 : i * 300 + 300]))
+            for i, r in enumerate(world.references)]  # fmt: skip
+    np.testing.assert_allclose(np.concatenate(rays), before.keypoints, atol=0.02)
+
+
+def test_features_that_nobody_sees_again_keep_what_they_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(2, 0.0)
+    monkeypatch.setattr(World, "__call__", lambda *_: [])
+    monkeypatch.setattr(consistency, "ViewMatcher", world.matcher)
+    before = world.map(100, depth_error=1.3)
+    after = consistency.make_consistent(before, LocalizerConfig())
+    np.testing.assert_array_equal(after.feature_points, before.feature_points)
+    np.testing.assert_array_equal(after.confidence, before.confidence)
+    np.testing.assert_allclose(after.calibration.offset_bias, [[-0.98, -1.13]] * 2)
+
+
+def test_noise_of_the_maps_points_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(3, 0.0)
+    monkeypatch.setattr(consistency, "ViewMatcher", world.matcher)
+    exact = world.map(300, depth_error=1.0)
+    noise = np.random.default_rng(0).normal(1.0, 0.03, (1200, 1))
+    centres = np.repeat(
+        [r.camera_from_map.inverse().translation for r in world.references], 300, axis=0
+    )
+    spoilt = replace(
+        exact,
+        feature_points=(centres + (exact.feature_points - centres) * noise).astype(np.float32),
+    )
+    after = consistency.make_consistent(spoilt, LocalizerConfig())
+    assert after.meta["observed_depth_sigma"] == pytest.approx(0.03, rel=0.25)
+    error = np.linalg.norm(after.feature_points - np.tile(world.points, (4, 1)), axis=1)
+    assert (
+        np.median(error)
+        < np.median(np.linalg.norm(spoilt.feature_points - np.tile(world.points, (4, 1)), axis=1))
+        / 3
+    )
+
+
+def test_neighbours_see_the_same_from_elsewhere() -> None:
+    world = World(4, 0.0)
+    whole = world.map(100, depth_error=1.0)
+    away = Transform(Rotation.from_euler("y", 180, degrees=True), np.zeros(3))
+    first, second, _, last = whole.references
+    behind = replace(second, camera_from_map=away @ second.camera_from_map)
+    odd = replace(whole, references=[first, behind, first, last])
+    neighbourhood = Neighbourhood(odd)
+    assert neighbourhood.of(0, 8).tolist() == [3]
+    assert neighbourhood.of(0, 0).tolist() == []
+    assert sorted(Neighbourhood(whole).of(0, 8).tolist()) == [1, 2, 3]
+    assert len(Neighbourhood(whole).of(0, 2)) == 2
