@@ -1,0 +1,125 @@
+"""What benchmarks/pin.py does to maps and how it counts, on a made-up room."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.features import LEVELS
+from deviloc_ros.localization.lifting import GeometricInference
+from deviloc_ros.mapping.map import Calibration, Map, Reference
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from pin_depth import depth_errors
+from pin_maps import Variant, nothing, per_view, view_of, with_points
+from pin_tables import Result, pose_table, summary_table
+
+CAMERA = Camera("PINHOLE", 640, 480, (400.0, 400.0, 320.0, 240.0))
+CONFIG = LocalizerConfig()
+NUM_POINTS = 600
+ORIGIN = np.array([100.0, -50.0, 0.0])
+
+
+def wall_map() -> Map:
+    """Return a map of a slanted wall that three cameras see; features lie on its points."""
+    generator = np.random.default_rng(0)
+    across = generator.uniform(-4, 4, (NUM_POINTS, 2))
+    points = np.column_stack([across, 10 + 0.3 * across[:, 0]])
+    references, pixels, seen = [], [], []
+    for index, left in enumerate((-1.0, 0.0, 1.0)):
+        pose = Transform(Rotation.identity(), np.array([left, 0.0, 0.0]) - ORIGIN)
+        image = CAMERA.project(pose.apply(points + ORIGIN))
+        inside = ((image > 0) & (image < (640, 480))).all(axis=1)
+        references.append(Reference(f"{index}.png", CAMERA, pose))
+        pixels.append(image[inside])
+        seen.append(np.flatnonzero(inside))
+    offsets = np.concatenate([[0], np.cumsum([len(part) for part in pixels])])
+    count = int(offsets[-1])
+    return Map(
+        references=references,
+        feature_offsets=offsets,
+        keypoints=np.concatenate(pixels).astype(np.float32),
+        descriptors=np.zeros((count, 64), np.float16),
+        levels=np.ones(count, np.uint8),
+        feature_points=np.zeros((count, 3), np.float32),
+        confidence=np.zeros(count, np.float16),
+        global_descriptors=np.ones((3, 64), np.float16),
+        codebook=np.ones((1, 64), np.float32),
+        point_array=points.astype(np.float32),
+        observation_offsets=offsets,
+        observation_points=np.concatenate(seen).astype(np.int32),
+        observation_pixels=np.concatenate(pixels).astype(np.float32),
+        origin=ORIGIN,
+        metric=True,
+        gravity_aligned=False,
+        calibration=Calibration(np.zeros((len(LEVELS), 2))),
+        unregistered={},
+        meta={},
+    )
+
+
+def test_thinning_keeps_a_share_of_the_points_with_their_own_observations() -> None:
+    whole = wall_map()
+    thin = Variant(0.1).apply(whole, seed=3)
+    assert len(thin.point_array) == NUM_POINTS // 10
+    assert len(thin.keypoints) == len(whole.keypoints)
+    for index in range(3):
+        view = view_of(thin, index)
+        projected = CAMERA.project(view.camera_from_map.apply(view.points3d))
+        np.testing.assert_allclose(projected, view.observations, atol=1e-2)
+    assert not np.array_equal(thin.point_array, Variant(0.1).apply(whole, seed=4).point_array)
+
+
+def test_noise_has_the_size_and_the_direction_it_is_said_to_have() -> None:
+    whole = wall_map()
+    exact = np.asarray(whole.point_array, dtype=np.float64)
+    distance = np.linalg.norm(exact, axis=1)
+    along = np.asarray(Variant(ray_noise=0.02).apply(whole, 0).point_array) - exact
+    assert np.sqrt(np.mean(np.sum(along**2, axis=1) / distance**2)) == pytest.approx(0.02, rel=0.1)
+    aside = np.linalg.norm(np.cross(along, exact / distance[:, None]), axis=1)
+    # Cameras that see a point are up to a metre from the middle one, at ten metres' distance.
+    assert np.mean(aside) < 0.15 * np.mean(np.linalg.norm(along, axis=1))
+    around = np.asarray(Variant(isotropic_noise=0.02).apply(whole, 0).point_array) - exact
+    assert np.std(around / distance[:, None], axis=0) == pytest.approx([0.02] * 3, rel=0.15)
+
+
+def test_depth_errors_are_those_of_hidden_points_only() -> None:
+    whole = wall_map()
+    thin = Variant(0.5).apply(whole, 0)
+    geometric = depth_errors(whole, per_view(GeometricInference())(thin, CONFIG), CONFIG)
+    assert len(geometric.relative) > 0.5 * geometric.asked
+    # Inverse depth is linear over a plane, and keypoints lie on it.
+    assert np.median(geometric.relative) < 1e-4
+    lazy = depth_errors(whole, per_view(nothing)(thin, CONFIG), CONFIG)
+    assert lazy.asked == geometric.asked
+    assert len(lazy.relative) < 0.2 * len(geometric.relative)
+    everything = np.arange(NUM_POINTS)
+    same = with_points(whole, everything, np.asarray(whole.point_array, dtype=np.float64))
+    assert depth_errors(whole, per_view(nothing)(same, CONFIG), CONFIG).asked == 0
+
+
+def result(method: str, metres: list[float]) -> Result:
+    errors = np.column_stack([metres, np.full(len(metres), 0.1)])
+    errors[np.isinf(errors[:, 0])] = np.inf
+    return Result("points", "wall", "10% of the points", method, errors, "")
+
+
+def test_tables_count_a_query_without_a_pose_as_a_failure() -> None:
+    base = result("geometric", [0.02, 0.02, 0.02, 0.3])
+    better = result("pin", [0.01, 0.01, 0.01, 0.01])
+    worse = result("observed points only", [0.02, np.inf, np.inf, np.inf])
+    text = pose_table([base, better, worse])
+    assert "0.010 m (0.010-0.010), 0.100 deg; 4/4" in text
+    assert "3/4" in text
+    assert "inf m" in text
+    lines = summary_table([base, better, worse], "geometric").splitlines()
+    assert "| points | pin | 4/4 (100.0%) | 0.50" in lines[3]
+    assert "1/4 (25.0%) | 50.00" in lines[4]
