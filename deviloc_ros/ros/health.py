@@ -158,9 +158,9 @@ ITEMS: tuple[Item, ...] = (
         "the transform published last, or why none is",
         lambda now: now.tf,
         warn(
-            "withheld because of the map",
-            "no transform from this map",
-            lambda now, _: now.tf_withheld_by_map,
+            "withheld because of the map, or for want of odometry at the newest pose",
+            "no transform",
+            lambda now, _: now.tf_withheld_by_map or now.tf_lacks_odometry,
         ),
     ),
     item(

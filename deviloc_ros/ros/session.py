@@ -97,15 +97,11 @@ class Session:
     def close(self) -> None:
         """Give everything back."""
         self.deactivate()
-        self._reload.close()
-        self._services.close()
-        self._initial_pose.close()
-        self._gnss.close()
-        self._cameras.close()
+        for listener in (self._reload, self._services, self._initial_pose, self._gnss):
+            listener.close()
         self._jump.unregister()
-        self._transforms.close()
-        self._tf.close()
-        self._results.close()
+        for part in (self._cameras, self._transforms, self._tf, self._results):
+            part.close()
 
     def configure(self, config: NodeConfig) -> None:
         """Take changed parameters: of those that may change at any time."""
@@ -130,6 +126,7 @@ class Session:
             cameras=self._cameras.counts,
             paused=self._paused,
             tf_withheld_by_map=self._tf.withheld_by_map,
+            tf_lacks_odometry=self._tf.lacks_odometry,
             memory=process_memory(),
             device_memory=device_memory(),
         )
@@ -182,7 +179,8 @@ class Session:
         self._say_state()
 
     def _on_guess(self, pose: CarriedPose, source: str) -> None:
-        if not (self._map.localizer.map.metric and self._map.localizer.map.gravity_aligned):
+        properties = self._map.localizer.map
+        if not (properties.metric and properties.gravity_aligned):
             self._node.get_logger().warning(f"{source}: not used in this map", once=True)
             return
         before = self._priors.state.mode

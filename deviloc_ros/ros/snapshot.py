@@ -38,6 +38,7 @@ class Snapshot:
         last_refusal: reason of the newest image without a pose.
         tf: the transform published last, or why none is.
         tf_withheld_by_map: the map's properties forbid a transform.
+        tf_lacks_odometry: the newest pose gave no transform for want of odometry.
         memory: of the process, MB.
         device_memory: MB in use and in all, of the device; None without one.
         internal_errors: faults.
@@ -68,6 +69,7 @@ class Snapshot:
     last_refusal: str = ""
     tf: str = ""
     tf_withheld_by_map: bool = False
+    tf_lacks_odometry: bool = False
     memory: float = 0.0
     device_memory: tuple[float, float] | None = None
     internal_errors: int = 0

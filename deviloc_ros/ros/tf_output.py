@@ -50,6 +50,8 @@ class TfOutput:
         )
         self.withheld = ""
         """Why this map gives no transform at all; empty if it does."""
+        self.lacks_odometry = False
+        """Whether the newest fix gave no transform for want of odometry."""
         self.configure(config, properties)
 
     def configure(self, config: NodeConfig, properties: MapProperties) -> None:
@@ -94,6 +96,7 @@ class TfOutput:
         with self._lock:
             self._kept.clear()
             self._last_stamp = 0
+            self.lacks_odometry = False
 
     def fix(self, map_from_base: Transform, stamp: int) -> str:
         """Take a verified pose, and return what was published or why nothing was.
@@ -111,7 +114,9 @@ class TfOutput:
         try:
             odom_from_base = self._odometry.at(stamp, self._tf.lookup_timeout)
         except TransformUnavailableError as error:
+            self.lacks_odometry = True
             return str(error)
+        self.lacks_odometry = False
         now = self._now()
         first = self._kept.at(now) is None
         self._kept.correct(map_from_base, odom_from_base, now)

@@ -49,6 +49,26 @@ def documented_topics(direction: str) -> set[tuple[str, str]]:
     }
 
 
+def until_the_graph_is_known(robot: Robot) -> None:
+    """Wait until the peer has heard of the last things that the node makes, and a moment more."""
+    robot.spin_until(
+        lambda: (
+            robot.peer.count_subscribers("/image") > 0
+            or robot.peer.count_subscribers("/image/compressed") > 0
+        )
+    )
+    robot.spin_until(
+        lambda: (
+            ("/localization/reload_map", ["std_srvs/srv/Trigger"])
+            in robot.peer.get_service_names_and_types()
+        )
+    )
+    robot.spin_until(lambda: "localization" in robot.peer.get_node_names())
+    by_node = robot.peer.get_service_names_and_types_by_node
+    robot.spin_until(lambda: len(by_node("localization", "/")) > 3)
+    robot.spin(0.5)
+
+
 def test_topics_are_those_of_the_running_node(robot: Robot) -> None:
     own_of_rclpy = {"/rosout", "/parameter_events", "/clock"}
     seen_in: set[tuple[str, str]] = set()
@@ -69,8 +89,7 @@ def test_topics_are_those_of_the_running_node(robot: Robot) -> None:
                 if name not in own_of_rclpy and not name.endswith("transition_event")
             }
 
-        robot.spin_until(lambda: "localization" in robot.peer.get_node_names())
-        robot.spin(0.3)
+        until_the_graph_is_known(robot)
         seen_out |= topics(publishers=True)
         seen_in |= topics(publishers=False)
         robot.executor.remove_node(node)
@@ -83,8 +102,7 @@ def test_topics_are_those_of_the_running_node(robot: Robot) -> None:
 def test_services_are_those_of_the_running_node(robot: Robot) -> None:
     node = robot.add_node()
     assert node.start()
-    robot.spin_until(lambda: "localization" in robot.peer.get_node_names())
-    robot.spin(0.3)
+    until_the_graph_is_known(robot)
     found = robot.peer.get_service_names_and_types_by_node("localization", "/")
     own = {
         (name.replace("/localization", "~"), kinds[0])

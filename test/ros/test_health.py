@@ -95,6 +95,13 @@ def test_the_worst_complaint_comes_first() -> None:
     assert text == "internal errors, see the log; results come late; no pose for too long"
 
 
+def test_odometry_that_is_missing_is_told() -> None:
+    assert assess(ITEMS, snapshot(tf_lacks_odometry=True), LIMITS)[:2] == (
+        Level.WARN,
+        "no transform",
+    )
+
+
 def test_a_pause_is_no_fault() -> None:
     paused = snapshot(paused=True, received=0, rate=0.0, fix_age=600.0, latency=float("nan"))
     assert assess(ITEMS, paused, LIMITS)[:2] == (Level.OK, "paused")

@@ -171,7 +171,7 @@ def test_odometry_that_comes_after_the_image_is_waited_for(robot: Robot) -> None
 
 
 def test_no_odometry_at_the_stamp_gives_a_pose_and_no_transform(robot: Robot) -> None:
-    robot.start()
+    robot.start(diagnostics__period=0.1)
     robot.send_tf("odom", "base_link", 1.0, odom(1.0))
     robot.spin(0.2)
     robot.send_image(30, stamp=60.0)
@@ -180,6 +180,9 @@ def test_no_odometry_at_the_stamp_gives_a_pose_and_no_transform(robot: Robot) ->
     assert len(robot.poses) == 1
     assert own(robot) == []
     assert "60.000" in robot.last_status()[1]["tf"]
+    robot.diagnostics.clear()
+    robot.spin_until(lambda: bool(robot.diagnostics))
+    assert "no transform" in robot.diagnostics[-1].status[0].message
 
 
 def test_a_robot_that_starts_slowly_never_gets_a_second_parent_of_its_base(robot: Robot) -> None:
