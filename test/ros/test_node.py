@@ -184,7 +184,7 @@ def test_newest_frame_wins_and_dropped_ones_are_counted(robot: Robot) -> None:
     # The stamps are of 1970 and the clock is not: every result is late.
     assert values["frames_late"] == "2"
     assert robot.diagnostics[-1].status[0].level == DiagnosticStatus.ERROR
-    assert robot.diagnostics[-1].status[0].message == "results come far too late"
+    assert robot.diagnostics[-1].status[0].message.startswith("results come far too late")
 
 
 def test_debug_image_shows_the_matches(robot: Robot) -> None:
