@@ -171,7 +171,9 @@ def test_fault_of_the_localizer_does_not_end_the_node(robot: Robot) -> None:
 def test_newest_frame_wins_and_dropped_ones_are_counted(robot: Robot) -> None:
     robot.start(diagnostics__period=0.1, image__depth=10, image__reliability="reliable")
     robot.localizer.seconds = 0.4
-    for index in range(1, 9):
+    robot.send_image(1, stamp=1.0)
+    robot.spin_until(lambda: len(robot.localizer.images) == 1)
+    for index in range(2, 9):
         robot.send_image(index, stamp=float(index))
         robot.spin(0.02)
     robot.spin_until(lambda: len(robot.poses) == 2)
