@@ -317,6 +317,21 @@ def test_a_conversion_goes_on_after_ctrl_c_at_any_image(
         assert not path.with_name(f"{path.name}.part").exists()
 
 
+def test_what_a_killed_process_left_is_removed(sequence: RawSequence, tmp_path: Path) -> None:
+    path = tmp_path / "bag"
+    with pytest.raises(KeyboardInterrupt):
+        write_recording(path, recording(sequence), 3, Interrupt(8))
+    work = tmp_path / "bag.part"
+    # SIGKILL leaves the chunk that was being written under its temporary name, or a half-made bag.
+    (work / ".chunk_00002.abc" / "chunk_00002").mkdir(parents=True)
+    (work / "joined").mkdir()
+    (work / "joined" / "bag_0.mcap").write_bytes(b"half")
+    assert write_recording(path, recording(sequence), 3) == 6
+    write_recording(tmp_path / "straight", recording(sequence), 3)
+    assert everything(path) == everything(tmp_path / "straight")
+    assert sorted(os.listdir(tmp_path)) == ["bag", "straight"]
+
+
 def test_other_options_start_over(sequence: RawSequence, tmp_path: Path) -> None:
     path = tmp_path / "bag"
     with pytest.raises(KeyboardInterrupt):

@@ -170,6 +170,22 @@ def test_the_rig_is_localized_in_tiles(folder: Path, index: Path) -> None:
     assert degrees < 0.3
 
 
+def test_a_map_that_was_cut_gives_the_poses_of_the_whole(
+    folder: Path, index: Path, tmp_path: Path
+) -> None:
+    whole = index.with_suffix(".tiles") / "001.devmap"
+    pieces = tmp_path / "pieces.devtiles"
+    assert main(["map", "tile", str(whole), "--cut", "4", "--output", str(pieces)]) == 0
+    for side in SIDES:
+        image, camera = query(folder, side, QUERIES[0])
+        found = [localizer(path, 1).localize(image, camera) for path in (whole, pieces)]
+        assert isinstance(found[0], PoseEstimate), str(found[0])
+        assert isinstance(found[1], PoseEstimate), str(found[1])
+        metres, degrees = found[0].map_from_camera.distance_to(found[1].map_from_camera)
+        assert metres < 0.03
+        assert degrees < 0.1
+
+
 def test_the_benchmark_is_run_by_commands(
     folder: Path, index: Path, tmp_path: Path, capsys
 ) -> None:
