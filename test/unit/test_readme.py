@@ -80,12 +80,24 @@ def test_run_scripts_exist() -> None:
 
 
 def test_launch_arguments_exist() -> None:
-    (launch,) = [line for line in lines() if line.startswith("ros2 launch")]
-    _, _, package, file, *given = shlex.split(launch)
-    assert (package, file) == ("deviloc_ros", "localization.launch.py")
+    of_file = {}
+    for line in lines():
+        if line.startswith("ros2 launch"):
+            _, _, package, file, *given = shlex.split(line)
+            assert package == "deviloc_ros"
+            of_file[file] = {argument.partition(":=")[0] for argument in given}
     (also,) = re.findall(r"More launch arguments: (.*?)\. ", README, re.DOTALL)
-    named = {argument.partition(":=")[0] for argument in given} | set(re.findall(r"`(\w+)`", also))
+    named = of_file["localization.launch.py"] | set(re.findall(r"`(\w+)`", also))
     assert named == set(ONE_CAMERA_ARGUMENTS)
+    shared = (ROOT / "deviloc_ros" / "ros" / "launching_replay.py").read_text(encoding="utf-8")
+    for file, arguments in of_file.items():
+        text = (ROOT / "launch" / file).read_text(encoding="utf-8") + shared
+        assert all(f'"{name}":' in text or name in ONE_CAMERA_ARGUMENTS for name in arguments)
+
+
+def test_launch_files_named_in_the_text_exist() -> None:
+    named = {span for span in spans() if span.endswith(".launch.py")}
+    assert named == {path.name for path in (ROOT / "launch").glob("*.launch.py")}
 
 
 def test_keys_named_in_the_text_exist() -> None:
