@@ -38,10 +38,10 @@ class LearnedInference:
         """
         self.device = device
         if weights is not None:
-            self._network = _load(weights).to(device)
+            self.network = _load(weights).to(device)
             return
         with as_file(files("deviloc_ros") / "weights" / WEIGHTS) as path:
-            self._network = _load(path).to(device)
+            self.network = _load(path).to(device)
 
     def __call__(
         self,
@@ -57,7 +57,7 @@ class LearnedInference:
         with torch.inference_mode():
             for start in range(0, len(keypoints), BATCH):
                 rows = slice(start, start + BATCH)
-                mixture = judge(self._network, candidates, rows, self.device)
+                mixture = judge(self.network, candidates, rows, self.device)
                 value, probability = mixture.best(float(np.log1p(DEPTH_TOLERANCE)))
                 values.append(value.double().cpu().numpy())
                 probabilities.append(probability.double().cpu().numpy())

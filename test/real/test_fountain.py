@@ -9,6 +9,7 @@ import pytest
 
 from deviloc_ros.cli.main import main
 from deviloc_ros.datasets.colmap import posed_images, write_posed_images
+from deviloc_ros.mapping.map import Map
 
 pytestmark = pytest.mark.real
 QUERIES = ("0003.jpg", "0005.jpg", "0007.jpg")
@@ -52,6 +53,12 @@ def test_photographs_are_localized_to_centimetres(
     assert errors["num_localized"] == 3
     assert errors["median_position_error_m"] < 0.05
     assert errors["median_rotation_error_deg"] < 0.2
+
+
+def test_references_agree_on_most_depths(scene: Path) -> None:
+    meta = Map.load(scene / "fountain.devmap").meta
+    assert meta["consistent_share"] > 0.5
+    assert 0.0005 < meta["observed_depth_sigma"] < 0.02
 
 
 def test_statistics_tell_what_was_done(scene: Path) -> None:

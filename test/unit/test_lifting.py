@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from scipy.spatial.transform import Rotation
 
+from deviloc_ros.config import LocalizerConfig, build
+from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization import learned_lifting
+from deviloc_ros.localization.learned_lifting import WEIGHTS, LearnedInference, make_inference
+from deviloc_ros.localization.lift_candidates import NUM_INPUTS
 from deviloc_ros.localization.lifting import GeometricInference, ReferenceView, lift
+from deviloc_ros.models.lift_network import LiftNetwork
 
 CAMERA = Camera("OPENCV", 640, 480, (500.0, 510.0, 320.0, 240.0, 0.05, -0.02, 0.001, -0.001))
 POSE = Transform(Rotation.from_euler("xyz", [0.3, -0.2, 1.0]), np.array([1.0, -2.0, 0.5]))
@@ -81,3 +91,71 @@ def test_observations_on_one_line_and_behind_the_camera() -> None:
     view = ReferenceView(CAMERA, POSE, pixels, POSE.inverse().apply(points))
     lifted = lift(view, np.array([[150.0, 260.0]]), 0.0, GeometricInference())
     assert POSE.apply(lifted.points3d)[0, 2] == pytest.approx(5.0)
+
+
+@pytest.fixture(scope="module")
+def learned() -> LearnedInference:
+    return LearnedInference(torch.device("cpu"))
+
+
+@given(seed=st.integers(0, 1000), scale=st.sampled_from([1e-3, 0.37, 50.0]))
+@settings(max_examples=15, deadline=None)
+def test_learned_points_are_on_their_rays_and_grow_with_the_scene(
+    learned: LearnedInference, seed: int, scale: float
+) -> None:
+    generator = np.random.default_rng(seed)
+    pixels = generator.uniform((0, 0), (640, 480), (int(generator.integers(1, 80)), 2))
+    depths = generator.uniform(2.0, 30.0, len(pixels))
+    points = POSE.inverse().apply(CAMERA.rays(pixels) * depths[:, None])
+    keypoints = generator.uniform((0, 0), (640, 480), (40, 2))
+    lifted = lift(ReferenceView(CAMERA, POSE, pixels, points), keypoints, 0.0, learned)
+    in_camera = POSE.apply(lifted.points3d)
+    assert (in_camera[:, 2] > 0).all()
+    np.testing.assert_allclose(CAMERA.project(in_camera), keypoints, atol=1e-6)
+    assert ((lifted.confidence >= 0) & (lifted.confidence <= 1)).all()
+    larger, confidence = learned(keypoints, pixels, scale * depths)
+    np.testing.assert_allclose(larger, scale * in_camera[:, 2], rtol=1e-4)
+    np.testing.assert_allclose(confidence, lifted.confidence, atol=1e-3)
+
+
+def test_learned_inference_knows_a_plane_and_doubts_an_edge(learned: LearnedInference) -> None:
+    view, normal = plane_view(np.random.default_rng(5), 300, 0.2)
+    keypoints = np.random.default_rng(6).uniform((150, 120), (500, 360), (100, 2))
+    lifted = lift(view, keypoints, 0.0, learned)
+    assert np.median(np.abs(POSE.apply(lifted.points3d) @ normal - 1.0)) < 0.01
+    assert np.median(lifted.confidence) > 0.8
+    pixels = np.array([(x, y) for x in range(20, 640, 40) for y in range(20, 480, 40)], dtype=float)
+    depths = np.where(pixels[:, 0] < 320, 4.0, 12.0)
+    depth, confidence = learned(np.array([[160.0, 240.0], [320.0, 250.0]]), pixels, depths)
+    assert confidence[1] < confidence[0] - 0.2
+    assert depth[0] == pytest.approx(4.0, rel=0.02)
+    # One surface or the other, nothing in the air between them.
+    assert min(abs(depth[1] - 4.0) / 4.0, abs(depth[1] - 12.0) / 12.0) < 0.15
+
+
+def test_learned_inference_of_nothing_and_its_device(learned: LearnedInference) -> None:
+    none = learned(np.zeros((0, 2)), np.zeros((1, 2)), np.ones(1))
+    assert [len(part) for part in none] == [0, 0]
+    assert {value.device for value in learned.network.parameters()} == {learned.device}
+    meta = LearnedInference(torch.device("meta"))
+    assert {value.device.type for value in meta.network.parameters()} == {"meta"}
+
+
+def test_shipped_weights_are_small_and_load_strictly() -> None:
+    path = Path(learned_lifting.__file__).parents[1] / "weights" / WEIGHTS
+    assert path.stat().st_size < 5_000_000
+    LiftNetwork(NUM_INPUTS).load_state_dict(load_file(path), strict=True)
+
+
+def test_foreign_weights_are_refused(tmp_path: Path) -> None:
+    save_file({"nothing": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    for name in ("foreign", "cut", "absent"):
+        with pytest.raises(InputError, match=f"{name}.safetensors"):
+            LearnedInference(torch.device("cpu"), tmp_path / f"{name}.safetensors")
+
+
+def test_the_configuration_chooses_the_inference() -> None:
+    for method, kind in (("pin", LearnedInference), ("geometric", GeometricInference)):
+        config = build(LocalizerConfig, {"lifting.method": method, "device": "cpu"}, "test")
+        assert isinstance(make_inference(config), kind)
