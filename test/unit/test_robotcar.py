@@ -162,6 +162,20 @@ def test_a_gap_in_absolute_poses_is_not_bridged(root: Path, tmp_path: Path) -> N
     assert trajectory.at((begin + end) // 2) is None
 
 
+def test_lines_that_come_twice_count_once(root: Path, tmp_path: Path) -> None:
+    made.write_sequence(tmp_path / NAME, count=2, cameras=("left",))
+    for name in ("rtk.csv", "mono_left.timestamps"):
+        path = tmp_path / NAME / name
+        path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
+    once, twice = (
+        read_absolute(folder / NAME / "rtk.csv", Transform.identity())
+        for folder in (root, tmp_path)
+    )
+    np.testing.assert_array_equal(once.stamps, twice.stamps)
+    camera = RawSequence(tmp_path / NAME, find_calibration(root / NAME), ["left"]).cameras["left"]
+    assert (len(camera.stamps), camera.num_missing) == (2, 0)
+
+
 def test_odometry_adds_up_to_the_drive(root: Path) -> None:
     odometry = read_odometry(root / NAME / "vo" / "vo.csv")
     assert odometry.gaps == 0
@@ -256,13 +270,13 @@ def test_the_models_world_of_seasons_has_z_down(seasons: Seasons) -> None:
 SEQUENCE_FAULTS = [
     ("mono_left.timestamps", lambda text: text + "soon 1\n", "left.timestamps:3: 'soon' is not a"),
     ("mono_left.timestamps", lambda text: "\n".join(text.split("\n")[1::-1]),
-     "timestamps:2: time stamp .* is not after"),
+     "timestamps:2: time stamp .* is before"),
     ("mono_left.timestamps", lambda text: "", "holds no time stamp"),
     ("vo/vo.csv", lambda text: text.replace("yaw", "jaw"), r"vo.csv:1: the header lacks yaw"),
     ("vo/vo.csv", lambda text: text + "1417176458,3\n", r"2 fields, the header names 8"),
     ("gps/ins.csv", lambda text: text.replace("GOOD,51.76", "GOOD,51.76,1", 1), "16 fields"),
     ("gps/ins.csv", lambda text: text.replace("GOOD", "BAD"), "holds no pose"),
-    ("rtk.csv", lambda text: text + text.split("\n")[1] + "\n", "is not after the one before"),
+    ("rtk.csv", lambda text: text + text.split("\n")[1] + "\n", "is before the last one"),
     ("gps/gps.csv", lambda text: text.replace("51.7612", "151.7612", 1), "latitude 151.761"),
     ("gps/gps.csv", lambda text: text.replace("51.7612", "north", 1), "'north' is not a finite"),
 ]  # fmt: skip

@@ -100,7 +100,8 @@ class GpsFix:
 def read_absolute(path: Path, vehicle_from_ins: Transform) -> Trajectory:
     """Read an ins.csv or rtk.csv as enu_from_base, in UTM coordinates.
 
-    Rows of an INS whose status is not "INS_SOLUTION_GOOD" are left out.
+    Rows of an INS whose status is not "INS_SOLUTION_GOOD" are left out; of rows with the same time
+    stamp the first one counts.
 
     Args:
         path: the file.
@@ -116,8 +117,10 @@ def read_absolute(path: Path, vehicle_from_ins: Transform) -> Trajectory:
         stamp = nanoseconds(place, time)
         if len(columns) > len(ABSOLUTE) and fields.pop() != GOOD_STATUS:
             continue
-        if stamps and stamp <= stamps[-1]:
-            raise InputError(f"{place}: timestamp {time} is not after the one before it")
+        if stamps and stamp == stamps[-1]:
+            continue
+        if stamps and stamp < stamps[-1]:
+            raise InputError(f"{place}: timestamp {time} is before the last one")
         stamps.append(stamp)
         rows.append(numbers(place, fields, ",".join(ABSOLUTE[1:])))
     if not rows:

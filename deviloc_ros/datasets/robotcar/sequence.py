@@ -129,7 +129,7 @@ class RawSequence:
 
 
 def read_timestamps(path: Path) -> Sequence[int]:
-    """Read a .timestamps file, lines of "microseconds chunk": nanoseconds, rising.
+    """Read a .timestamps file, lines of "microseconds chunk": nanoseconds, rising, each once.
 
     Raises:
         InputError: it cannot be read, or a line of it is wrong.
@@ -137,9 +137,10 @@ def read_timestamps(path: Path) -> Sequence[int]:
     stamps: list[int] = []
     for place, text in read_lines(path):
         stamp = nanoseconds(place, text.split()[0])
-        if stamps and stamp <= stamps[-1]:
-            raise InputError(f"{place}: time stamp {text.split()[0]} is not after the last one")
-        stamps.append(stamp)
+        if stamps and stamp < stamps[-1]:
+            raise InputError(f"{place}: time stamp {text.split()[0]} is before the last one")
+        if not stamps or stamp > stamps[-1]:
+            stamps.append(stamp)
     if not stamps:
         raise InputError(f"{path}: holds no time stamp")
     return stamps
