@@ -59,7 +59,7 @@ def main() -> None:
             rig,
             Street(args.seed, args.seed + 1, args.length + BEYOND, evening=True),
             Drive(
-                lane=LANE, start=5.7, end=2.0 + args.length, speed=4.0, yaw=0.06, sway=0.3,
+                lane=LANE, start=5.7, end=2.0 + args.length + 1e-6, speed=4.0, yaw=0.06, sway=0.3,
                 rate=(args.queries - 1) * 4.0 / (args.length - 3.7),
             ),
             EVENING,
