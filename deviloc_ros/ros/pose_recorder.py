@@ -1,4 +1,4 @@
-"""`ros2 run deviloc_ros pose_recorder`: what the node says, written down and compared with truth."""
+"""`ros2 run deviloc_ros pose_recorder`: what the node says, recorded and compared with truth."""
 
 from __future__ import annotations
 
