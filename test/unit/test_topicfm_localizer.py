@@ -43,7 +43,7 @@ from deviloc_ros.models.published.preprocessing import network_tensor
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
 from deviloc_ros.models.published.reference_cache import ReferenceCache
 from deviloc_ros.models.published.rule_weights import rule_network
-from deviloc_ros.models.topicfm.backbone import Backbone
+from deviloc_ros.models.topicfm.matcher import TopicFM
 from deviloc_ros.models.weight_store import load_network
 
 WIDTH, HEIGHT, FOCAL, DISTANCE = 160, 112, 160.0, 5.0
@@ -225,13 +225,13 @@ def test_the_same_image_gives_the_same_pose(place: Path) -> None:
 
 def test_backbones_run_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once for the query whatever the number of references, and once for each new reference."""
-    encode, runs = Backbone.encode, []
+    encode, runs = TopicFM.encode, []
 
-    def counted(self: Backbone, images: torch.Tensor, scales: torch.Tensor) -> Any:
+    def counted(self: TopicFM, images: torch.Tensor, *others: Any) -> Any:
         runs.append(len(images))
-        return encode(self, images, scales)
+        return encode(self, images, *others)
 
-    monkeypatch.setattr(Backbone, "encode", counted)
+    monkeypatch.setattr(TopicFM, "encode", counted)
     one = localizer(place, retrieval__num_references=NUM_REFERENCES)
     one.localize(image(place, 0), CAMERA)
     assert sum(runs) == 1 + NUM_REFERENCES
