@@ -59,7 +59,7 @@ class LiftingConfig(Section):
     """A 3D point for every reference keypoint (fixed when the map is built)."""
 
     method: Literal["pin", "geometric"] = Field(
-        "geometric",
+        "pin",
         description="how unobserved keypoints get their depth: by a network or by triangles",
     )
     observed_radius: float = Field(
@@ -81,7 +81,7 @@ class AggregationConfig(Section):
 
     cell_size: float = Field(4.0, gt=0, le=64, description="s of Q_s, query px at max_size")
     min_confidence: float = Field(
-        0.1, ge=0, lt=1, description="matches with a less certain 3D point are left out"
+        0.3, ge=0, lt=1, description="matches with a less certain 3D point are left out"
     )
 
 
