@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from deviloc_ros import __version__
@@ -20,12 +19,10 @@ from deviloc_ros.localization.retrieval import describe, make_codebook
 from deviloc_ros.localization.types import Features
 from deviloc_ros.mapping import file
 from deviloc_ros.mapping.map import Calibration, Map
+from deviloc_ros.mapping.tile_borders import border
 
 CODEBOOK_SAMPLES = 60_000
 MAX_TILES = 10_000
-# Cameras of different tiles so far apart, map units, are not asked what both could see.
-BORDER_REACH = 30.0
-BORDER_SAMPLES = 400
 
 
 def write_index(output: Path, tiles: Sequence[Path], seed: int = 0) -> None:
@@ -57,7 +54,7 @@ def write_index(output: Path, tiles: Sequence[Path], seed: int = 0) -> None:
     ]
     counts = [len(tile.references) for tile in maps]
     starts = _offsets(counts)
-    pairs, points = _border(maps, starts)
+    pairs, points = border(maps, starts)
     arrays: dict[str, NDArray[Any]] = {
         "reference_offsets": starts,
         "point_offsets": _offsets([len(tile.point_array) for tile in maps]),
@@ -156,54 +153,6 @@ def _together(calibrations: Sequence[Calibration], counts: Sequence[int]) -> Cal
         covariance_scale=largest([item.covariance_scale for item in calibrations]),
         topicfm_covariance_scale=largest([item.topicfm_covariance_scale for item in calibrations]),
     )
-
-
-def _border(
-    maps: Sequence[Map], starts: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return which references of different tiles see the same part of the place, and how much.
-
-    Tiles have no points in common. Two references belong together where many of the points that
-    one observes fall into the other's image, and the other way round; walls are not looked at.
-    """
-    centres = [
-        np.array([r.camera_from_map.inverse().translation for r in tile.references])
-        for tile in maps
-    ]
-    pairs, counts = [], []
-    for a, b in _neighbours(maps):
-        near = cKDTree(centres[a]).query_ball_tree(cKDTree(centres[b]), BORDER_REACH)
-        for i, others in enumerate(near):
-            for j in others:
-                count = min(_visible(maps[a], i, maps[b], j), _visible(maps[b], j, maps[a], i))
-                if count:
-                    pairs.append((int(starts[a]) + i, int(starts[b]) + j))
-                    counts.append(count)
-    return np.array(pairs, dtype=np.int32).reshape(-1, 2), np.array(counts, dtype=np.int32)
-
-
-def _neighbours(maps: Sequence[Map]) -> Iterator[tuple[int, int]]:
-    """Yield the tiles whose cameras may be near each other."""
-    bounds = [tile.bounds for tile in maps]
-    for a in range(len(maps)):
-        for b in range(a + 1, len(maps)):
-            apart = np.maximum(bounds[a][0] - bounds[b][1], bounds[b][0] - bounds[a][1])
-            if np.linalg.norm(np.maximum(apart, 0)) <= BORDER_REACH:
-                yield a, b
-
-
-def _visible(tile: Map, reference: int, other: Map, viewer: int) -> int:
-    """Return how many points that a reference observes fall into the image of another's."""
-    seen = np.asarray(tile.observation_points[tile.observations_of(reference)])
-    share = max(1, len(seen) // BORDER_SAMPLES)
-    points = tile.point_array[seen[::share]].astype(np.float64) + tile.origin
-    view = other.references[viewer]
-    facing = tile.references[reference].camera_from_map @ view.camera_from_map.inverse()
-    if facing.rotation.as_matrix()[2, 2] <= 0.5:  # more than 60 deg apart
-        return 0
-    pixels = view.camera.project(view.camera_from_map.apply(points))
-    inside = (pixels >= 0).all(axis=1) & (pixels < (view.camera.width, view.camera.height)).all(1)
-    return int(inside.sum()) * share
 
 
 def _offsets(counts: Sequence[int]) -> NDArray[np.int64]:
