@@ -303,13 +303,13 @@ def test_references_with_few_points_are_left_out(place: Path) -> None:
 def test_a_smaller_query_takes_smaller_references(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode, sizes = Backbone.encode, []
+    encode, sizes = TopicFM.encode, []
 
-    def watched(self: Backbone, images: torch.Tensor, scales: torch.Tensor) -> Any:
+    def watched(self: TopicFM, images: torch.Tensor, *others: Any) -> Any:
         sizes.append(max(images.shape[-2:]))
-        return encode(self, images, scales)
+        return encode(self, images, *others)
 
-    monkeypatch.setattr(Backbone, "encode", watched)
+    monkeypatch.setattr(TopicFM, "encode", watched)
     small = cv2.resize(image(place, 0), (120, 84), interpolation=cv2.INTER_AREA)
     localizer(place).localize(np.asarray(small, np.uint8), CAMERA.scaled(120, 84))
     assert sizes == [112] * (1 + 3)
