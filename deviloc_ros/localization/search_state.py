@@ -34,6 +34,10 @@ class SearchState:
     refusals: int = 0
     widened: bool = False
 
+    def __str__(self) -> str:
+        """Return mode and reason."""
+        return f"{self.mode.name}: {self.reason}"
+
     @property
     def uses_prior(self) -> bool:
         """Whether the search is near a prior."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from rclpy.lifecycle import LifecycleNode
@@ -43,6 +44,7 @@ class FrameWorker:
         self._results = results
         self._worker: NewestItemWorker[FrameSet] | None = None
         self._map: LoadedMap | None = None
+        self._map_lock = threading.Lock()
         self.statistics = Statistics()
 
     def configure(self, config: NodeConfig) -> None:
@@ -55,9 +57,16 @@ class FrameWorker:
         self.statistics = Statistics()
         self._worker = NewestItemWorker(self._work, "localizer")
 
-    def use(self, loaded: LoadedMap) -> None:
-        """Take another map for the next images."""
-        self._map = loaded
+    def use(self, loaded: LoadedMap, forget: Callable[[], None]) -> None:
+        """Take another map for the next images.
+
+        Args:
+            loaded: the map.
+            forget: drops what was known in the old one; no result in that comes after it.
+        """
+        with self._map_lock:
+            self._map = loaded
+            forget()
 
     def stop(self) -> None:
         """End the thread after the images in hand."""
@@ -92,12 +101,13 @@ class FrameWorker:
         assert loaded is not None
         prior, token = self._priors.predict(frames.stamp)
         outcome = process(frames, self._inputs, self._extrinsics, loaded.localizer, prior)
-        current = self._map
-        assert current is not None
-        if current is not loaded and current.id != loaded.id:
-            return  # A pose in a map that is no longer in use would be taken for one in the new.
-        tf = self._results.publish_pose(outcome)
-        self._priors.learn(outcome, prior is not None, token)
+        with self._map_lock:
+            current = self._map
+            assert current is not None
+            if current is not loaded and not current.is_like(loaded):
+                return  # A pose in the former map would be taken for one in the new.
+            tf = self._results.publish_pose(outcome)
+            self._priors.learn(outcome, prior is not None, token)
         self._tell(outcome, wait, tf)
 
     def _tell(self, outcome: Outcome, wait: float, tf: str) -> None:

@@ -31,6 +31,10 @@ class LoadedMap:
     id: str
     localizer: ImageLocalizer
 
+    def is_like(self, other: LoadedMap) -> bool:
+        """Whether poses in one are poses in the other."""
+        return self.id == other.id != ""
+
     def __str__(self) -> str:
         """Describe it in one line."""
         properties = self.localizer.map

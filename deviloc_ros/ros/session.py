@@ -114,10 +114,9 @@ class Session:
 
     def snapshot(self) -> Snapshot:
         """Return what /diagnostics says."""
-        state = self._priors.state
         return replace(
             self._worker.snapshot(),
-            mode="PAUSED" if self._paused else f"{state.mode.name}: {state.reason}",
+            mode="PAUSED" if self._paused else str(self._priors.state),
             map=str(self._map),
             reload=self._reload.text,
             reload_failed=self._reload.failed,
@@ -157,19 +156,21 @@ class Session:
         """Begin to load the map that the parameters name now."""
         if self._reload.running:
             return False, f"{self._reload.text}; wait for it"
-        path = self._node.get_parameter("map.path").value
+        path = self._config.map.path
         self._reload.start(path, self._load_again)
         return True, f"loading {path} in the background; /diagnostics tells what becomes of it"
 
     def _use_map(self, loaded: LoadedMap) -> None:
         """Change maps between two frames; what was known of the robot holds in the same map."""
-        same = loaded.id == self._map.id != ""
+        before, self._map = self._map, loaded
+
+        def forget() -> None:
+            if not loaded.is_like(before):
+                self._tf.clear()
+                self._priors.forget(f"map {loaded.path} is new")
+
         loaded.localizer.set_verification(self._config.verification)
-        self._map = loaded
-        self._worker.use(loaded)
-        if not same:
-            self._tf.clear()
-            self._priors.forget(f"map {loaded.path} is new")
+        self._worker.use(loaded, forget)
         self._tf.configure(self._config, loaded.localizer.map)
         self._node.get_logger().info(f"map {loaded.path} is loaded")
         self._say_state()

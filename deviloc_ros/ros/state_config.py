@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from deviloc_ros.config import Section
 from deviloc_ros.localization.carried_pose import Drift
@@ -94,6 +94,12 @@ class PriorConfig(Section):
     restored_rotation_sigma: float = Field(
         0.3, gt=0, le=3.2, description="a restored pose is at least so uncertain, rad"
     )
+
+    @model_validator(mode="after")
+    def _complete(self) -> PriorConfig:
+        if self.restore and not self.file:
+            raise ValueError("restore needs prior.file, where the last pose is saved; it is empty")
+        return self
 
     @property
     def drift(self) -> Drift:

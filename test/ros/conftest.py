@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,8 @@ from robot import FakeLocalizer, Robot, domain_id
 def context(monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
     """A ROS graph of its own: other tests and robots on this network stay out."""
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    # A lifecycle node stays in the graph until its state machine, in a cycle with it, is collected.
+    gc.collect()
     result = Context()
     rclpy.init(context=result, domain_id=domain_id())
     yield result

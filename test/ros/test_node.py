@@ -210,6 +210,7 @@ def test_wrong_parameters_are_refused_at_start(robot: Robot) -> None:
         ({"feature__max_size": 640}, "feature is not a known key"),
         ({"tf__publish": "map_to_moon"}, "tf.publish"),
         ({"extrinsics__source": "parameters"}, "extrinsics"),
+        ({"prior__restore": True}, "prior.file"),
         ({"frames__map": 7}, "frames.map"),
     ):
         with pytest.raises(InputError, match=named):
