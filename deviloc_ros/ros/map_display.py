@@ -125,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+    if termination.requested:
+        termination.end_process()
     return 0
 
 

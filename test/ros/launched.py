@@ -23,7 +23,8 @@ SCRIPT = """\
 import sys
 from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
-service = LaunchService(argv=sys.argv[2:])
+# Without a terminal, which would pass Ctrl-C on to the processes, launch does so itself.
+service = LaunchService(argv=sys.argv[2:], noninteractive=True)
 description = LaunchDescription([
     IncludeLaunchDescription(sys.argv[1], launch_arguments=[t.split(":=", 1) for t in sys.argv[2:]])
 ])
