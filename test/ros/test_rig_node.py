@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import array
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pytest
 from rclpy.context import Context
 from rig_robot import MOUNTS, SMALL, FakeRigLocalizer, RigTopics
 from robot import Robot
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from deviloc_ros.errors import InputError
@@ -118,6 +120,26 @@ def test_without_any_usable_camera_there_is_a_reason_and_no_pose(rig: RigTopics)
     rig.robot.spin_until(lambda: len(rig.robot.status) == 2)
     assert rig.robot.last_status()[0] == "TOO_FEW_INLIERS"
     assert rig.robot.poses == []
+
+
+def test_compressed_images_of_two_cameras(rig: RigTopics, fake: FakeRigLocalizer) -> None:
+    node = rig.robot.add_node(cameras=["left", "right"], image__transport="compressed")
+    assert node.start()
+    publishers = {
+        name: rig.robot.peer.create_publisher(CompressedImage, f"/{name}/image/compressed", 10)
+        for name in ("left", "right")
+    }
+    for publisher in publishers.values():
+        rig.robot.spin_until(lambda p=publisher: p.get_subscription_count() == 1)
+    rig.calibrate("left", "right")
+    rig.mount(MOUNTS)
+    png = cv2.imencode(".png", np.full((48, 64), 70, np.uint8))[1].tobytes()
+    for name, publisher in publishers.items():
+        message = CompressedImage(format="png", data=array.array("B", png))
+        message.header.frame_id = f"{name}_optical"
+        publisher.publish(message)
+    rig.robot.spin_until(lambda: len(fake.calls) == 1)
+    assert fake.calls[0][0] == [70, 70]
 
 
 def test_extrinsics_from_parameters(rig: RigTopics, fake: FakeRigLocalizer) -> None:
