@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.learned_lifting import make_inference
-from deviloc_ros.localization.lifting import GeometricInference, PointInference, ReferenceView, lift
+from deviloc_ros.localization.lifting import PointInference, ReferenceView, lift
 from deviloc_ros.mapping.consistency import make_consistent
 from deviloc_ros.mapping.map import Calibration, Map
 
@@ -139,10 +139,22 @@ def as_built(method: str) -> Lift:
     return lifted
 
 
+def alone(method: str) -> Lift:
+    """Return the lift that looks at each view by itself, by `lifting.method`."""
+
+    def lifted(whole: Map, config: LocalizerConfig) -> Map:
+        lifting = config.lifting.model_copy(update={"method": method})
+        config = config.model_copy(update={"lifting": lifting})
+        return per_view(make_inference(config))(whole, config)
+
+    return lifted
+
+
 LIFTS: dict[str, Lift] = {
     "pin": as_built("pin"),
     "geometric": as_built("geometric"),
-    "geometric, each view by itself": per_view(GeometricInference()),
+    "pin, each view by itself": alone("pin"),
+    "geometric, each view by itself": alone("geometric"),
     "observed points only": per_view(nothing),
 }
 
