@@ -59,7 +59,7 @@ class LiftingConfig(Section):
     """A 3D point for every reference keypoint (fixed when the map is built)."""
 
     method: Literal["pin", "geometric"] = Field(
-        "pin",
+        "geometric",
         description="how unobserved keypoints get their depth: by a network or by triangles",
     )
     observed_radius: float = Field(
