@@ -17,6 +17,19 @@ settings.load_profile("deviloc")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests together that parallel workers must not share out.
+
+    Those over DDS run one after the other, for their nodes would take each other's time; those of
+    one file share its fixtures.
+    """
+    for item in items:
+        over_dds = "ros" in item.path.relative_to(ROOT / "test").parts
+        shares_scene = "rig_scene" in getattr(item, "fixturenames", ())
+        group = "ros" if over_dds or shares_scene else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """Return the folder of real scenes and specifications that lies beside the checkout.
