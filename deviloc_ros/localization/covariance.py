@@ -14,6 +14,7 @@ of unequal weight, such as five references, too.
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -110,18 +111,17 @@ def m_estimate_covariance(
         return None
     squared = np.sum((residuals / loss_scale) ** 2, axis=1)
     slope = np.average(1 / (1 + squared) - squared / (1 + squared) ** 2, weights=weights)
-    worth = slope * weights[:, None, None]
-    rows = (-1, PARAMETERS)
-    whitening = _whitening((derivative * worth).reshape(rows).T @ derivative.reshape(rows))
+    pull = residuals * (weights / (1 + squared))[:, None]
+    by_cell, by_view = (
+        _sums(derivative, slope * weights, pull, group, int(group.max()) + 1)
+        for group in (by_place, by_reference)
+    )
+    whitening = _whitening(by_cell[1].sum(axis=0))
     if slope <= 0 or whitening is None:
         return None
-    derivative = derivative @ whitening
-    information = np.swapaxes(derivative * worth, 1, 2) @ derivative
-    pull = residuals * (weights / (1 + squared))[:, None]
-    influence = np.sum(derivative * pull[:, :, None], axis=1)
-    spread = _jackknife(influence, information, by_place)
+    spread = _jackknife(*by_cell, whitening)
     if by_reference.max() > 0:
-        spread += _jackknife(influence, information, by_reference)
+        spread += _jackknife(*by_view, whitening)
     unit = whitening * np.sqrt(np.repeat(scale, 3))[:, None]
     covariance = unit @ spread @ unit.T
     covariance = (covariance + covariance.T) / 2
@@ -143,26 +143,46 @@ def _whitening(information: NDArray[np.float64]) -> NDArray[np.float64] | None:
 
 
 def _jackknife(
-    influence: NDArray[np.float64], information: NDArray[np.float64], group: NDArray[np.int64]
+    influence: NDArray[np.float64],
+    information: NDArray[np.float64],
+    whitening: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return the sum of d d^T (6, 6), d being by how much the pose moves without a group.
 
     In coordinates where all matches together have the information I: d = (I - A_g)^-1 u_g, with A_g
     the information and u_g the influence of the group's matches.
+
+    Args:
+        influence: (G, 6) of the groups.
+        information: (G, 6, 6) of the groups.
+        whitening: (6, 6), to those coordinates.
     """
-    influences = _sums(influence, group)
-    information = _sums(information.reshape(-1, PARAMETERS**2), group)
-    held, axes = np.linalg.eigh(information.reshape(-1, PARAMETERS, PARAMETERS))
-    along = np.einsum("gij,gi->gj", axes, influences) / np.maximum(1 - held, LEAST_REST)
-    moved = np.einsum("gij,gj->gi", axes, along)
+    held, axes = np.linalg.eigh(whitening.T @ information @ whitening)
+    along = np.einsum("gij,gi->gj", axes, influence @ whitening)
+    moved = np.einsum("gij,gj->gi", axes, along / np.maximum(1 - held, LEAST_REST))
     return np.asarray(moved.T @ moved)
 
 
-def _sums(rows: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the sum of the rows (N, D) of each group."""
-    order = np.argsort(group, kind="stable")
-    begins = np.searchsorted(group[order], np.arange(group.max() + 1))
-    return np.asarray(np.add.reduceat(rows[order], begins))
+@numba.njit(nogil=True, cache=True)
+def _sums(
+    derivative: NDArray[np.float64],
+    worth: NDArray[np.float64],
+    pull: NDArray[np.float64],
+    group: NDArray[np.int64],
+    num_groups: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return J^T pull (G, 6) and J^T worth J (G, 6, 6), summed over the matches of each group."""
+    influence = np.zeros((num_groups, PARAMETERS))
+    information = np.zeros((num_groups, PARAMETERS, PARAMETERS))
+    for i in range(len(group)):
+        g = group[i]
+        for row in range(2):
+            j = derivative[i, row]
+            for a in range(PARAMETERS):
+                influence[g, a] += j[a] * pull[i, row]
+                for b in range(PARAMETERS):
+                    information[g, a, b] += worth[i] * j[a] * j[b]
+    return influence, information
 
 
 def _largest_error(hypothesis: PoseHypothesis) -> float:
