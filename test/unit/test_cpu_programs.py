@@ -8,6 +8,7 @@ import torch
 from deviloc_ros.models.published.rule_weights import rule_network
 from deviloc_ros.models.topicfm.cpu_programs import CpuPrograms
 from deviloc_ros.models.topicfm.encoder_layer import EncoderLayer
+from deviloc_ros.models.topicfm.fine_program import FineProgram
 from deviloc_ros.models.topicfm.matcher import TopicFM
 
 pytest.importorskip("openvino", reason="needs the package openvino")
@@ -44,6 +45,29 @@ def test_windows_are_compared(matcher: TopicFM, programs: CpuPrograms, count: in
     windows = random(count, 50, 128)
     for ours, expected in zip(programs.compare(windows), matcher.fine_net(windows), strict=True):
         torch.testing.assert_close(ours, expected, rtol=0.0, atol=2e-5)
+
+
+@pytest.mark.parametrize("block", [0, 1, 2])
+@torch.inference_mode()
+def test_the_fine_program_is_the_network(matcher: TopicFM, block: int) -> None:
+    windows = random(20, 50, 128)
+    program = FineProgram(matcher.fine_net)
+    weights = program.mixing_weights()
+    expected = matcher.fine_net(windows)
+    for ours, right in zip(program(windows, *weights), expected, strict=True):
+        torch.testing.assert_close(ours, right, rtol=0.0, atol=2e-5)
+    weights[2 * block] = weights[2 * block].flip(0)
+    assert not torch.allclose(program(windows, *weights)[2], expected[2], atol=1e-3)
+
+
+@torch.inference_mode()
+def test_windows_compared_in_bfloat16_stay_near(matcher: TopicFM) -> None:
+    parts = matcher.backbone, matcher.coarse_net, matcher.fine_net
+    windows = random(90, 50, 128)
+    expected = matcher.fine_net(windows)
+    for ours, exact in zip(CpuPrograms(*parts, "bfloat16").compare(windows), expected, strict=True):
+        assert ours.shape == exact.shape
+        assert float((ours - exact).abs().mean()) < 0.02 * float(exact.abs().mean())
 
 
 @torch.inference_mode()

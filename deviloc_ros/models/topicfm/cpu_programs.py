@@ -12,6 +12,7 @@ from deviloc_ros.models.topicfm.backbone import Backbone
 from deviloc_ros.models.topicfm.encoder_layer import EncoderLayer
 from deviloc_ros.models.topicfm.fine_network import DIM as FINE_DIM
 from deviloc_ros.models.topicfm.fine_network import TOKENS, FineNetwork
+from deviloc_ros.models.topicfm.fine_program import FineProgram
 from deviloc_ros.models.topicfm.topic_transformer import DIM, TopicTransformer
 
 # Image tokens that attend to the topics at once: intermediate results fit the cache.
@@ -42,11 +43,15 @@ class CpuPrograms:
             self._augment = OpenVinoProgram(
                 _Augmentation(coarse_net), tokens, topics, precision=hint
             )
-            self._compare = OpenVinoProgram(fine_net, windows, precision=hint)
             self._describe: OpenVinoProgram | None = None
+            self._mixing: list[Tensor] = []
+            compared: FineNetwork | FineProgram = fine_net
             if precision == "bfloat16":
+                compared = FineProgram(fine_net)
+                self._mixing = compared.mixing_weights()
                 image = torch.zeros(1, 1, 32, 32)
                 self._describe = OpenVinoProgram(backbone, image, precision=hint)
+            self._compare = OpenVinoProgram(compared, windows, *self._mixing, precision=hint)
 
     def describe(self, image: Tensor) -> tuple[Tensor, Tensor] | None:
         """Run the backbone on one image (1, 1, H, W), None where torch is to do it.
@@ -87,10 +92,11 @@ class CpuPrograms:
             block = windows[start : start + size].float()
             if len(block) < size:
                 block = torch.cat([block, block.new_zeros(size - len(block), *block.shape[1:])])
-            outputs.append(self._compare(block))
+            outputs.append(self._compare(block, *self._mixing))
             start += size
         query, reference, scores = (
-            torch.cat(parts)[:count] for parts in zip(*outputs, strict=True)
+            (parts[0] if len(parts) == 1 else torch.cat(parts))[:count]
+            for parts in zip(*outputs, strict=True)
         )
         return query, reference, scores
 

@@ -1,7 +1,7 @@
 """Sums of the exponentials of all products of two sets of features, in tiles, on a CPU.
 
-A tile fits the cache: it is made by one product, exponentiated in place, read once for the sums,
-and forgotten.
+A tile fits the cache: it is made by one product, exponentiated (in place, or in bfloat16 while it
+is read), read once for the sums, and forgotten.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor
 
+from deviloc_ros.models.topicfm.tile_sums import add_bfloat16, add_exponentials
+
 _TILE_COLUMNS = 2048
+# Rows of a tile in bfloat16, which is faster the smaller it is, until products get too small.
+_REDUCED_ROWS = 256
 # Exponents that float32 can hold and sum up; sums below the other bound are not trusted.
 _LARGEST_EXPONENT = 75.0
 _SMALLEST_SUM = 1e-30
@@ -59,7 +61,10 @@ def exponential_sums(
     shift = max(0.0, bound - _LARGEST_EXPONENT)
     columns = min(len(reference), _TILE_COLUMNS, max_products)
     rows = max(1, min(len(query), max_products // columns))
-    buffer = torch.empty(rows * columns)
+    reduced = query.dtype is torch.bfloat16
+    if reduced:
+        rows = min(rows, _REDUCED_ROWS)
+    buffer = torch.empty(0 if reduced else rows * columns)
     of_rows, of_columns = np.zeros(len(query), np.float32), np.zeros(len(reference), np.float32)
     # So many entries of a row of a tile can be above the threshold.
     most = rows * min(columns, math.ceil(1 / threshold) + 1)
@@ -69,17 +74,17 @@ def exponential_sums(
         upper = query[top : top + rows]
         for left in range(0, len(reference), columns):
             right = reference[left : left + columns]
-            tile = buffer[: len(upper) * len(right)].view(len(upper), len(right))
-            if query.dtype is torch.float32:
-                torch.mm(upper, right.T, out=tile)
-            else:
-                tile.copy_(F.linear(upper, right))
-            if shift:
-                tile -= shift
-            tile.exp_()
             places = slice(top, top + len(upper)), slice(left, left + len(right))
-            count = _add(tile.numpy(), of_rows[places[0]], of_columns[places[1]],
-                         np.float32(threshold), *found)  # fmt: skip
+            sums = of_rows[places[0]], of_columns[places[1]], np.float32(threshold), *found
+            if reduced:
+                bits = F.linear(upper, right).view(torch.int16).numpy().view(np.uint16)
+                count = add_bfloat16(bits, np.float32(shift), *sums)
+            else:
+                tile = buffer[: len(upper) * len(right)].view(len(upper), len(right))
+                torch.mm(upper, right.T, out=tile)
+                if shift:
+                    tile -= shift
+                count = add_exponentials(tile.exp_().numpy(), *sums)
             offset = np.array([[top], [left]])
             parts.append((found[0][:, :count] + offset, found[1][:count].copy()))
     if min(of_rows.min(), of_columns.min()) < _SMALLEST_SUM:
@@ -101,31 +106,3 @@ def exponential_sums(
 def _longest(features: Tensor) -> Tensor:
     longest: Tensor = torch.linalg.vector_norm(features, dim=1, dtype=torch.float32).max()
     return longest
-
-
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def _add(
-    tile: NDArray[np.float32],
-    of_rows: NDArray[np.float32],
-    of_columns: NDArray[np.float32],
-    threshold: np.float32,
-    index: NDArray[np.int32],
-    entries: NDArray[np.float32],
-) -> int:
-    """Add a tile to the sums; write its entries that are large in their row as known so far."""
-    count = 0
-    height, width = tile.shape
-    for i in range(height):
-        total, largest = np.float32(0), np.float32(0)
-        for j in range(width):
-            total += tile[i, j]
-            largest = max(largest, tile[i, j])
-            of_columns[j] += tile[i, j]
-        of_rows[i] += total
-        limit = threshold * of_rows[i]
-        if largest > limit:
-            for j in range(width):
-                if tile[i, j] > limit:
-                    index[0, count], index[1, count], entries[count] = i, j, tile[i, j]
-                    count += 1
-    return count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from deviloc_ros.models.topicfm.fine_network import DIM, WINDOW
@@ -34,7 +35,7 @@ def gather_windows(fine_map: Tensor, cells: Tensor, grid: tuple[int, int]) -> Te
     index = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]
     inside = (y_inside[:, :, None] & x_inside[:, None, :]).flatten(1)
     pixels = fine_map.permute(1, 2, 0).reshape(height * width, -1)
-    windows = pixels[index.flatten(1)]
+    windows = F.embedding(index.flatten(1), pixels)
     return windows.masked_fill_(~inside[:, :, None], 0.0)
 
 
