@@ -21,6 +21,8 @@ from deviloc_ros.bags.reader import Bag, Recorded, Topic
 from deviloc_ros.errors import InputError
 from deviloc_ros.ros.messages import stamp_message
 
+# Reliable messages that were lost are repeated after the middleware's next heartbeat.
+ARRIVAL_SECONDS = 5
 CLOCK_PERIOD = 0.01
 """Wall time between messages on /clock, seconds."""
 
@@ -151,8 +153,15 @@ class BagPlayer:
                 self._wait_until(wall_begin, begin, item.stamp)
                 self._tell_time(item.stamp)
                 self._on_publish(item)
-                self._publishers[item.topic].publish(item.data)
+                publisher = self._publishers[item.topic]
+                publisher.publish(item.data)
                 count += 1
+                if publisher.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL:
+                    # Sent once, and needed by what follows: where a subscriber has not found us
+                    # yet, middleware repeats it only seconds later. The drive waits meanwhile.
+                    before = time.monotonic()
+                    publisher.wait_for_all_acked(Duration(seconds=ARRIVAL_SECONDS))
+                    wall_begin += time.monotonic() - before
             if not self._options.loop or begin is None:
                 self._flush()
                 return count
@@ -174,7 +183,7 @@ class BagPlayer:
     def _flush(self) -> None:
         """Give reliable subscribers time to fetch the last messages."""
         for publisher in self._publishers.values():
-            publisher.wait_for_all_acked(Duration(seconds=2))
+            publisher.wait_for_all_acked(Duration(seconds=ARRIVAL_SECONDS))
 
 
 def play_bag(bag: Bag, options: PlayOptions, tell: Callable[[str], object]) -> int:
