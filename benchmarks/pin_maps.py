@@ -1,4 +1,4 @@
-"""Maps with fewer and with wrong SfM points, and ways to give keypoints their depth from them.
+"""Maps with fewer, with wrong and with other SfM points.
 
 A map file holds all that is needed: points, observations, keypoints, poses. Descriptors stay as
 they are, so that a variant of a map differs from it in nothing but its 3D points.
@@ -6,19 +6,14 @@ they are, so that a variant of a map differs from it in nothing but its 3D point
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.config import LocalizerConfig
-from deviloc_ros.localization.learned_lifting import make_inference
-from deviloc_ros.localization.lifting import PointInference, ReferenceView, lift
-from deviloc_ros.mapping.consistency import make_consistent
-from deviloc_ros.mapping.map import Calibration, Map
-
-Lift = Callable[[Map, LocalizerConfig], Map]
+from deviloc_ros.localization.lifting import ReferenceView
+from deviloc_ros.mapping.map import Map
 
 
 @dataclass(frozen=True)
@@ -91,72 +86,27 @@ def view_of(whole: Map, index: int) -> ReferenceView:
     )
 
 
-def per_view(infer: PointInference) -> Lift:
-    """Return a lift that looks at one reference after the other."""
-
-    def lifted(whole: Map, config: LocalizerConfig) -> Map:
-        points, confidence = np.empty((len(whole.keypoints), 3)), np.empty(len(whole.keypoints))
-        for index, reference in enumerate(whole.references):
-            rows = whole.features_of(index)
-            longer = max(reference.camera.width, reference.camera.height)
-            radius = config.lifting.observed_radius * max(1.0, longer / config.features.max_size)
-            keypoints = np.asarray(whole.keypoints[rows], dtype=np.float64)
-            result = lift(view_of(whole, index), keypoints, radius, infer)
-            points[rows], confidence[rows] = result.points3d - whole.origin, result.confidence
-        return replace(
-            whole,
-            feature_points=points.astype(np.float32),
-            confidence=confidence.astype(np.float16),
-        )
-
-    return lifted
-
-
-def nothing(
-    keypoints: NDArray[np.float64],
-    observations: NDArray[np.float64],
-    depths: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Infer nothing: only keypoints with an observed point near get one; see PointInference."""
-    return np.full(len(keypoints), np.nan), np.zeros(len(keypoints))
-
-
-def as_built(method: str) -> Lift:
-    """Return the lift of map building: each view by itself, then depths that the views agree on.
+def with_observations(
+    whole: Map,
+    points: NDArray[np.float64],
+    pixels: Sequence[NDArray[np.float64]],
+    seen: Sequence[NDArray[np.int64]],
+) -> Map:
+    """Return the map with other SfM points.
 
     Args:
-        method: `lifting.method`.
+        whole: the map.
+        points: (P, 3), map frame.
+        pixels: of each reference, (M, 2): where it observes points.
+        seen: of each reference, (M,): which points.
     """
-
-    def lifted(whole: Map, config: LocalizerConfig) -> Map:
-        lifting = config.lifting.model_copy(update={"method": method})
-        config = config.model_copy(update={"lifting": lifting})
-        single = per_view(make_inference(config))(whole, config)
-        # What building measures of the matcher does not depend on the points: it stays.
-        plain = single.with_calibration(Calibration(np.zeros_like(whole.calibration.offset_bias)))
-        return make_consistent(plain, config).with_calibration(whole.calibration)
-
-    return lifted
-
-
-def alone(method: str) -> Lift:
-    """Return the lift that looks at each view by itself, by `lifting.method`."""
-
-    def lifted(whole: Map, config: LocalizerConfig) -> Map:
-        lifting = config.lifting.model_copy(update={"method": method})
-        config = config.model_copy(update={"lifting": lifting})
-        return per_view(make_inference(config))(whole, config)
-
-    return lifted
-
-
-LIFTS: dict[str, Lift] = {
-    "pin": as_built("pin"),
-    "geometric": as_built("geometric"),
-    "pin, each view by itself": alone("pin"),
-    "geometric, each view by itself": alone("geometric"),
-    "observed points only": per_view(nothing),
-}
+    return replace(
+        whole,
+        point_array=(points - whole.origin).astype(np.float32),
+        observation_points=np.concatenate(seen).astype(np.int32),
+        observation_pixels=np.concatenate(pixels).astype(np.float32),
+        observation_offsets=np.concatenate([[0], np.cumsum([len(part) for part in seen])]),
+    )
 
 
 def _rays(

@@ -47,8 +47,9 @@ def plain(image: Image, generator: np.random.Generator) -> Image:
     return image
 
 
+PLAIN = "as they are"
 CONDITIONS: dict[str, Callable[[Image, np.random.Generator], Image]] = {
-    "as they are": plain,
+    PLAIN: plain,
     "dark and noisy": dark,
     "blurred": blurred,
     "occluded": occluded,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,10 @@ MIN_INLIERS = 12
 SAME_PLACE = 0.5
 
 
+# Keypoints (N, 2) and unit descriptors (N, 128).
+Described = tuple[NDArray[np.float64], NDArray[np.float32]]
+
+
 class SiftLocalizer:
     """Localizes against references that retrieval has chosen; features of images are kept."""
 
@@ -34,13 +39,14 @@ class SiftLocalizer:
         self._config = config
         options = pycolmap.FeatureExtractionOptions(max_image_size=SIFT_IMAGE_SIZE)
         self._sift = pycolmap.Sift(options, pycolmap.Device.cpu)
-        self._of_references: dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]] = {}
+        self._of_references: dict[str, Described] = {}
+        self._of_queries: dict[str, Described] = {}
 
     def __call__(
         self, place: Map, image: NDArray[np.uint8], camera: Camera, names: Sequence[str]
     ) -> Transform | None:
         """Return camera_from_map of a gray image, or None; `names` are references of the map."""
-        keypoints, descriptors = self._extract(image)
+        keypoints, descriptors = self._described(image)
         index_of = {reference.name: i for i, reference in enumerate(place.references)}
         pixels, points = [np.zeros((0, 2))], [np.zeros((0, 3))]
         for name in names:
@@ -53,13 +59,20 @@ class SiftLocalizer:
         pose = estimate_pose(matches, camera, self._config.pose, scale, self._config.seed)
         return None if pose is None or pose.num_inliers < MIN_INLIERS else pose.camera_from_map
 
-    def _extract(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def _described(self, image: NDArray[np.uint8]) -> Described:
+        """Return what was extracted of a query, which is localized in many maps."""
+        key = hashlib.sha256(image.tobytes()).hexdigest()
+        if key not in self._of_queries:
+            self._of_queries[key] = self._extract(image)
+        return self._of_queries[key]
+
+    def _extract(self, image: NDArray[np.uint8]) -> Described:
         keypoints, descriptors = self._sift.extract(np.ascontiguousarray(image))
         described = np.asarray(descriptors, dtype=np.float32)
         described /= np.maximum(np.linalg.norm(described, axis=1, keepdims=True), 1e-9)
         return np.asarray(keypoints[:, :2], dtype=np.float64), described
 
-    def _observed(self, place: Map, index: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def _observed(self, place: Map, index: int) -> Described:
         """Return the points (N, 3) that a reference observes and their descriptors there."""
         name = place.references[index].name
         if name not in self._of_references:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pin_depth import BINS, told
 
 RESAMPLES = 2000
 METRES, DEGREES = 0.25, 2.0
@@ -22,7 +25,8 @@ class Result:
         variant: what was done to the map or to the queries.
         method: the lift, or SIFT.
         errors: (N, 2) metres and degrees of each query; infinite without a pose.
-        depth: of hidden observations, as text.
+        hidden: depth errors at hidden observations (DepthErrors.summary), if measured.
+        sensor: the same against a depth sensor.
     """
 
     block: str
@@ -30,7 +34,8 @@ class Result:
     variant: str
     method: str
     errors: NDArray[np.float64]
-    depth: str
+    hidden: Mapping[str, Any] | None = None
+    sensor: Mapping[str, Any] | None = None
 
     @property
     def within(self) -> NDArray[np.bool_]:
@@ -59,9 +64,31 @@ def pose_table(results: Sequence[Result]) -> str:
     return _table(results, lambda result: result.cell())
 
 
-def depth_table(results: Sequence[Result]) -> str:
-    """Return the same of depth errors."""
-    return _table([r for r in results if r.depth], lambda result: result.depth)
+def depth_table(results: Sequence[Result], source: str) -> str:
+    """Return the same of depth errors, `hidden` or `sensor`; empty if there are none."""
+    measured = [result for result in results if getattr(result, source) is not None]
+    return _table(measured, lambda result: told(getattr(result, source))) if measured else ""
+
+
+def reliability_table(results: Sequence[Result]) -> str:
+    """Return how often inferred depths are right to 2 %, against how confident the lift was."""
+    measured = [result for result in results if result.hidden is not None]
+    lines = ["| block | method | " + " | ".join(f"{a:g} to {b:g}" for a, b in _pairs()) + " |"]
+    lines.append("|---" * (2 + len(_pairs())) + "|")
+    for block in dict.fromkeys(r.block for r in measured):
+        for method in dict.fromkeys(r.method for r in measured if r.block == block):
+            own = [r.hidden for r in measured if (r.block, r.method) == (block, method)]
+            bins = np.sum([item["bins"] for item in own if item is not None], axis=0)
+            cells = [
+                f"{right / count:.0%} (said {said / count:.0%}, {int(count)})" if count else ""
+                for count, said, right in bins
+            ]
+            lines.append(f"| {block} | {method} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _pairs() -> list[tuple[float, float]]:
+    return list(itertools.pairwise(BINS))
 
 
 def summary_table(results: Sequence[Result], base: str) -> str:
@@ -103,12 +130,11 @@ def _ratio(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> 
     return f"{means[0]:.2f} ({low:.2f}-{high:.2f})"
 
 
-def _table(results: Sequence[Result], cell: object) -> str:
-    assert callable(cell)
+def _table(results: Sequence[Result], cell: Callable[[Result], str]) -> str:
     methods = list(dict.fromkeys(result.method for result in results))
     lines = [f"| scene | variant | {' | '.join(methods)} |", "|---" * (2 + len(methods)) + "|"]
     by_key = {(r.scene, r.variant, r.method): cell(r) for r in results}
     for scene, variant in dict.fromkeys((r.scene, r.variant) for r in results):
-        cells = [str(by_key.get((scene, variant, method), "")) for method in methods]
+        cells = [by_key.get((scene, variant, method), "") for method in methods]
         lines.append(f"| {scene} | {variant} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

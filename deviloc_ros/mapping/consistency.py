@@ -21,7 +21,7 @@ from deviloc_ros.mapping.epipolar_bias import estimate_bias
 from deviloc_ros.mapping.fusion import Measurements, fuse
 from deviloc_ros.mapping.map import Calibration, Map
 from deviloc_ros.mapping.neighbours import Neighbourhood
-from deviloc_ros.mapping.view_matching import SeenAgain, ViewMatcher, triangulate
+from deviloc_ros.mapping.view_matching import SeenAgain, ViewMatcher, ViewMatches, triangulate
 
 # References that the bias of offsets and the noise of the SfM points are measured on.
 SAMPLED_REFERENCES = 30
@@ -40,7 +40,9 @@ MIN_COMPARED = 200
 TRUST = np.array([0.0, 0.8, 0.95, 1.0])
 
 
-def make_consistent(reference_map: Map, config: LocalizerConfig) -> Map:
+def make_consistent(
+    reference_map: Map, config: LocalizerConfig, match: ViewMatches | None = None
+) -> Map:
     """Return the map with depths fused across references.
 
     Features that no neighbour sees keep their 3D point and confidence. The others get the fused
@@ -51,9 +53,11 @@ def make_consistent(reference_map: Map, config: LocalizerConfig) -> Map:
     Args:
         reference_map: lifted, not calibrated.
         config: `lifting.neighbours` of each reference are matched with it.
+        match: finds a reference's features again; made here unless given. It does not depend on
+            3D points, so that maps of the same images may share one.
     """
     neighbourhood = Neighbourhood(reference_map)
-    match = ViewMatcher(reference_map, config)
+    match = match or ViewMatcher(reference_map, config)
     count = len(reference_map.references)
     neighbours = [neighbourhood.of(i, config.lifting.neighbours) for i in range(count)]
     sample = np.unique(np.linspace(0, count - 1, min(count, SAMPLED_REFERENCES)).astype(np.int64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +36,10 @@ class SeenAgain:
     scale: float
     feature: NDArray[np.int64]
     keypoints: NDArray[np.float64]
+
+
+# Index of a reference and its neighbours (N,) to what they see of it.
+ViewMatches = Callable[[int, NDArray[np.int64]], list[SeenAgain]]
 
 
 class ViewMatcher:

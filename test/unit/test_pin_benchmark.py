@@ -18,9 +18,10 @@ from deviloc_ros.mapping.map import Calibration, Map, Reference
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from pin_depth import depth_errors
-from pin_maps import Variant, nothing, per_view, view_of, with_points
-from pin_tables import Result, pose_table, summary_table
+from pin_depth import DepthErrors, hidden_depth_errors, told
+from pin_lifts import LIFTS, Lifter, nothing, per_view
+from pin_maps import Variant, view_of, with_observations, with_points
+from pin_tables import Result, pose_table, reliability_table, summary_table
 
 CAMERA = Camera("PINHOLE", 640, 480, (400.0, 400.0, 320.0, 240.0))
 CONFIG = LocalizerConfig()
@@ -94,22 +95,67 @@ def test_noise_has_the_size_and_the_direction_it_is_said_to_have() -> None:
 def test_depth_errors_are_those_of_hidden_points_only() -> None:
     whole = wall_map()
     thin = Variant(0.5).apply(whole, 0)
-    geometric = depth_errors(whole, per_view(GeometricInference())(thin, CONFIG), CONFIG)
+    geometric = hidden_depth_errors(whole, per_view(GeometricInference())(thin, CONFIG), CONFIG)
     assert len(geometric.relative) > 0.5 * geometric.asked
     # Inverse depth is linear over a plane, and keypoints lie on it.
     assert np.median(geometric.relative) < 1e-4
-    lazy = depth_errors(whole, per_view(nothing)(thin, CONFIG), CONFIG)
+    lazy = hidden_depth_errors(whole, per_view(nothing)(thin, CONFIG), CONFIG)
     assert lazy.asked == geometric.asked
     assert len(lazy.relative) < 0.2 * len(geometric.relative)
     everything = np.arange(NUM_POINTS)
     same = with_points(whole, everything, np.asarray(whole.point_array, dtype=np.float64))
-    assert depth_errors(whole, per_view(nothing)(same, CONFIG), CONFIG).asked == 0
+    assert hidden_depth_errors(whole, per_view(nothing)(same, CONFIG), CONFIG).asked == 0
+
+
+def test_other_keypoints_replace_the_points_and_nothing_else() -> None:
+    whole = wall_map()
+    views = [view_of(whole, index) for index in range(3)]
+    moved = whole.points3d[::-1] + 1.0
+    last = len(moved) - 1
+    seen = [
+        last - np.asarray(whole.observation_points[whole.observations_of(i)], dtype=np.int64)
+        for i in range(3)
+    ]
+    other = with_observations(whole, moved, [view.observations for view in views], seen)
+    for index, view in enumerate(views):
+        np.testing.assert_allclose(view_of(other, index).points3d, view.points3d + 1.0, atol=1e-4)
+        np.testing.assert_allclose(view_of(other, index).observations, view.observations)
+    np.testing.assert_array_equal(other.keypoints, whole.keypoints)
+
+
+def test_lifts_share_what_each_view_infers() -> None:
+    thin = Variant(0.5).apply(wall_map(), 0)
+    asked: list[int] = []
+
+    def match(index: int, neighbours: object) -> list[object]:
+        asked.append(index)
+        return []
+
+    lifter = Lifter(thin, CONFIG, match)
+    agreed, alone = lifter("geometric, views agree"), lifter("geometric, each view by itself")
+    # Nobody sees anything again, so that agreeing changes nothing.
+    np.testing.assert_array_equal(agreed.feature_points, alone.feature_points)
+    assert set(asked) == {0, 1, 2}
+    assert lifter("geometric, views agree") is agreed
+    assert set(LIFTS.values()) == {(m, a) for m in ("pin", "geometric", None) for a in (0, 1)}
+
+
+def test_reliability_counts_right_depths_among_those_equally_sure() -> None:
+    confidence = np.array([0.4, 0.4, 0.95, 0.95, 0.95, 0.95, 1.0])
+    relative = np.array([0.01, 0.10, 0.00, 0.01, 0.01, 0.50, 0.0])
+    hidden = DepthErrors(relative, confidence, 10, 0.3).summary()
+    assert hidden["answered"] == 7
+    assert told(hidden).endswith("70% answered")
+    one = Result("points", "wall", "all", "pin", np.zeros((1, 2)), hidden)
+    text = reliability_table([one, one])
+    assert "50% (said 40%, 4)" in text
+    assert "75% (said 95%, 8)" in text
 
 
 def result(method: str, metres: list[float]) -> Result:
     errors = np.column_stack([metres, np.full(len(metres), 0.1)])
     errors[np.isinf(errors[:, 0])] = np.inf
-    return Result("points", "wall", "10% of the points", method, errors, "")
+    return Result("points", "wall", "10% of the points", method, errors)
 
 
 def test_tables_count_a_query_without_a_pose_as_a_failure() -> None:

@@ -1,0 +1,194 @@
+"""Localizes a scene's queries in variants of its map, and keeps what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pin_depth import hidden_depth_errors, sensor_depth_errors
+from pin_keypoints import DETECTORS, map_of_keypoints
+from pin_lifts import Lifter, SharedMatches
+from pin_maps import Variant
+from pin_queries import CONDITIONS, PLAIN
+from pin_scenes import Scene
+from pin_sift import SiftLocalizer
+from pin_tables import Result
+
+from deviloc_ros.atomic import atomic_path
+from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.images import read_gray
+from deviloc_ros.localization import Localizer
+from deviloc_ros.localization.features import FeatureExtractor
+from deviloc_ros.localization.types import PoseEstimate, Query
+from deviloc_ros.mapping.map import Map
+
+SIFT = "SIFT"
+SEED = 0
+# To hide some points from a map that is to have them all.
+HOLD_OUT = 0.8
+POINTS = [Variant(share) for share in (1.0, 0.5, 0.1, 0.03)]
+NOISE = [Variant(ray_noise=0.01), Variant(ray_noise=0.02)]
+NOISE += [Variant(isotropic_noise=0.01), Variant(isotropic_noise=0.02)]
+BLOCKS: dict[str, Sequence[Variant | str]] = {
+    "points": POINTS,
+    "noise": NOISE,
+    "queries": [Variant()],
+    "keypoints": ["XFeat keypoints", "ALIKED keypoints"],
+}
+# A scene without a unit gets one by which its observed points are this far away, in the median.
+USUAL_DEPTH = 10.0
+NO_POSE = (np.inf, np.inf)
+
+
+class Measurement:
+    """Measures one scene; what variants have in common is computed once."""
+
+    def __init__(
+        self, scene: Scene, work: Path, config: LocalizerConfig, lifts: Sequence[str]
+    ) -> None:
+        """Measure these lifts with a configuration; results are kept in a folder."""
+        self._lifts = lifts
+        self._scene = scene
+        self._work = work
+        self._config = config
+        self._whole = Map.load(scene.map_path)
+        self._unit = 1.0 if scene.metric else USUAL_DEPTH / _median_depth(self._whole)
+        self._matches = SharedMatches(self._whole, config)
+        self._extractor = FeatureExtractor(config)
+        self._described: dict[str, list[Query]] = {}
+        self._sift = SiftLocalizer(scene.images, config)
+        self._lifters: dict[str, Lifter] = {}
+
+    def block(self, block: str) -> Iterator[Result]:
+        """Return the results of all methods for every variant of a block."""
+        conditions = [name for name in CONDITIONS if (name == PLAIN) != (block == "queries")]
+        for variant in BLOCKS[block]:
+            if isinstance(variant, str) and variant not in DETECTORS:
+                print(f"{variant}: left out, its package is not installed")
+                continue
+            for condition in conditions:
+                yield from self._compare(block, variant, condition)
+        self._lifters.clear()
+
+    def _compare(self, block: str, variant: Variant | str, condition: str) -> Iterator[Result]:
+        title = condition if block == "queries" else str(variant)
+        for method in self._lifts:
+            kept = self._kept(variant, condition, method)
+            if not kept.exists():
+                self._write(kept, variant, condition, method, self._measure)
+            yield self._result(block, title, method, kept)
+        # Of other keypoints than SIFT's the map has no SIFT descriptors.
+        if isinstance(variant, Variant):
+            kept = self._kept(variant, condition, SIFT)
+            if not kept.exists():
+                self._write(kept, variant, condition, SIFT, self._measure_sift)
+            yield self._result(block, title, SIFT, kept)
+
+    def _measure(self, variant: Variant | str, condition: str, method: str) -> dict[str, Any]:
+        lifted = self._lifter(variant)(method)
+        content: dict[str, Any] = {}
+        if condition == PLAIN:
+            told = lifted
+            if isinstance(variant, Variant) and variant.share == 1.0:
+                held_out = Variant(HOLD_OUT, variant.ray_noise, variant.isotropic_noise)
+                told = self._lifter(held_out)(method)
+            hidden = hidden_depth_errors(self._whole, told, self._config)
+            content["hidden"] = hidden.summary()
+            if self._scene.depth_images is not None:
+                sensed = sensor_depth_errors(lifted, self._scene.depth_images, self._config)
+                content["sensor"] = sensed.summary()
+        localizer = Localizer(lifted, self._config)
+        poses: list[Transform | None] = []
+        references = []
+        for query in self._queries(condition):
+            result = localizer.localize_query(query)
+            references.append(list(result.references))
+            poses.append(result.camera_from_map if isinstance(result, PoseEstimate) else None)
+        return {"errors": self._errors(poses), "references": references, **content}
+
+    def _measure_sift(self, variant: Variant | str, condition: str, _: str) -> dict[str, Any]:
+        first = json.loads(self._kept(variant, condition, self._lifts[0]).read_text("utf-8"))
+        place = self._place(variant)
+        poses = []
+        for query, names in zip(self._queries(condition), first["references"], strict=True):
+            assert query.image is not None, "queries are made of images"
+            poses.append(self._sift(place, query.image, query.camera, names))
+        return {"errors": self._errors(poses)}
+
+    def _errors(self, poses: Sequence[Transform | None]) -> list[tuple[float, float]]:
+        """Return metres and degrees of every query; infinite without a pose."""
+        errors = []
+        for pose, query in zip(poses, self._scene.queries, strict=True):
+            if pose is None:
+                errors.append(NO_POSE)
+                continue
+            distance, angle = pose.inverse().distance_to(query.camera_from_map.inverse())
+            errors.append((distance * self._unit, angle))
+        return errors
+
+    def _place(self, variant: Variant | str) -> Map:
+        """Return the map with other points; its keypoints still have those of the whole map."""
+        if isinstance(variant, Variant):
+            return variant.apply(self._whole, SEED)
+        name = f"{self._scene.title} {variant}".replace(" ", "-")
+        return map_of_keypoints(self._whole, self._scene.images, self._work / name, variant, SEED)
+
+    def _lifter(self, variant: Variant | str) -> Lifter:
+        if str(variant) not in self._lifters:
+            self._lifters[str(variant)] = Lifter(self._place(variant), self._config, self._matches)
+        return self._lifters[str(variant)]
+
+    def _queries(self, condition: str) -> Sequence[Query]:
+        """Return the queries with their features, which all variants of the map share."""
+        if condition not in self._described:
+            self._described[condition] = []
+            for index, posed in enumerate(self._scene.queries):
+                image = read_gray(self._scene.query_images / posed.name)
+                seen = CONDITIONS[condition](image, np.random.default_rng([SEED, index]))
+                (features,) = self._extractor.extract([seen])
+                self._described[condition].append(Query(features, posed.camera, seen))
+        return self._described[condition]
+
+    def _kept(self, variant: Variant | str, condition: str, method: str) -> Path:
+        parts = (self._scene.title, variant, condition, method, self._config, self._whole.source)
+        return self._work / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:20]}.json"
+
+    def _write(
+        self,
+        kept: Path,
+        variant: Variant | str,
+        condition: str,
+        method: str,
+        measure: Callable[[Variant | str, str, str], dict[str, Any]],
+    ) -> None:
+        content = {
+            "scene": self._scene.title,
+            "variant": str(variant),
+            "condition": condition,
+            "method": method,
+            **measure(variant, condition, method),
+        }
+        with atomic_path(kept) as temporary:
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+
+    def _result(self, block: str, title: str, method: str, kept: Path) -> Result:
+        content: Mapping[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        errors = np.array(content["errors"], dtype=np.float64).reshape(-1, 2)
+        return Result(
+            block, self._scene.title, title, method, errors,
+            content.get("hidden"), content.get("sensor"),
+        )  # fmt: skip
+
+
+def _median_depth(whole: Map) -> float:
+    """Return how far points are from the cameras that observe them, in the median."""
+    depths = []
+    for index, reference in enumerate(whole.references):
+        seen = np.asarray(whole.observation_points[whole.observations_of(index)])
+        depths.append(reference.camera_from_map.apply(whole.points3d[seen])[:, 2])
+    return float(np.median(np.concatenate(depths)))
