@@ -16,7 +16,8 @@ from deviloc_ros.localization.mutual import mutual_nearest_neighbours
 from deviloc_ros.localization.stages import StageClock
 from deviloc_ros.localization.types import Correspondences, Features, Query
 from deviloc_ros.mapping.map import Map
-from deviloc_ros.models.runtime import prepare
+from deviloc_ros.models.integer_matcher import IntegerFineMatcher
+from deviloc_ros.models.runtime import has_integer_products, prepare
 from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE, load_xfeat
 
 # Networks compiled for one shape run fastest; matches come in any number.
@@ -66,11 +67,13 @@ class StoredReference:
 
     Attributes:
         descriptors: (M, D) float32.
+        length: (M,) float32, their norms.
         codes: (M, D), what coarse matching compares.
         lifted: (M,) bool, whose 3D point is certain enough to be used; the others only compete.
     """
 
     descriptors: torch.Tensor
+    length: torch.Tensor
     codes: torch.Tensor
     lifted: torch.Tensor
 
@@ -85,9 +88,11 @@ class SemiDenseMatcher:
 
     def __init__(self, reference_map: Map, config: LocalizerConfig, device: torch.device) -> None:
         """Load the fine matcher; descriptors of references are loaded when first used."""
-        _, fine = load_xfeat()
+        _, exact = load_xfeat()
+        backend = config.features.backend
+        fine = IntegerFineMatcher(exact) if has_integer_products(backend, device) else exact
         example = torch.zeros(REFINEMENT_BATCH, 2 * DESCRIPTOR_SIZE)
-        self._refine = prepare(fine, config.features.backend, device, example)
+        self._refine = prepare(fine, backend, device, example)
         self._map = reference_map
         self._device = device
         self._fine_confidence = config.matching.fine_confidence
@@ -121,17 +126,23 @@ class SemiDenseMatcher:
         """Match features of a query to references of the map, all in one batch."""
         loaded = [self._reference(int(index)) for index in references]
         coarse = self._codes(query.descriptors)
+        length = torch.linalg.vector_norm(query.descriptors, dim=1)
         pairs = mutual_nearest_neighbours(coarse, [item.codes for item in loaded], self._pool)
         query_index, pair_descriptors, reference, feature = [], [], [], []
         for index, stored, (of_query, of_reference) in zip(references, loaded, pairs, strict=True):
             lifted = stored.lifted[of_reference]
             of_query, of_reference = of_query[lifted], of_reference[lifted]
-            both = torch.cat([query.descriptors[of_query], stored.descriptors[of_reference]], dim=1)
-            best = self._most_similar(both)
-            query_index.append(of_query[best])
-            pair_descriptors.append(both[best])
-            reference.append(np.full(len(best), index, dtype=np.int64))
-            feature.append(of_reference[best].cpu().numpy() + self._map.feature_offsets[index])
+            pair = query.descriptors[of_query], stored.descriptors[of_reference]
+            if len(of_query) > self._num_matches:
+                cosine = (pair[0] * pair[1]).sum(dim=1)
+                cosine /= length[of_query] * stored.length[of_reference]
+                best = torch.sort(cosine.topk(self._num_matches).indices).values
+                of_query, of_reference = of_query[best], of_reference[best]
+                pair = pair[0][best], pair[1][best]
+            query_index.append(of_query)
+            pair_descriptors.append(torch.cat(pair, dim=1))
+            reference.append(np.full(len(of_query), index, dtype=np.int64))
+            feature.append(of_reference.cpu().numpy() + self._map.feature_offsets[index])
         queries = torch.cat(query_index)
         offset, confidence = self._refined(torch.cat(pair_descriptors))
         offset = offset - self._bias[query.levels[queries].long()]
@@ -154,25 +165,20 @@ class SemiDenseMatcher:
         offset, confidence = (torch.cat(part)[:count] for part in zip(*results, strict=True))
         return offset, confidence
 
-    def _most_similar(self, pairs: torch.Tensor) -> torch.Tensor:
-        """Return which pairs of descriptors (N, 2 D) to refine, ascending."""
-        if len(pairs) <= self._num_matches:
-            return torch.arange(len(pairs), device=pairs.device)
-        of_query, of_reference = pairs[:, :DESCRIPTOR_SIZE], pairs[:, DESCRIPTOR_SIZE:]
-        similarity = torch.cosine_similarity(of_query, of_reference, dim=1)
-        best = similarity.topk(self._num_matches).indices
-        return torch.sort(best).values
-
     def _reference(self, index: int) -> StoredReference:
         """Return what matching needs of a reference, on the device."""
         if index in self._cache:
             self._cache.move_to_end(index)
             return self._cache[index]
         rows = self._map.features_of(index)
-        descriptors = torch.from_numpy(np.array(self._map.descriptors[rows])).to(self._device)
+        stored = torch.from_numpy(np.array(self._map.descriptors[rows]))
+        descriptors = stored.to(self._device).float()
         lifted = torch.from_numpy(self._map.confidence[rows] > self._min_confidence)
         self._cache[index] = entry = StoredReference(
-            descriptors.float(), self._codes(descriptors.float()), lifted.to(self._device)
+            descriptors,
+            torch.linalg.vector_norm(descriptors, dim=1),
+            self._codes(descriptors),
+            lifted.to(self._device),
         )
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,15 @@ import torch
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.features import LEVELS, FeatureExtractor, network_sizes
-from deviloc_ros.models.runtime import choose_backend, choose_device, prepare
+from deviloc_ros.localization.mutual import mutual_nearest_neighbours
+from deviloc_ros.models.integer_matcher import IntegerFineMatcher
+from deviloc_ros.models.runtime import (
+    Backend,
+    choose_backend,
+    choose_device,
+    has_integer_products,
+    prepare,
+)
 from deviloc_ros.models.xfeat import _packaged_weights, load_xfeat
 
 
@@ -49,6 +58,32 @@ def test_fine_matcher_gives_what_the_published_one_gives(published: torch.nn.Mod
     )
     torch.testing.assert_close(offset, expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(confidence, probability.amax(dim=-1), atol=1e-5, rtol=0)
+
+
+def test_integer_products_change_a_match_by_a_small_part_of_its_scatter() -> None:
+    _, exact = load_xfeat()
+    image = np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
+    image = cv2.resize(image, (480, 320), interpolation=cv2.INTER_CUBIC)
+    moved = np.roll(image, (2, 3), axis=(0, 1))
+    extractor = FeatureExtractor(LocalizerConfig.model_validate({"device": "cpu"}))
+    query, reference = extractor.extract([image, moved])
+    matched = mutual_nearest_neighbours(query.descriptors, [reference.descriptors])[0]
+    both = query.descriptors[matched[0]], reference.descriptors[matched[1]]
+    pairs = torch.cat(both, dim=1)[torch.cosine_similarity(*both) > 0.9]
+    assert len(pairs) > 300
+    with torch.no_grad():
+        offset, confidence = exact(pairs)
+        rounded, rounded_confidence = IntegerFineMatcher(exact)(pairs)
+    change = torch.linalg.vector_norm(rounded - offset, dim=1)
+    assert 0 < change.median() < 0.06
+    assert change.quantile(0.95) < 0.2
+    assert (rounded - offset).mean(dim=0).abs().max() < 0.02
+    assert (rounded_confidence - confidence).abs().median() < 0.03
+
+
+@pytest.mark.parametrize(("backend", "device"), [("torch", "cpu"), ("auto", "meta")])
+def test_integer_products_are_for_openvino_on_a_cpu(backend: Backend, device: str) -> None:
+    assert not has_integer_products(backend, torch.device(device))
 
 
 def test_foreign_weights_are_refused(tmp_path: Path) -> None:
