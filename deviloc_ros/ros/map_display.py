@@ -10,15 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
-import rclpy
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Path
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
-from rclpy.task import Future
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
@@ -26,6 +22,7 @@ from deviloc_ros.errors import InputError
 from deviloc_ros.mapping.open_map import open_map
 from deviloc_ros.ros.driven_path import DrivenPath
 from deviloc_ros.ros.map_messages import points_message, references_message
+from deviloc_ros.ros.running import run, spin
 from deviloc_ros.ros.termination import Termination
 
 LATCHED = QoSProfile(
@@ -106,28 +103,16 @@ class MapDisplay(Node):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until a signal comes; exit code 2 for a wrong parameter or map."""
     termination = Termination()
-    rclpy.init(
-        args=list(arguments) if arguments is not None else None,
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
-    node = None
-    try:
+
+    def display() -> int:
         node = MapDisplay()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        ended: Future[None] = Future(executor=executor)
-        termination.call(lambda: ended.set_result(None))
-        executor.spin_until_future_complete(ended)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if node is not None:
+        try:
+            spin(node, termination)
+        finally:
             node.destroy_node()
-        rclpy.try_shutdown()
-    if termination.requested:
-        termination.end_process()
-    return 0
+        return 0
+
+    return run(display, arguments, termination)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.atomic import atomic_path
@@ -30,6 +27,7 @@ from deviloc_ros.evaluation.errors import BENCHMARK_THRESHOLDS, Evaluation, eval
 from deviloc_ros.evaluation.tables import summary_text, to_json
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.ros.messages import stamp_ns
+from deviloc_ros.ros.running import run, spin
 from deviloc_ros.ros.termination import Termination
 
 LOCALIZED = "LOCALIZED"
@@ -149,23 +147,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # What was recorded must be written, however long it is.
     termination = Termination(grace=60.0)
-    rclpy.init(
-        args=list(arguments) if arguments is not None else None,
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
-    try:
+
+    def record() -> int:
         node = PoseRecorder()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while not termination.requested and not node.finished:
-            executor.spin_once(timeout_sec=0.1)
+        spin(node, termination, lambda: node.finished)
         print(node.write(), flush=True)
         return 0 if node.poses else 3
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    finally:
-        rclpy.try_shutdown()
+
+    return run(record, arguments, termination)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 GRACE_SECONDS = 0.7
-"""From a signal to the end of the process at the latest, whatever it is busy with."""
+"""What is in hand may take so long after a signal, seconds."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -21,12 +22,15 @@ class Termination:
 
     Python runs a signal's handler in the main thread, between two of its steps: one that is inside
     of a library, reading a large map, would notice only when that returns. So a thread listens at
-    the pipe into which the interpreter writes the signal's number at once, and ends the process
-    with code 0 if the main thread did not do so in time. What is lost then is what was not written
-    yet: nothing, as files are renamed into place.
+    the pipe into which the interpreter writes the signal's number at once.
+
+    What has something to finish says so by `call`, and is given a moment for it. Without, and when
+    that moment is over, the process ends with code 0 wherever its threads are: neither a library
+    that cannot be interrupted nor its unloading is waited for. What is lost then is what was not
+    written yet: nothing, as files are renamed into place.
 
     Args:
-        grace: time to end by itself, seconds.
+        grace: time to finish, seconds.
     """
 
     def __init__(self, grace: float = GRACE_SECONDS) -> None:
@@ -39,7 +43,10 @@ class Termination:
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         _install_handlers()
-        threading.Thread(target=self._watch, name="termination", daemon=True).start()
+        # Both from the beginning: where a library keeps the interpreter to itself, starting a
+        # thread would have to wait for it several times.
+        for task in (self._watch, self._limit):
+            threading.Thread(target=task, name="termination", daemon=True).start()
 
     @property
     def requested(self) -> bool:
@@ -57,22 +64,23 @@ class Termination:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def call(self, callback: Callable[[], object]) -> None:
-        """Have something called by the listening thread when a signal comes; at once if it has."""
+        """Have something called by the listening thread when a signal comes; at once if it has.
+
+        From now on there is something to finish.
+        """
         with self._lock:
             if not self.requested:
                 self._callbacks.append(callback)
                 return
         callback()
 
-    def end_process(self) -> None:
-        """End it with code 0, all work being done: unloading torch would take another second."""
-        sys.stderr.flush()
-        sys.stdout.flush()
-        os._exit(0)
-
-    def _give_up(self) -> None:
-        print("still busy: ending without waiting for it", file=sys.stderr)
-        self.end_process()
+    def end_process(self, code: int = 0) -> None:
+        """End it without unloading the libraries: that would take another second."""
+        # Whoever read the output may have gone before.
+        with suppress(OSError):
+            sys.stderr.flush()
+            sys.stdout.flush()
+        os._exit(code)
 
     def _watch(self) -> None:
         # The main thread alone takes signals, so that it alone can hold them back.
@@ -82,12 +90,19 @@ class Termination:
         with self._lock:
             self._requested.set()
             callbacks = list(self._callbacks)
-        # Before the callbacks: they may wait for a lock that the main thread holds.
-        timer = threading.Timer(self._grace, self._give_up)
-        timer.daemon = True
-        timer.start()
+        if not callbacks:
+            self.end_process()
         for callback in callbacks:
             callback()
+
+    def _limit(self) -> None:
+        """End the process; not from `_watch`, whose callbacks may wait for the main thread."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        self._requested.wait()
+        time.sleep(self._grace)
+        with suppress(OSError):
+            print("still busy: ending without waiting for it", file=sys.stderr)
+        self.end_process()
 
 
 def _install_handlers() -> None:
