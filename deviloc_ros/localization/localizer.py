@@ -23,7 +23,7 @@ from deviloc_ros.localization.matching import Matcher, SemiDenseMatcher
 from deviloc_ros.localization.pose import MIN_MATCHES, PoseHypothesis
 from deviloc_ros.localization.retrieval import Retrieval
 from deviloc_ros.localization.rig import RigStages, localize_rig
-from deviloc_ros.localization.rig_types import BasePrior, RigEstimate
+from deviloc_ros.localization.rig_types import RigEstimate
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.stages import StageClock
 from deviloc_ros.localization.topicfm import TopicFmMatcher
@@ -196,7 +196,7 @@ class Localizer:
         images: Sequence[NDArray[np.uint8]],
         cameras: Sequence[Camera],
         base_from_camera: Sequence[Transform],
-        prior: BasePrior | None = None,
+        prior: PosePrior | None = None,
     ) -> RigEstimate | LocalizationFailure:
         """Localize the base that several cameras sit on, by images of one instant.
 

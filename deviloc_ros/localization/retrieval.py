@@ -83,7 +83,7 @@ class Retrieval:
         chosen = ranked[allowed[ranked]][:count]
         if not len(chosen):
             return []
-        here = prior.map_from_camera.translation if prior is not None else self._centres[chosen[0]]
+        here = prior.map_from_body.translation if prior is not None else self._centres[chosen[0]]
         self._map.approach(here)
         if not self._config.cluster:
             return [chosen]
@@ -95,9 +95,9 @@ class Retrieval:
     def _near(self, prior: PosePrior) -> NDArray[np.bool_]:
         """Return which references could see what a camera within the prior's gate sees."""
         gate = self._config.prior_gate_sigmas
-        shift = np.abs(self._centres - prior.map_from_camera.translation)
+        shift = np.abs(self._centres - prior.map_from_body.translation)
         beyond = np.linalg.norm(np.maximum(shift - gate * prior.axis_sigmas, 0), axis=1)
-        axis = prior.map_from_camera.rotation.as_matrix()[:, 2]
+        axis = prior.map_from_body.rotation.as_matrix()[:, 2]
         angle = np.arccos(np.clip(self._axes @ axis, -1.0, 1.0))
         return np.asarray(
             (beyond <= self._config.prior_reach)

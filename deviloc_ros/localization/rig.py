@@ -25,13 +25,14 @@ from deviloc_ros.localization.retrieval import Retrieval
 from deviloc_ros.localization.rig_evidence import weigh
 from deviloc_ros.localization.rig_matches import Group, concatenated, gather
 from deviloc_ros.localization.rig_pose import RigHypothesis, estimate_rig_poses, rig_covariance
-from deviloc_ros.localization.rig_types import BasePrior, CameraView, RigEstimate
+from deviloc_ros.localization.rig_types import CameraView, RigEstimate
 from deviloc_ros.localization.solver import PoseSolver
 from deviloc_ros.localization.stages import StageClock
 from deviloc_ros.localization.types import (
     Correspondences,
     FailureReason,
     LocalizationFailure,
+    PosePrior,
     Query,
 )
 from deviloc_ros.localization.verification import judge
@@ -55,7 +56,7 @@ def localize_rig(
     images: Sequence[NDArray[np.uint8]],
     cameras: Sequence[Camera],
     base_from_camera: Sequence[Transform],
-    prior: BasePrior | None,
+    prior: PosePrior | None,
 ) -> RigEstimate | LocalizationFailure:
     """Localize the base from images of one instant; see `Localizer.localize_rig`."""
     config, clock = stages.config, StageClock()

@@ -10,43 +10,7 @@ from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.types import Correspondences, PosePrior
-
-
-@dataclass(frozen=True)
-class BasePrior:
-    """Where the base of the robot is thought to be before an image is looked at.
-
-    Attributes:
-        map_from_base: the expected pose.
-        position_sigma: standard deviation of the position per axis, metres.
-        rotation_sigma: standard deviation of the orientation, radians.
-        vertical_sigma: standard deviation along the map's z, metres; None: as the other axes.
-        num_references: so few references near the pose are enough; None: as many as ever.
-    """
-
-    map_from_base: Transform
-    position_sigma: float
-    rotation_sigma: float
-    vertical_sigma: float | None = None
-    num_references: int | None = None
-
-    @property
-    def axis_sigmas(self) -> NDArray[np.float64]:
-        """Standard deviations along the map's x, y and z, (3,), metres."""
-        return self.of_camera(Transform.identity()).axis_sigmas
-
-    def of_camera(self, base_from_camera: Transform) -> PosePrior:
-        """Return the prior of a camera on the base; a lever arm turns rotation into position."""
-        lever = float(np.linalg.norm(base_from_camera.translation)) * self.rotation_sigma
-        vertical = self.vertical_sigma
-        return PosePrior(
-            self.map_from_base @ base_from_camera,
-            float(np.hypot(self.position_sigma, lever)),
-            self.rotation_sigma,
-            None if vertical is None else float(np.hypot(vertical, lever)),
-            self.num_references,
-        )
+from deviloc_ros.localization.types import Correspondences
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -85,17 +85,17 @@ class Correspondences:
 
 @dataclass(frozen=True)
 class PosePrior:
-    """Where the camera is thought to be before the image is looked at.
+    """Where a body is thought to be before its images are looked at: a camera, or a robot's base.
 
     Attributes:
-        map_from_camera: the expected pose.
+        map_from_body: the expected pose.
         position_sigma: standard deviation of the position per axis, metres.
         rotation_sigma: standard deviation of the orientation, radians.
         vertical_sigma: standard deviation along the map's z, metres; None: as the other axes.
         num_references: so few references near the pose are enough; None: as many as ever.
     """
 
-    map_from_camera: Transform
+    map_from_body: Transform
     position_sigma: float
     rotation_sigma: float
     vertical_sigma: float | None = None
@@ -106,6 +106,17 @@ class PosePrior:
         """Standard deviations along the map's x, y and z, (3,), metres."""
         vertical = self.position_sigma if self.vertical_sigma is None else self.vertical_sigma
         return np.array([self.position_sigma, self.position_sigma, vertical])
+
+    def of_camera(self, body_from_camera: Transform) -> PosePrior:
+        """Return the prior of a camera on the body; a lever arm turns rotation into position."""
+        lever = float(np.linalg.norm(body_from_camera.translation)) * self.rotation_sigma
+        vertical = self.vertical_sigma
+        return replace(
+            self,
+            map_from_body=self.map_from_body @ body_from_camera,
+            position_sigma=float(np.hypot(self.position_sigma, lever)),
+            vertical_sigma=None if vertical is None else float(np.hypot(vertical, lever)),
+        )
 
 
 class FailureReason(enum.Enum):

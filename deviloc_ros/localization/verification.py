@@ -12,7 +12,6 @@ from deviloc_ros.config import VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.pose import PoseHypothesis
-from deviloc_ros.localization.rig_types import BasePrior
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 
 GRID = 8
@@ -76,21 +75,11 @@ def verify(
         depth=float(np.median(in_camera[:, 2])) if len(in_camera) else 0.0,
         rivals=[(rival.camera_from_map.inverse(), rival.num_inliers) for rival in rivals],
     )
-    expected = (
-        BasePrior(
-            prior.map_from_camera,
-            prior.position_sigma,
-            prior.rotation_sigma,
-            prior.vertical_sigma,
-        )
-        if prior is not None
-        else None
-    )
-    return judge(evidence, expected, metric, config)
+    return judge(evidence, prior, metric, config)
 
 
 def judge(
-    evidence: Evidence, prior: BasePrior | None, metric: bool, config: VerificationConfig
+    evidence: Evidence, prior: PosePrior | None, metric: bool, config: VerificationConfig
 ) -> tuple[FailureReason, str] | None:
     """Return the first reason not to believe a pose, with its numbers, or None to believe it.
 
@@ -141,11 +130,11 @@ def _elsewhere(evidence: Evidence, rival: Transform) -> bool:
 
 
 def _distance_from_prior(
-    pose: Transform, covariance: NDArray[np.float64], prior: BasePrior
+    pose: Transform, covariance: NDArray[np.float64], prior: PosePrior
 ) -> float:
     """Return the larger of the position's and the rotation's distance, in sigmas per axis."""
-    shift = np.abs(pose.translation - prior.map_from_base.translation)
-    turn = np.abs((pose.rotation * prior.map_from_base.rotation.inv()).as_rotvec())
+    shift = np.abs(pose.translation - prior.map_from_body.translation)
+    turn = np.abs((pose.rotation * prior.map_from_body.rotation.inv()).as_rotvec())
     variance = np.diag(covariance)
     sigmas = np.concatenate(
         [

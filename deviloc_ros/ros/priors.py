@@ -8,9 +8,8 @@ from dataclasses import replace
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.geometry.transform_buffer import TransformUnavailableError
 from deviloc_ros.localization.carried_pose import CarriedPose
-from deviloc_ros.localization.rig_types import BasePrior
 from deviloc_ros.localization.search_state import Mode, SearchState
-from deviloc_ros.localization.types import FailureReason
+from deviloc_ros.localization.types import FailureReason, PosePrior
 from deviloc_ros.ros.node_config import NodeConfig
 from deviloc_ros.ros.odometry import Odometry
 from deviloc_ros.ros.outcome import Fix, Outcome
@@ -58,7 +57,7 @@ class Priors:
             self._state, self._pose = self._state.forgotten(why), None
             self._epoch += 1
 
-    def predict(self, stamp: int) -> tuple[BasePrior | None, int]:
+    def predict(self, stamp: int) -> tuple[PosePrior | None, int]:
         """Return the prior for images of a stamp, nanoseconds, and a token for `learn`."""
         with self._lock:
             pose, state, epoch = self._pose, self._state, self._epoch
@@ -119,11 +118,11 @@ class Priors:
         except TransformUnavailableError:
             return None
 
-    def _limited(self, pose: CarriedPose, mode: Mode) -> BasePrior:
+    def _limited(self, pose: CarriedPose, mode: Mode) -> PosePrior:
         """Return a prior that is not too sure of itself, and that asks for few references."""
         position = max(pose.position_sigma, self._prior.min_position_sigma)
         rotation = max(pose.rotation_sigma, self._prior.min_rotation_sigma)
-        prior = BasePrior(pose.map_from_base, position, rotation, pose.vertical_sigma)
+        prior = PosePrior(pose.map_from_base, position, rotation, pose.vertical_sigma)
         if mode is Mode.TRACKING and position <= self._tracking.max_position_sigma:
             prior = replace(prior, num_references=self._tracking.references)
         return prior

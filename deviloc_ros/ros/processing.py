@@ -12,7 +12,7 @@ from deviloc_ros.geometry.base_pose import BasePose, base_pose
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.geometry.transform_buffer import TransformUnavailableError
-from deviloc_ros.localization.rig_types import BasePrior, CameraView, RigEstimate
+from deviloc_ros.localization.rig_types import CameraView, RigEstimate
 from deviloc_ros.localization.types import (
     FailureReason,
     Localization,
@@ -59,7 +59,7 @@ class ImageLocalizer(Protocol):
         images: Sequence[Pixels],
         cameras: Sequence[Camera],
         base_from_camera: Sequence[Transform],
-        prior: BasePrior | None = None,
+        prior: PosePrior | None = None,
     ) -> RigEstimate | LocalizationFailure:
         """Return the pose of the base that several cameras sit on, or why there is none."""
 
@@ -84,7 +84,7 @@ def process(
     inputs: Mapping[str, CameraInput],
     extrinsics: Extrinsics,
     localizer: ImageLocalizer,
-    prior: BasePrior | None = None,
+    prior: PosePrior | None = None,
 ) -> Outcome:
     """Localize the images of one instant. Cheap checks come first.
 
@@ -156,7 +156,7 @@ def _localize_image(
     name: str,
     view: View,
     localizer: ImageLocalizer,
-    prior: BasePrior | None,
+    prior: PosePrior | None,
 ) -> Outcome:
     of_camera = prior.of_camera(view.base_from_camera) if prior is not None else None
     estimate = localizer.localize(view.pixels, view.camera, of_camera)

@@ -11,11 +11,12 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.rig_types import BasePrior, CameraView, RigEstimate
+from deviloc_ros.localization.rig_types import CameraView, RigEstimate
 from deviloc_ros.localization.types import (
     Correspondences,
     FailureReason,
     LocalizationFailure,
+    PosePrior,
 )
 from deviloc_ros.ros.messages import stamp_message
 from deviloc_ros.simulation.drive import mounted
@@ -47,7 +48,7 @@ class FakeRigLocalizer(FakeLocalizer):
         images: Sequence[np.ndarray[Any, Any]],
         cameras: Sequence[Camera],
         base_from_camera: Sequence[Transform],
-        prior: BasePrior | None = None,
+        prior: PosePrior | None = None,
     ) -> RigEstimate | LocalizationFailure:
         values = [int(image.flat[0]) for image in images]
         self.calls.append((values, list(cameras), list(base_from_camera)))

@@ -37,7 +37,7 @@ def show(robot: Robot, value: int, stamp: float) -> PosePrior | None:
 
 
 def base_of(prior: PosePrior) -> Transform:
-    return prior.map_from_camera @ BASE_FROM_CAMERA.inverse()
+    return prior.map_from_body @ BASE_FROM_CAMERA.inverse()
 
 
 def test_the_last_pose_is_carried_by_odometry_and_becomes_uncertain(robot: Robot) -> None:

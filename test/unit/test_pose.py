@@ -11,7 +11,6 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.covariance import pose_covariance
 from deviloc_ros.localization.pose import PoseHypothesis, estimate_pose
-from deviloc_ros.localization.rig_types import BasePrior
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 from deviloc_ros.localization.verification import image_coverage, verify
 
@@ -135,10 +134,10 @@ def test_a_prior_is_held_against_the_pose() -> None:
 
 def test_a_prior_of_the_base_is_one_of_its_camera_with_the_lever_arm() -> None:
     lever = Transform(Rotation.from_euler("z", 1.0), np.array([0.0, 3.0, 4.0]))
-    prior = BasePrior(MAP_FROM_CAMERA, 0.3, 0.08, vertical_sigma=2.0, num_references=2)
+    prior = PosePrior(MAP_FROM_CAMERA, 0.3, 0.08, vertical_sigma=2.0, num_references=2)
     of_camera = prior.of_camera(lever)
     expected = (MAP_FROM_CAMERA @ lever).matrix
-    np.testing.assert_allclose(of_camera.map_from_camera.matrix, expected)
+    np.testing.assert_allclose(of_camera.map_from_body.matrix, expected)
     sigmas = [0.5, 0.5, np.hypot(2.0, 0.4)]
     np.testing.assert_allclose(of_camera.axis_sigmas, sigmas)
     np.testing.assert_allclose(prior.axis_sigmas, [0.3, 0.3, 2.0])

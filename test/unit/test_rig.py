@@ -9,8 +9,13 @@ from rig_scene import VALUES, RigScene
 from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization import Localizer
-from deviloc_ros.localization.rig_types import BasePrior, RigEstimate
-from deviloc_ros.localization.types import FailureReason, LocalizationFailure, PoseEstimate
+from deviloc_ros.localization.rig_types import RigEstimate
+from deviloc_ros.localization.types import (
+    FailureReason,
+    LocalizationFailure,
+    PoseEstimate,
+    PosePrior,
+)
 from deviloc_ros.simulation.rig_drive import RigMoment
 
 
@@ -43,7 +48,7 @@ def localized(
     scene: RigScene,
     moment: RigMoment,
     names: tuple[str, ...] = ("left", "rear", "right"),
-    prior: BasePrior | None = None,
+    prior: PosePrior | None = None,
 ) -> RigEstimate | LocalizationFailure:
     cameras = [item for item in scene.rig if item.name in names]
     return localizer.localize_rig(
@@ -143,16 +148,16 @@ def test_a_prior_of_the_base_limits_the_search_and_is_held_against_the_pose(
 ) -> None:
     moment, _ = good
     right = localized(
-        localizer, rig_scene, moment, prior=BasePrior(moment.map_from_base, 0.5, 0.05)
+        localizer, rig_scene, moment, prior=PosePrior(moment.map_from_base, 0.5, 0.05)
     )
     assert isinstance(right, RigEstimate), right
     beside = Transform(
         moment.map_from_base.rotation, moment.map_from_base.translation + np.array([4.0, 3.0, 0])
     )
-    wrong = localized(localizer, rig_scene, moment, prior=BasePrior(beside, 0.2, 0.05))
+    wrong = localized(localizer, rig_scene, moment, prior=PosePrior(beside, 0.2, 0.05))
     assert isinstance(wrong, LocalizationFailure)
     assert wrong.reason is FailureReason.AGAINST_PRIOR
     far = Transform(moment.map_from_base.rotation, np.array([5000.0, 0.0, 0.0]))
-    nowhere = localized(localizer, rig_scene, moment, prior=BasePrior(far, 0.5, 0.05))
+    nowhere = localized(localizer, rig_scene, moment, prior=PosePrior(far, 0.5, 0.05))
     assert isinstance(nowhere, LocalizationFailure)
     assert nowhere.reason is FailureReason.NO_REFERENCES

@@ -16,8 +16,7 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.rig_evidence import weigh
 from deviloc_ros.localization.rig_matches import RigMatches, gather
 from deviloc_ros.localization.rig_pose import RigHypothesis, estimate_rig_poses, rig_covariance
-from deviloc_ros.localization.rig_types import BasePrior
-from deviloc_ros.localization.types import Correspondences, FailureReason
+from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 from deviloc_ros.localization.verification import judge
 from deviloc_ros.simulation.drive import mounted
 
@@ -210,9 +209,9 @@ def test_the_same_matches_give_the_same_bits_and_too_few_give_none() -> None:
 
 
 def test_a_prior_of_the_base_is_one_of_each_camera() -> None:
-    prior = BasePrior(MAP_FROM_BASE, 0.3, 0.1)
+    prior = PosePrior(MAP_FROM_BASE, 0.3, 0.1)
     of_camera = prior.of_camera(MOUNTS[1])
-    metres, degrees = of_camera.map_from_camera.distance_to(MAP_FROM_BASE @ MOUNTS[1])
+    metres, degrees = of_camera.map_from_body.distance_to(MAP_FROM_BASE @ MOUNTS[1])
     assert metres < 1e-9
     assert degrees < 1e-9
     lever = np.linalg.norm(MOUNTS[1].translation)
