@@ -1,7 +1,6 @@
 """Sums of the exponentials of all products of two sets of features, in tiles, on a CPU.
 
-A tile fits the cache: it is made by one product, exponentiated (in place, or in bfloat16 while it
-is read), read once for the sums, and forgotten.
+A tile fits the cache: it is made by one product, read once for the sums, and forgotten.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from deviloc_ros.models.topicfm.tile_sums import add_bfloat16, add_exponentials
+from deviloc_ros.models.topicfm.tile_sums import add_bfloat16, add_float32
 
 _TILE_COLUMNS = 2048
 # Rows of a tile in bfloat16, which is faster the smaller it is, until products get too small.
@@ -82,9 +81,7 @@ def exponential_sums(
             else:
                 tile = buffer[: len(upper) * len(right)].view(len(upper), len(right))
                 torch.mm(upper, right.T, out=tile)
-                if shift:
-                    tile -= shift
-                count = add_exponentials(tile.exp_().numpy(), *sums)
+                count = add_float32(tile.numpy(), np.float32(shift), *sums)
             offset = np.array([[top], [left]])
             parts.append((found[0][:, :count] + offset, found[1][:count].copy()))
     if min(of_rows.min(), of_columns.min()) < _SMALLEST_SUM:
