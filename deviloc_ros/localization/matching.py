@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from deviloc_ros.localization.mutual import mutual_nearest_neighbours
 from deviloc_ros.localization.stages import StageClock
 from deviloc_ros.localization.types import Correspondences, Features, Query
 from deviloc_ros.mapping.map import Map
-from deviloc_ros.models.integer_matcher import IntegerFineMatcher
+from deviloc_ros.models.integer_matcher import with_integer_products
 from deviloc_ros.models.runtime import has_integer_products, prepare
 from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE, load_xfeat
 
@@ -90,13 +90,15 @@ class SemiDenseMatcher:
         """Load the fine matcher; descriptors of references are loaded when first used."""
         _, exact = load_xfeat()
         backend = config.features.backend
-        fine = IntegerFineMatcher(exact) if has_integer_products(backend, device) else exact
+        integer = has_integer_products(backend, device)
+        fine = with_integer_products(exact) if integer else exact
         example = torch.zeros(REFINEMENT_BATCH, 2 * DESCRIPTOR_SIZE)
         self._refine = prepare(fine, backend, device, example)
         self._map = reference_map
         self._device = device
         self._fine_confidence = config.matching.fine_confidence
         self._bias = torch.from_numpy(reference_map.calibration.offset_bias).float().to(device)
+        self._pull = torch.from_numpy(reference_map.calibration.offset_pull).float().to(device)
         self._num_matches = config.matching.num_matches
         self._min_confidence = config.aggregation.min_confidence
         self._cache: OrderedDict[int, StoredReference] = OrderedDict()
@@ -110,7 +112,7 @@ class SemiDenseMatcher:
     ) -> Correspondences:
         """Match a query to references and look the 3D points up; see Matcher."""
         with clock("match"):
-            matches = self.match(query.features, references)
+            matches = self.match(self._without_pull(query), references)
         with clock("lift"):
             points = np.asarray(self._map.feature_points[matches.feature], dtype=np.float64)
             keypoints = self._map.keypoints[matches.feature]
@@ -121,6 +123,13 @@ class SemiDenseMatcher:
                 reference=matches.reference,
                 reference_keypoints=np.asarray(keypoints, dtype=np.float64),
             )
+
+    def _without_pull(self, query: Query) -> Features:
+        """Return the query's features, shifted against the pull on matches (OffsetBias)."""
+        features, camera = query.features, query.camera
+        half = torch.tensor([camera.width / 2, camera.height / 2], device=self._device)
+        pull = self._pull[features.levels.long()] * (features.keypoints / half - 1)
+        return replace(features, keypoints=features.keypoints - pull * features.scales[:, None])
 
     def match(self, query: Features, references: NDArray[np.int64]) -> SemiDenseMatches:
         """Match features of a query to references of the map, all in one batch."""

@@ -13,7 +13,7 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.features import LEVELS, FeatureExtractor, network_sizes
 from deviloc_ros.localization.mutual import mutual_nearest_neighbours
-from deviloc_ros.models.integer_matcher import IntegerFineMatcher
+from deviloc_ros.models.integer_matcher import with_integer_products
 from deviloc_ros.models.runtime import (
     Backend,
     choose_backend,
@@ -73,7 +73,7 @@ def test_integer_products_change_a_match_by_a_small_part_of_its_scatter() -> Non
     assert len(pairs) > 300
     with torch.no_grad():
         offset, confidence = exact(pairs)
-        rounded, rounded_confidence = IntegerFineMatcher(exact)(pairs)
+        rounded, rounded_confidence = with_integer_products(exact)(pairs)
     change = torch.linalg.vector_norm(rounded - offset, dim=1)
     assert 0 < change.median() < 0.06
     assert change.quantile(0.95) < 0.2
