@@ -63,6 +63,8 @@ def main() -> int:
         for name in args.only:
             if name not in measurements:
                 measurements[name] = Measurement(SCENES[name](bench), work, config, args.lifts)
+            if block not in measurements[name].blocks:
+                continue
             results += measurements[name].block(block)
             print(f"{block}: {name} done", file=sys.stderr, flush=True)
             text = tables(results)

@@ -29,16 +29,15 @@ from deviloc_ros.mapping.map import Map
 
 SIFT = "SIFT"
 SEED = 0
-# To hide some points from a map that is to have them all.
-HOLD_OUT = 0.8
-POINTS = [Variant(share) for share in (1.0, 0.5, 0.1, 0.03)]
-NOISE = [Variant(ray_noise=0.01), Variant(ray_noise=0.02)]
-NOISE += [Variant(isotropic_noise=0.01), Variant(isotropic_noise=0.02)]
+# A fifth of the points of noisy maps is hidden, to compare depths with.
+LEFT = 0.8
 BLOCKS: dict[str, Sequence[Variant | str]] = {
-    "points": POINTS,
-    "noise": NOISE,
+    "points": [Variant(share) for share in (1.0, 0.5, 0.1, 0.03)],
     "queries": [Variant()],
-    "keypoints": ["XFeat keypoints", "ALIKED keypoints"],
+    "noise of 2 %": [Variant(LEFT, ray_noise=0.02), Variant(LEFT, isotropic_noise=0.02)],
+    "XFeat keypoints": ["XFeat keypoints"],
+    "noise of 1 %": [Variant(LEFT, ray_noise=0.01), Variant(LEFT, isotropic_noise=0.01)],
+    "ALIKED keypoints": ["ALIKED keypoints"],
 }
 # A scene without a unit gets one by which its observed points are this far away, in the median.
 USUAL_DEPTH = 10.0
@@ -54,6 +53,7 @@ class Measurement:
         """Measure these lifts with a configuration; results are kept in a folder."""
         self._lifts = lifts
         self._scene = scene
+        self.blocks = [block for block in BLOCKS if block == "points" or not scene.points_only]
         self._work = work
         self._config = config
         self._whole = Map.load(scene.map_path)
@@ -73,7 +73,8 @@ class Measurement:
                 continue
             for condition in conditions:
                 yield from self._compare(block, variant, condition)
-        self._lifters.clear()
+        # The block of queries asks for the whole map again.
+        self._lifters = {str(Variant()): self._lifter(Variant())}
 
     def _compare(self, block: str, variant: Variant | str, condition: str) -> Iterator[Result]:
         title = condition if block == "queries" else str(variant)
@@ -93,12 +94,9 @@ class Measurement:
         lifted = self._lifter(variant)(method)
         content: dict[str, Any] = {}
         if condition == PLAIN:
-            told = lifted
-            if isinstance(variant, Variant) and variant.share == 1.0:
-                held_out = Variant(HOLD_OUT, variant.ray_noise, variant.isotropic_noise)
-                told = self._lifter(held_out)(method)
-            hidden = hidden_depth_errors(self._whole, told, self._config)
-            content["hidden"] = hidden.summary()
+            hidden = hidden_depth_errors(self._whole, lifted, self._config)
+            # Of a map with all its points nothing is hidden.
+            content["hidden"] = hidden.summary() if hidden.asked else None
             if self._scene.depth_images is not None:
                 sensed = sensor_depth_errors(lifted, self._scene.depth_images, self._config)
                 content["sensor"] = sensed.summary()

@@ -23,6 +23,7 @@ class Scene:
         queries: the queries with their true poses.
         metric: whether poses are in metres.
         depth_images: folder with what a depth sensor saw of the map's images, if there was one.
+        points_only: only maps of fewer points are measured: its images are also another scene's.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Scene:
     queries: Sequence[PosedImage]
     metric: bool = True
     depth_images: Path | None = None
+    points_only: bool = False
 
 
 def castle(bench: Bench) -> Scene:
@@ -45,9 +47,14 @@ def castle(bench: Bench) -> Scene:
 
 
 def part_of(
-    scene: str, title: str, is_map: Callable[[int], bool], metric: bool = True
+    scene: str,
+    title: str,
+    is_map: Callable[[int], bool],
+    is_query: Callable[[int], bool],
+    metric: bool = True,
+    points_only: bool = False,
 ) -> Callable[[Bench], Scene]:
-    """Return a maker of a scene some images of which are the map and all others queries."""
+    """Return a maker of a scene some images of which are the map and others queries."""
 
     def made(bench: Bench) -> Scene:
         images = posed_images(bench.data / scene)
@@ -55,26 +62,35 @@ def part_of(
         model, folder = bench.work / f"{name}-map", bench.data / scene / "images"
         write_posed_images(model, [image for i, image in enumerate(images) if is_map(i)])
         bench.build(name, folder, "--model", model, *(["--metric"] if metric else []))
-        queries = [image for i, image in enumerate(images) if not is_map(i)]
+        queries = [image for i, image in enumerate(images) if is_query(i)]
         depth = bench.data / scene / "depth"
         return Scene(
             title, folder, folder, bench.work / f"{name}.devmap", queries, metric,
-            depth if depth.is_dir() else None,
+            depth if depth.is_dir() else None, points_only,
         )  # fmt: skip
 
     return made
 
 
-def _two_thirds(index: int) -> bool:
-    return index % 3 != 0
+def every(step: int, first: int = 0) -> Callable[[int], bool]:
+    """Return which indices are every so manieth."""
+    return lambda index: index % step == first
+
+
+def others(step: int) -> Callable[[int], bool]:
+    """Return which indices `every` leaves out."""
+    return lambda index: index % step != 0
 
 
 SCENES: dict[str, Callable[[Bench], Scene]] = {
     "castle": castle,
-    "kitti-fifth": part_of("kitti-residential", "kitti every fifth", lambda i: i % 5 == 0),
-    "fountain": part_of("fountain-P11", "fountain", _two_thirds),
-    "entry": part_of("entry-P10", "entry", _two_thirds),
-    "kitti": part_of("kitti-residential", "kitti two thirds", _two_thirds),
-    "fox": part_of("fox", "fox", _two_thirds, metric=False),
-    "tum": part_of("tum-fr1-rpy", "tum desk", _two_thirds),
+    "kitti-fifth": part_of("kitti-residential", "kitti every fifth", every(5), others(5)),
+    "fountain": part_of("fountain-P11", "fountain", others(3), every(3)),
+    "entry": part_of("entry-P10", "entry", others(3), every(3)),
+    "fox": part_of("fox", "fox", others(3), every(3), metric=False),
+    # A map of every third frame, queries half-way between them.
+    "tum": part_of("tum-fr1-rpy", "tum desk", every(3), every(3, 1)),
+    "kitti": part_of(
+        "kitti-residential", "kitti two thirds", others(3), every(3), points_only=True
+    ),
 }

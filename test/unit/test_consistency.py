@@ -217,17 +217,54 @@ def test_views_that_agree_correct_depths(
     np.testing.assert_allclose(np.concatenate(rays), before.keypoints, atol=0.02)
 
 
-def test_features_that_nobody_sees_again_keep_what_they_had(
+def test_features_that_nobody_sees_again_keep_what_they_had_if_there_are_no_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World(2, 0.0)
     monkeypatch.setattr(World, "__call__", lambda *_: [])
     monkeypatch.setattr(consistency, "ViewMatcher", world.matcher)
-    before = world.map(100, depth_error=1.3)
+    before = world.map(0, depth_error=1.3)
     after = consistency.make_consistent(before, LocalizerConfig())
     np.testing.assert_array_equal(after.feature_points, before.feature_points)
     np.testing.assert_array_equal(after.confidence, before.confidence)
     np.testing.assert_allclose(after.calibration.offset_bias, [[-0.98, -1.13]] * 2)
+
+
+def test_features_that_neighbours_look_at_but_do_not_find_are_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(2, 0.0)
+    found = world.__call__
+
+    def but_the_last(index: int, neighbours: np.ndarray) -> list[SeenAgain]:
+        return [
+            replace(seen, feature=seen.feature[:250], keypoints=seen.keypoints[:250])
+            for seen in found(index, neighbours)
+        ]
+
+    # The fourth camera looks the other way: nobody sees what it sees.
+    away = Transform(Rotation.from_euler("y", 180, degrees=True), np.zeros(3))
+    last = world.references[3]
+    world.references[3] = replace(last, camera_from_map=away @ last.camera_from_map)
+    before = world.map(observed=100, depth_error=1.3)
+    before.feature_points[900:] = before.feature_points[900:] @ np.diag([-1.0, 1.0, -1.0])
+    after = consistency.make_consistent(before, LocalizerConfig(), but_the_last)
+    confidence = np.asarray(after.confidence).reshape(4, 300)
+    assert (confidence[:, :100] == 1.0).all()
+    assert (confidence[:3, 100:250] > 0.3).mean() > 0.95
+    missed = confidence[:3, 250:]
+    for index in range(3):
+        points = before.feature_points[300 * index + 250 : 300 * index + 300]
+        in_view = np.zeros(50, dtype=np.bool_)
+        for other in range(3):
+            if other != index:
+                pose = world.references[other].camera_from_map
+                pixels = CAMERA.project(pose.apply(points.astype(np.float64)))
+                in_view |= ((pixels > 0) & (pixels < (640, 480))).all(axis=1)
+        assert in_view.any()
+        assert (missed[index][in_view] == 0.0).all()
+        assert (missed[index][~in_view] > 0.3).all()
+    np.testing.assert_array_equal(confidence[3, 100:], before.confidence[1000:])
 
 
 def test_noise_of_the_maps_points_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
