@@ -61,11 +61,12 @@ def calibrate(reference_map: Map, config: LocalizerConfig, lifted_alone: Map | N
     queries = _spread(len(reference_map.references), MAX_QUERIES)
     # What is left of the bias that the map has already (mapping/epipolar_bias.py).
     left, num_residuals = _offset_bias(Localizer(reference_map, xfeat), queries, xfeat)
-    bias = reference_map.calibration.offset_bias + left
-    unscaled = reference_map.with_calibration(Calibration(bias))
-    independent = (lifted_alone or reference_map).with_calibration(Calibration(bias))
+    pull = reference_map.calibration.offset_pull
+    unbiased = Calibration(reference_map.calibration.offset_bias + left, offset_pull=pull)
+    unscaled = reference_map.with_calibration(unbiased)
+    independent = (lifted_alone or reference_map).with_calibration(unbiased)
     scale, num_poses = _covariance_scale(Localizer(independent, xfeat), queries, xfeat)
-    calibration = Calibration(bias, scale)
+    calibration = replace(unbiased, covariance_scale=scale)
     evidence = {"calibration_matches": num_residuals, "calibration_poses": num_poses}
     if config.matching.matcher == "topicfm":
         queries = _spread(len(reference_map.references), MAX_TOPICFM_QUERIES)

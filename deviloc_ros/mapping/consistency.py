@@ -21,7 +21,7 @@ from deviloc_ros.mapping.epipolar_bias import estimate_bias
 from deviloc_ros.mapping.fusion import Measurements, fuse
 from deviloc_ros.mapping.map import Calibration, Map
 from deviloc_ros.mapping.neighbours import Neighbourhood
-from deviloc_ros.mapping.repeatability import not_found_again
+from deviloc_ros.mapping.offset_bias import OffsetBias
 from deviloc_ros.mapping.view_matching import SeenAgain, ViewMatcher, ViewMatches, triangulate
 
 # References that the bias of offsets and the noise of the SfM points are measured on.
@@ -46,12 +46,10 @@ def make_consistent(
 ) -> Map:
     """Return the map with depths fused across references.
 
-    Features that a neighbour sees again get the fused depth, and as confidence the probability that
-    it is right to within DEPTH_TOLERANCE. A feature at an SfM point keeps 1 unless the other views
-    contradict that point. Any other feature that lies in the view of a neighbour, but that none
-    finds again there, is not likely to be found in a query: its confidence becomes 0. Features that
-    lie in nobody's view keep what was lifted. The map's offset bias is set to what epipolar lines
-    say of it.
+    Features that no neighbour sees keep their 3D point and confidence. The others get the fused
+    depth, and as confidence the probability that it is right to within DEPTH_TOLERANCE; a feature
+    at an SfM point keeps 1 unless the other views contradict that point. The map's offset bias is
+    set to what epipolar lines say of it.
 
     Args:
         reference_map: lifted, not calibrated.
@@ -78,14 +76,12 @@ def make_consistent(
         points[rows], confidence[rows], support = _fused(
             reference_map, i, _measured(reference_map, i, found, bias), observed_sigma
         )
-        missed = not_found_again(reference_map, i, neighbours[i], support, confidence[rows])
-        confidence[rows][missed] = 0.0
         supported += int(np.count_nonzero(support))
     return replace(
         reference_map,
         feature_points=points,
         confidence=confidence,
-        calibration=Calibration(bias),
+        calibration=Calibration(bias.constant, offset_pull=bias.pull),
     ).with_meta(
         {
             "consistent_share": supported / max(1, len(points)),
@@ -107,7 +103,7 @@ def sigma_of(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _measured(
-    reference_map: Map, index: int, found: Sequence[SeenAgain], bias: NDArray[np.float64]
+    reference_map: Map, index: int, found: Sequence[SeenAgain], bias: OffsetBias
 ) -> list[Measurements]:
     """Return what the neighbours say of a reference's features."""
     parts = []
@@ -131,7 +127,7 @@ def _measured(
 
 
 def _observed_sigma(
-    reference_map: Map, seen: Mapping[int, Sequence[SeenAgain]], bias: NDArray[np.float64]
+    reference_map: Map, seen: Mapping[int, Sequence[SeenAgain]], bias: OffsetBias
 ) -> float:
     """Return how far the depths of SfM points are off, relative, by what other views say."""
     differences = []

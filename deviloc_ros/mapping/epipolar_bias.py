@@ -6,75 +6,129 @@ the bias; a match of an observed point tells both. Lines of many directions dete
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.localization.features import LEVELS
 from deviloc_ros.mapping.map import Map
-from deviloc_ros.mapping.view_matching import SeenAgain, triangulate
+from deviloc_ros.mapping.offset_bias import OffsetBias, from_centre
+from deviloc_ros.mapping.view_matching import SeenAgain, triangulate, unbiased
 
-# What it mostly is with the published weights, network pixels (x, y), and how many matches that
-# counts for: cameras that all move in one direction leave a component undetermined.
+# What the constant mostly is with the published weights, network pixels (x, y), and how many
+# matches that counts for: cameras that all move in one direction leave a component undetermined.
+# Of the pull the first guess is that there is none.
 USUAL = np.array([-0.98, -1.13])
 USUAL_WEIGHT = 300.0
 # Residuals much beyond this are wrong matches; network pixels.
 LOSS_SCALE = 1.0
 ITERATIONS = 20
+# Fewer references do not tell how far their pulls differ.
+MIN_REFERENCES = 4
 
 
-def estimate_bias(
-    reference_map: Map, matches: Mapping[int, Sequence[SeenAgain]]
-) -> NDArray[np.float64]:
-    """Return the bias per level (levels, 2), network pixels.
+@dataclass(frozen=True)
+class Equations:
+    """Errors of a reference's matches along directions in the image.
+
+    Attributes:
+        design: (N, 4), what the errors change by with the constant and the pull, x and y each.
+        errors: (N,), network pixels.
+    """
+
+    design: NDArray[np.float64]
+    errors: NDArray[np.float64]
+
+
+def estimate_bias(reference_map: Map, matches: Mapping[int, Sequence[SeenAgain]]) -> OffsetBias:
+    """Return the bias of matches.
 
     Args:
         reference_map: lifted; features of confidence 1 are taken to be where their point is.
         matches: for references by index, what their neighbours see.
     """
-    bias = np.tile(USUAL, (len(LEVELS), 1))
-    for level in range(len(LEVELS)):
-        directions, errors = [np.zeros((0, 2))], [np.zeros(0)]
-        for index, found in matches.items():
-            for seen in found:
-                if seen.level == level:
-                    for direction, error in _equations(reference_map, index, seen, bias):
-                        directions.append(direction)
-                        errors.append(error)
-        bias[level] += _robust_mean(np.concatenate(directions), np.concatenate(errors))
-    return bias
+    usual = OffsetBias(np.tile(USUAL, (len(LEVELS), 1)), np.zeros((len(LEVELS), 2)))
+    found = [
+        _solve(
+            [
+                _of_reference(reference_map, index, [s for s in seen if s.level == level], usual)
+                for index, seen in matches.items()
+            ]
+        )
+        for level in range(len(LEVELS))
+    ]
+    constant, pull = np.array(found).reshape(len(LEVELS), 2, 2).transpose(1, 0, 2)
+    return OffsetBias(usual.constant + constant, pull)
+
+
+def _of_reference(
+    reference_map: Map, index: int, found: Sequence[SeenAgain], bias: OffsetBias
+) -> Equations:
+    """Return what the matches of one reference say of the bias that is left."""
+    parts = [item for seen in found for item in _equations(reference_map, index, seen, bias)]
+    return Equations(
+        np.concatenate([np.zeros((0, 4)), *(part.design for part in parts)]),
+        np.concatenate([np.zeros(0), *(part.errors for part in parts)]),
+    )
 
 
 def _equations(
-    reference_map: Map, index: int, seen: SeenAgain, bias: NDArray[np.float64]
-) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return directions (N, 2) and the errors along them (N,), network pixels."""
-    measured = triangulate(reference_map, index, seen, bias)
+    reference_map: Map, index: int, seen: SeenAgain, bias: OffsetBias
+) -> Iterator[Equations]:
+    """Return what matches of inferred, then of observed points say."""
+    other = reference_map.references[seen.neighbour]
     rows = reference_map.features_of(index)
     observed = reference_map.confidence[rows][seen.feature] == 1.0
+    place = from_centre(seen.keypoints, other.camera)
+
+    measured = triangulate(reference_map, index, seen, bias)
     sound = np.isfinite(measured.epipolar_error) & ~observed
-    equations: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
-    equations.append((measured.across[sound], measured.epipolar_error[sound] / seen.scale))
+    across = measured.across[sound]
+    errors = measured.epipolar_error[sound] / seen.scale
+    yield Equations(np.hstack([across, across * place[sound]]), errors)
+
     points = reference_map.feature_points[rows][seen.feature[observed]] + reference_map.origin
-    other = reference_map.references[seen.neighbour]
     projected = other.camera.project(other.camera_from_map.apply(points))
-    keypoints = seen.keypoints[observed] - bias[seen.level] * seen.scale
-    errors = (keypoints - projected) / seen.scale
-    errors = errors[np.isfinite(errors).all(axis=1)]
+    both = (unbiased(seen, other.camera, bias)[observed] - projected) / seen.scale
+    sound = np.isfinite(both).all(axis=1)
     for axis in np.eye(2):
-        equations.append((np.tile(axis, (len(errors), 1)), errors @ axis))
-    return equations
+        design = np.hstack([np.tile(axis, (len(both), 1)), axis * place[observed]])
+        yield Equations(design[sound], both[sound] @ axis)
 
 
-def _robust_mean(
-    directions: NDArray[np.float64], errors: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the shift (2,) that explains errors along directions, wrong ones among them."""
-    shift: NDArray[np.float64] = np.zeros(2)
+def _solve(of_references: Sequence[Equations]) -> NDArray[np.float64]:
+    """Return constant and pull (4,) that explain the errors, wrong matches among them.
+
+    Of the pull only so much is taken as the references agree on: it is multiplied with the share
+    of its square that is no sampling variance (James and Stein's estimate, positive part). A
+    reference's matches show the same things, so that references are what is counted, by the
+    jackknife.
+    """
+    prior = USUAL_WEIGHT * np.eye(4)
+    solution: NDArray[np.float64] = np.zeros(4)
     for _ in range(ITERATIONS):
-        squared = ((errors - directions @ shift) / LOSS_SCALE) ** 2
-        weighted = directions / ((1.0 + squared) ** 2)[:, None]
-        normal = weighted.T @ directions + USUAL_WEIGHT * np.eye(2)
-        shift = np.asarray(np.linalg.solve(normal, weighted.T @ errors), dtype=np.float64)
-    return shift
+        sums = [_normal_equations(item, solution) for item in of_references]
+        normal = prior + sum(a for a, _ in sums)
+        right = np.zeros(4) + sum(b for _, b in sums)
+        solution = np.asarray(np.linalg.solve(normal, right), dtype=np.float64)
+    told = [(a, b) for a, b in sums if a.any()]
+    if len(told) < MIN_REFERENCES:
+        pull = np.zeros(2)
+    else:
+        without = np.array([np.linalg.solve(normal - a, right - b)[2:] for a, b in told])
+        variance = (len(told) - 1) * without.var(axis=0)
+        squared = np.maximum(solution[2:] ** 2, np.finfo(np.float64).tiny)
+        pull = solution[2:] * np.maximum(0.0, 1.0 - variance / squared)
+    constant = np.linalg.solve(normal[:2, :2], right[:2] - normal[:2, 2:] @ pull)
+    return np.concatenate([constant, pull])
+
+
+def _normal_equations(
+    equations: Equations, solution: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the normal matrix (4, 4) and the right side (4,), wrong matches weighted down."""
+    squared = ((equations.errors - equations.design @ solution) / LOSS_SCALE) ** 2
+    weighted = equations.design / ((1.0 + squared) ** 2)[:, None]
+    return weighted.T @ equations.design, weighted.T @ equations.errors

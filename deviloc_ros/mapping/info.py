@@ -49,6 +49,7 @@ def describe_map(path: Path, reference_map: Map) -> dict[str, Any]:
         "camera_positions_max": upper.tolist(),
         "calibration": {
             "offset_bias_px": reference_map.calibration.offset_bias.tolist(),
+            "offset_pull_px": reference_map.calibration.offset_pull.tolist(),
             "covariance_scale": list(reference_map.calibration.covariance_scale),
             "topicfm_covariance_scale": list(reference_map.calibration.topicfm_covariance_scale),
         },

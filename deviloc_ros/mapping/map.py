@@ -18,6 +18,9 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import decode_gray
 from deviloc_ros.mapping import file
 
+# Of the image pyramid that features come from (localization/features.py).
+NUM_LEVELS = 2
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -59,15 +62,18 @@ class Calibration:
 
     Attributes:
         offset_bias: (levels, 2) float64, mean error of a match's query keypoint per pyramid level,
-            x and y, network pixels.
+            at the image's centre: x and y, network pixels.
         covariance_scale: factor on the position and on the rotation block of the covariance, with
             matcher xfeat.
         topicfm_covariance_scale: the same with matcher topicfm, measured in a map made for it.
+        offset_pull: (levels, 2) float64, what comes to the bias at the right and the lower edge of
+            an image (mapping/offset_bias.py), network pixels.
     """
 
     offset_bias: NDArray[np.float64]
     covariance_scale: tuple[float, float] = (1.0, 1.0)
     topicfm_covariance_scale: tuple[float, float] = (1.0, 1.0)
+    offset_pull: NDArray[np.float64] = field(default_factory=lambda: np.zeros((NUM_LEVELS, 2)))
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Calibration:
@@ -76,11 +82,12 @@ class Calibration:
         Raises:
             KeyError, TypeError, ValueError, IndexError: it is something else.
         """
-        # Maps of before matcher topicfm know nothing of it.
+        # Older maps know nothing of matcher topicfm, and have one bias for the whole image.
         return Calibration(
             np.array(values["offset_bias"], dtype=np.float64),
             _two_factors(values["covariance_scale"]),
             _two_factors(values.get("topicfm_covariance_scale", (1.0, 1.0))),
+            np.array(values.get("offset_pull", np.zeros((NUM_LEVELS, 2))), dtype=np.float64),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -89,6 +96,7 @@ class Calibration:
             "offset_bias": self.offset_bias.tolist(),
             "covariance_scale": list(self.covariance_scale),
             "topicfm_covariance_scale": list(self.topicfm_covariance_scale),
+            "offset_pull": self.offset_pull.tolist(),
         }
 
     def scale_of(self, matcher: str) -> tuple[float, float]:

@@ -142,7 +142,10 @@ def _features(tile: Map, index: int) -> Features:
 
 def _together(calibrations: Sequence[Calibration], counts: Sequence[int]) -> Calibration:
     """Return one calibration: the mean bias, and covariances that no tile's are larger than."""
-    bias = np.average([item.offset_bias for item in calibrations], axis=0, weights=counts)
+    bias, pull = (
+        np.average([getattr(item, key) for item in calibrations], axis=0, weights=counts)
+        for key in ("offset_bias", "offset_pull")
+    )
 
     def largest(scales: Sequence[tuple[float, float]]) -> tuple[float, float]:
         return max(scale[0] for scale in scales), max(scale[1] for scale in scales)
@@ -150,6 +153,7 @@ def _together(calibrations: Sequence[Calibration], counts: Sequence[int]) -> Cal
     return replace(
         calibrations[0],
         offset_bias=bias,
+        offset_pull=pull,
         covariance_scale=largest([item.covariance_scale for item in calibrations]),
         topicfm_covariance_scale=largest([item.topicfm_covariance_scale for item in calibrations]),
     )

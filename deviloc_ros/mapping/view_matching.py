@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.ray_triangulation import RayMeasurements, triangulate_on_rays
 from deviloc_ros.localization.features import LEVELS
 from deviloc_ros.localization.matching import SemiDenseMatcher
 from deviloc_ros.localization.types import Features
 from deviloc_ros.mapping.calibration import reference_features
 from deviloc_ros.mapping.map import Calibration, Map
+from deviloc_ros.mapping.offset_bias import OffsetBias
 from deviloc_ros.models.runtime import choose_device
 
 
@@ -84,7 +86,7 @@ class ViewMatcher:
 
 
 def triangulate(
-    reference_map: Map, index: int, seen: SeenAgain, bias: NDArray[np.float64]
+    reference_map: Map, index: int, seen: SeenAgain, bias: OffsetBias
 ) -> RayMeasurements:
     """Measure the depths of a reference's features from where a neighbour sees them.
 
@@ -92,7 +94,7 @@ def triangulate(
         reference_map: poses, cameras and keypoints.
         index: the reference.
         seen: its features in the neighbour.
-        bias: (levels, 2), of fine offsets, network pixels.
+        bias: of fine offsets.
     """
     first = reference_map.references[index]
     second = reference_map.references[seen.neighbour]
@@ -101,5 +103,10 @@ def triangulate(
         first.camera.rays(keypoints.astype(np.float64)),
         second.camera,
         second.camera_from_map @ first.camera_from_map.inverse(),
-        seen.keypoints - bias[seen.level] * seen.scale,
+        unbiased(seen, second.camera, bias),
     )
+
+
+def unbiased(seen: SeenAgain, camera: Camera, bias: OffsetBias) -> NDArray[np.float64]:
+    """Return the keypoints (N, 2) that a neighbour sees features at, without their bias."""
+    return seen.keypoints - bias.at(seen.level, seen.keypoints, camera) * seen.scale
