@@ -22,6 +22,7 @@ from deviloc_ros.mapping.fusion import Measurements, fuse
 from deviloc_ros.mapping.map import Calibration, Map
 from deviloc_ros.mapping.neighbours import Neighbourhood
 from deviloc_ros.mapping.offset_bias import OffsetBias
+from deviloc_ros.mapping.repeatability import not_found_again
 from deviloc_ros.mapping.view_matching import SeenAgain, ViewMatcher, ViewMatches, triangulate
 
 # References that the bias of offsets and the noise of the SfM points are measured on.
@@ -46,10 +47,12 @@ def make_consistent(
 ) -> Map:
     """Return the map with depths fused across references.
 
-    Features that no neighbour sees keep their 3D point and confidence. The others get the fused
-    depth, and as confidence the probability that it is right to within DEPTH_TOLERANCE; a feature
-    at an SfM point keeps 1 unless the other views contradict that point. The map's offset bias is
-    set to what epipolar lines say of it.
+    Features that a neighbour sees again get the fused depth, and as confidence the probability that
+    it is right to within DEPTH_TOLERANCE. A feature at an SfM point keeps 1 unless the other views
+    contradict that point. Any other feature that lies in the view of a neighbour, but that none
+    finds again there, is not likely to be found in a query: its confidence becomes 0. Features that
+    lie in nobody's view keep what was lifted. The map's offset bias is set to what epipolar lines
+    say of it.
 
     Args:
         reference_map: lifted, not calibrated.
@@ -76,6 +79,8 @@ def make_consistent(
         points[rows], confidence[rows], support = _fused(
             reference_map, i, _measured(reference_map, i, found, bias), observed_sigma
         )
+        missed = not_found_again(reference_map, i, neighbours[i], support, confidence[rows])
+        confidence[rows][missed] = 0.0
         supported += int(np.count_nonzero(support))
     return replace(
         reference_map,
