@@ -1,12 +1,13 @@
 """What the lift is worth: maps with fewer, wrong and other points, and harder queries.
 
     ./run bench pin DATA [--work DIR] [--only SCENE ...] [--blocks BLOCK ...]
-                    [--lifts LIFT ...] [--output tables.md]
+                    [--lifts LIFT ...] [--tables] [--output tables.md]
 
 DATA holds castle-P30, castle-P19, kitti-residential, fountain-P11, entry-P10, fox and tum-fr1-rpy,
 each with images/ and a COLMAP text model of true poses. Every query of every scene is in the
 tables. Maps and results are kept in --work as soon as they are there, and what is there is not
-computed again: an interrupted run goes on (remove it after a change of code).
+computed again: an interrupted run goes on (remove it after a change of code). Tables are of all
+that is in --work; with --tables nothing is added to it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from pathlib import Path
 
 from accuracy import Bench
 from pin_lifts import LIFTS
-from pin_measure import BLOCKS, Measurement
+from pin_maps import BLOCKS
+from pin_measure import Measurement
+from pin_results import read_results
 from pin_scenes import SCENES
 from pin_tables import Result, depth_table, pose_table, reliability_table, summary_table
 
@@ -51,26 +54,24 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=SCENES, default=list(SCENES))
     parser.add_argument("--blocks", nargs="+", choices=BLOCKS, default=list(BLOCKS))
     parser.add_argument("--lifts", nargs="+", choices=LIFTS, default=list(LIFTS))
+    parser.add_argument("--tables", action="store_true", help="only print what was measured")
     parser.add_argument("--output", type=Path, help="write the tables to a file too")
     args = parser.parse_args()
     work = args.work or Path(tempfile.mkdtemp(prefix="deviloc-pin-"))
     work.mkdir(parents=True, exist_ok=True)
     bench, config = Bench(args.data, work, []), LocalizerConfig()
     measurements: dict[str, Measurement] = {}
-    results: list[Result] = []
-    text = ""
-    for block in args.blocks:
+    for block in [] if args.tables else args.blocks:
         for name in args.only:
             if name not in measurements:
                 measurements[name] = Measurement(SCENES[name](bench), work, config, args.lifts)
-            if block not in measurements[name].blocks:
-                continue
-            results += measurements[name].block(block)
+            if block in measurements[name].blocks:
+                measurements[name].block(block)
             print(f"{block}: {name} done", file=sys.stderr, flush=True)
-            text = tables(results)
-            if args.output is not None:
-                with atomic_path(args.output) as path:
-                    path.write_text(text, encoding="utf-8")
+    text = tables(read_results(work))
+    if args.output is not None:
+        with atomic_path(args.output) as path:
+            path.write_text(text, encoding="utf-8")
     print(text, end="")
     return 0
 

@@ -52,6 +52,18 @@ class Variant:
         return with_points(whole, kept, moved[kept])
 
 
+# A fifth of the points of noisy maps is hidden, to compare depths with.
+LEFT = 0.8
+BLOCKS: dict[str, Sequence[Variant | str]] = {
+    "points": [Variant(share) for share in (1.0, 0.5, 0.1, 0.03)],
+    "queries": [Variant()],
+    "noise of 2 %": [Variant(LEFT, ray_noise=0.02), Variant(LEFT, isotropic_noise=0.02)],
+    "XFeat keypoints": ["XFeat keypoints"],
+    "noise of 1 %": [Variant(LEFT, ray_noise=0.01), Variant(LEFT, isotropic_noise=0.01)],
+    "ALIKED keypoints": ["ALIKED keypoints"],
+}
+
+
 def with_points(whole: Map, kept: NDArray[np.int64], points: NDArray[np.float64]) -> Map:
     """Return the map with these points only, at these places, and their observations.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,10 @@ import numpy as np
 from pin_depth import hidden_depth_errors, sensor_depth_errors
 from pin_keypoints import DETECTORS, map_of_keypoints
 from pin_lifts import Lifter, SharedMatches
-from pin_maps import Variant
+from pin_maps import BLOCKS, Variant
 from pin_queries import CONDITIONS, PLAIN
 from pin_scenes import Scene
-from pin_sift import SiftLocalizer
-from pin_tables import Result
+from pin_sift import SIFT, SiftLocalizer
 
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.config import LocalizerConfig
@@ -27,18 +26,7 @@ from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.types import PoseEstimate, Query
 from deviloc_ros.mapping.map import Map
 
-SIFT = "SIFT"
 SEED = 0
-# A fifth of the points of noisy maps is hidden, to compare depths with.
-LEFT = 0.8
-BLOCKS: dict[str, Sequence[Variant | str]] = {
-    "points": [Variant(share) for share in (1.0, 0.5, 0.1, 0.03)],
-    "queries": [Variant()],
-    "noise of 2 %": [Variant(LEFT, ray_noise=0.02), Variant(LEFT, isotropic_noise=0.02)],
-    "XFeat keypoints": ["XFeat keypoints"],
-    "noise of 1 %": [Variant(LEFT, ray_noise=0.01), Variant(LEFT, isotropic_noise=0.01)],
-    "ALIKED keypoints": ["ALIKED keypoints"],
-}
 # A scene without a unit gets one by which its observed points are this far away, in the median.
 USUAL_DEPTH = 10.0
 NO_POSE = (np.inf, np.inf)
@@ -64,31 +52,24 @@ class Measurement:
         self._sift = SiftLocalizer(scene.images, config)
         self._lifters: dict[str, Lifter] = {}
 
-    def block(self, block: str) -> Iterator[Result]:
-        """Return the results of all methods for every variant of a block."""
+    def block(self, block: str) -> None:
+        """Measure all methods for every variant of a block, but for what is there already."""
         conditions = [name for name in CONDITIONS if (name == PLAIN) != (block == "queries")]
         for variant in BLOCKS[block]:
             if isinstance(variant, str) and variant not in DETECTORS:
                 print(f"{variant}: left out, its package is not installed")
                 continue
             for condition in conditions:
-                yield from self._compare(block, variant, condition)
+                self._compare(variant, condition)
         # The block of queries asks for the whole map again.
         self._lifters = {str(Variant()): self._lifter(Variant())}
 
-    def _compare(self, block: str, variant: Variant | str, condition: str) -> Iterator[Result]:
-        title = condition if block == "queries" else str(variant)
+    def _compare(self, variant: Variant | str, condition: str) -> None:
         for method in self._lifts:
-            kept = self._kept(variant, condition, method)
-            if not kept.exists():
-                self._write(kept, variant, condition, method, self._measure)
-            yield self._result(block, title, method, kept)
+            self._keep(variant, condition, method, self._measure)
         # Of other keypoints than SIFT's the map has no SIFT descriptors.
         if isinstance(variant, Variant):
-            kept = self._kept(variant, condition, SIFT)
-            if not kept.exists():
-                self._write(kept, variant, condition, SIFT, self._measure_sift)
-            yield self._result(block, title, SIFT, kept)
+            self._keep(variant, condition, SIFT, self._measure_sift)
 
     def _measure(self, variant: Variant | str, condition: str, method: str) -> dict[str, Any]:
         lifted = self._lifter(variant)(method)
@@ -156,14 +137,17 @@ class Measurement:
         parts = (self._scene.title, variant, condition, method, self._config, self._whole.source)
         return self._work / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:20]}.json"
 
-    def _write(
+    def _keep(
         self,
-        kept: Path,
         variant: Variant | str,
         condition: str,
         method: str,
         measure: Callable[[Variant | str, str, str], dict[str, Any]],
     ) -> None:
+        """Write what is measured to a file, unless it is there."""
+        kept = self._kept(variant, condition, method)
+        if kept.exists():
+            return
         content = {
             "scene": self._scene.title,
             "variant": str(variant),
@@ -173,14 +157,6 @@ class Measurement:
         }
         with atomic_path(kept) as temporary:
             temporary.write_text(json.dumps(content), encoding="utf-8")
-
-    def _result(self, block: str, title: str, method: str, kept: Path) -> Result:
-        content: Mapping[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        errors = np.array(content["errors"], dtype=np.float64).reshape(-1, 2)
-        return Result(
-            block, self._scene.title, title, method, errors,
-            content.get("hidden"), content.get("sensor"),
-        )  # fmt: skip
 
 
 def _median_depth(whole: Map) -> float:

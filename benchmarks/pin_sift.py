@@ -20,6 +20,8 @@ from deviloc_ros.localization.types import Correspondences
 from deviloc_ros.mapping.build import SIFT_IMAGE_SIZE
 from deviloc_ros.mapping.map import Map
 
+# As in tables.
+SIFT = "SIFT"
 RATIO = 0.8
 MIN_INLIERS = 12
 # An SfM observation is one of the image's own SIFT keypoints, at the same place.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from pin_depth import DepthErrors, hidden_depth_errors, told
 from pin_lifts import LIFTS, Lifter, nothing, per_view
 from pin_maps import Variant, view_of, with_observations, with_points
+from pin_results import read_results
 from pin_tables import Result, pose_table, reliability_table, summary_table
 
 CAMERA = Camera("PINHOLE", 640, 480, (400.0, 400.0, 320.0, 240.0))
@@ -138,6 +140,30 @@ def test_lifts_share_what_each_view_infers() -> None:
     assert set(asked) == {0, 1, 2}
     assert lifter("geometric, views agree") is agreed
     assert set(LIFTS.values()) == {(m, a) for m in ("pin", "geometric", None) for a in (0, 1)}
+
+
+def test_what_was_measured_so_far_is_read_in_the_order_of_tables(tmp_path: Path) -> None:
+    content = {"scene": "wall", "errors": [[0.1, 0.2], [float("inf"), float("inf")]]}
+    rows = [
+        ("80% of the points, 2% noise along the ray", "as they are", "SIFT"),
+        ("100% of the points", "blurred", "SIFT"),
+        ("3% of the points", "as they are", "geometric, views agree"),
+        ("3% of the points", "as they are", "pin, views agree"),
+        ("100% of the points", "as they are", "SIFT"),
+    ]
+    for index, (variant, condition, method) in enumerate(rows):
+        row = {**content, "variant": variant, "condition": condition, "method": method}
+        (tmp_path / f"{index}.json").write_text(json.dumps(row), encoding="utf-8")
+    (tmp_path / "castle.json").write_text('{"totals": {}}', encoding="utf-8")
+    found = [(r.block, r.variant, r.method) for r in read_results(tmp_path)]
+    assert found == [
+        ("points", "100% of the points", "SIFT"),
+        ("points", "3% of the points", "pin, views agree"),
+        ("points", "3% of the points", "geometric, views agree"),
+        ("queries", "blurred", "SIFT"),
+        ("noise of 2 %", "80% of the points, 2% noise along the ray", "SIFT"),
+    ]
+    assert read_results(tmp_path)[0].within.tolist() == [True, False]
 
 
 def test_reliability_counts_right_depths_among_those_equally_sure() -> None:
