@@ -54,7 +54,7 @@ def compare_matcher(folder: Path, case: str, network: DeViLocNetwork) -> None:
     recorded = Recorded(folder / f"matcher_{case}.npz")
     matcher = network.matcher
     images = [
-        matcher.backbone.encode(recorded.image(f"img{n}"), recorded.tensor(f"scale{n}")[None])[0]
+        matcher.encode(recorded.image(f"img{n}"), recorded.tensor(f"scale{n}")[None])[0]
         for n in (0, 1)
     ]
     for n, image in enumerate(images):
@@ -63,10 +63,9 @@ def compare_matcher(folder: Path, case: str, network: DeViLocNetwork) -> None:
             "fine map", image.fine[::16, ::4, ::4], recorded[f"fine_map{n}_ch16_s4"], FEATURE
         )
     query, reference = images
-    references = reference.coarse[None]
-    topics = matcher.coarse_net.infer_topics(query.coarse, references)[0]
+    topics = matcher.coarse_net.infer_topics(query, [reference])[0]
     assert_close("topics", topics[:, ::16], recorded["seeds_last_ch16"], FEATURE)
-    features = [tokens[0] for tokens in matcher.coarse_net(query.coarse, references)]
+    features = [tokens[0] for tokens in matcher.coarse_net(query, [reference])]
     for n, (image, tokens) in enumerate(zip(images, features, strict=True)):
         assert_close("coarse", tokens[:, ::16], recorded[f"coarse_feat{n}_ch16"], FEATURE)
         topic = matcher.coarse_net.topic_of(image.coarse, topics).numpy()

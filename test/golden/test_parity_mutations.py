@@ -27,7 +27,13 @@ from deviloc_ros.models.published import (
     preprocessing,
 )
 from deviloc_ros.models.published.network import DeViLocNetwork
-from deviloc_ros.models.topicfm import backbone, coarse_matching, fine_matching, matcher
+from deviloc_ros.models.topicfm import (
+    backbone,
+    coarse_matching,
+    encoder_layer,
+    fine_matching,
+    matcher,
+)
 
 Patch = pytest.MonkeyPatch
 Compare = Callable[[Path, DeViLocNetwork, Path], None]
@@ -106,7 +112,7 @@ def message_concat_order(_patch: Patch, network: DeViLocNetwork) -> None:
 
 
 def attention_scale(patch: Patch, _network: DeViLocNetwork) -> None:
-    _patched(patch, F, "scaled_dot_product_attention", scale=1 / 16)
+    patch.setattr(encoder_layer.EncoderLayer, "_scale", 1 / 16)
 
 
 def border_width(patch: Patch, _network: DeViLocNetwork) -> None:

@@ -36,9 +36,12 @@ def assign_observed(observations: Tensor, keypoints: Tensor, radius: float) -> T
     for start in range(0, len(keypoints), block):
         part = slice(start, start + block)
         distances = torch.cdist(observations[None], keypoints[None, part], compute_mode=mode)[0]
-        nearest, _ = distances.min(dim=0)
-        last = count - 1 - (distances == nearest).flip(0).to(torch.uint8).argmax(dim=0)
-        assigned[part] = torch.where(nearest < radius, last, -1)
+        nearest = distances.amin(dim=0)
+        near = (nearest < radius).nonzero().squeeze(1)
+        # Few keypoints have one near enough: only theirs are looked at again, for ties.
+        equal = distances[:, near] == nearest[near]
+        last = count - 1 - equal.flip(0).to(torch.uint8).argmax(dim=0)
+        assigned[start + near] = last
     return assigned
 
 

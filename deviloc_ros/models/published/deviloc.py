@@ -22,9 +22,9 @@ from deviloc_ros.models.published.reference import EncodedReference, ReferenceVi
 from deviloc_ros.models.published.sampling import sample_features
 from deviloc_ros.models.published.settings import Precision, PublishedSettings
 from deviloc_ros.models.runtime import Backend, choose_backend
-from deviloc_ros.models.topicfm.backbone import ImageFeatures
 from deviloc_ros.models.topicfm.cpu_programs import CpuPrograms
 from deviloc_ros.models.topicfm.fine_matching import NETWORK_PER_FINE
+from deviloc_ros.models.topicfm.image_features import ImageFeatures
 from deviloc_ros.models.topicfm.matcher import PairMatches
 
 

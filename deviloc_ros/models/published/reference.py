@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deviloc_ros.models.pin import ObservedBranch
 from deviloc_ros.models.pin_geometry import ReferenceCamera
-from deviloc_ros.models.topicfm.backbone import ImageFeatures
+from deviloc_ros.models.topicfm.image_features import ImageFeatures
 
 
 @dataclass(frozen=True)

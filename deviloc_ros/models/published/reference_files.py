@@ -19,9 +19,9 @@ from deviloc_ros.models.pin import ObservedBranch
 from deviloc_ros.models.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published.network import DeViLocNetwork
 from deviloc_ros.models.published.reference import EncodedReference
-from deviloc_ros.models.topicfm.backbone import ImageFeatures
+from deviloc_ros.models.topicfm.image_features import ImageFeatures, TokenMean
 
-_FORMAT = 1
+_FORMAT = 2
 _NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
 # What a file holds besides its tensors, at most: names, shapes and the key.
 _HEADER_BYTES = 8192
@@ -114,6 +114,8 @@ def _pack(reference: EncodedReference) -> dict[str, Tensor]:
         "coarse": features.coarse,
         "fine": features.fine.permute(1, 2, 0),
         "scale": features.scale,
+        "gathered_mean": features.gathered.mean,
+        "gathered_log_sum": features.gathered.log_sum,
         "observations": reference.observations,
         "points": reference.points,
         "intrinsics": camera.intrinsics,
@@ -130,7 +132,11 @@ def _pack(reference: EncodedReference) -> dict[str, Tensor]:
 
 def _unpack(tensors: dict[str, Tensor], grid: tuple[int, int]) -> EncodedReference:
     features = ImageFeatures(
-        tensors["coarse"], grid, tensors["fine"].permute(2, 0, 1), tensors["scale"]
+        tensors["coarse"],
+        grid,
+        tensors["fine"].permute(2, 0, 1),
+        tensors["scale"],
+        TokenMean(tensors["gathered_mean"], tensors["gathered_log_sum"]),
     )
     camera = ReferenceCamera(
         tensors["intrinsics"], tensors["camera_from_map"], tensors.get("distortion")

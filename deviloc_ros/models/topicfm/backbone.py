@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 _NORM_EPS = 1e-6
-
-
-@dataclass(frozen=True)
-class ImageFeatures:
-    """What the backbone says about one image; it depends on nothing else and can be cached.
-
-    Attributes:
-        coarse: (h*w, 256), tokens of the 1/8 map in raster order.
-        grid: (h, w) of the coarse map.
-        fine: (128, H/2, W/2), the 1/2 map, stored with channels last.
-        scale: (2,) float32, original pixels per network pixel in x and y.
-    """
-
-    coarse: Tensor
-    grid: tuple[int, int]
-    fine: Tensor
-    scale: Tensor
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory of the maps."""
-        return self.coarse.nbytes + self.fine.nbytes
 
 
 class ConvBlock(nn.Module):
@@ -100,6 +76,11 @@ class Backbone(nn.Module):
             The coarse map (B, 256, H/8, W/8) and the fine map (B, 128, H/2, W/2), both with
             channels last in memory.
         """
+        coarse, fine = self.pyramid(images)
+        return self.norm_outlayer3(coarse), self.norm_outlayer1(fine)
+
+    def pyramid(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the maps of `forward` before they are normalised."""
         x = images.contiguous(memory_format=torch.channels_last)
         x1 = self.layer1(self.layer0(x))
         x2 = self.layer2(x1)
@@ -108,25 +89,7 @@ class Backbone(nn.Module):
         y3 = self.layer3_outconv2(self.layer3_outconv(x3).add_(_double(x4)))
         y2 = self.layer2_outconv2(self.layer2_outconv(x2).add_(_double(y3)))
         y1 = self.layer1_outconv2(self.layer1_outconv(x1).add_(_double(y2)))
-        return self.norm_outlayer3(y3), self.norm_outlayer1(y1)
-
-    def encode(
-        self, images: Tensor, scales: Tensor, maps: tuple[Tensor, Tensor] | None = None
-    ) -> list[ImageFeatures]:
-        """Describe images of one size.
-
-        Args:
-            images: (B, 1, H, W), as in `forward`.
-            scales: (B, 2), original pixels per network pixel.
-            maps: what `forward` would return, where something else has computed it.
-        """
-        coarse, fine = self(images) if maps is None else maps
-        grid = (int(coarse.shape[2]), int(coarse.shape[3]))
-        tokens = coarse.flatten(2).transpose(1, 2).contiguous()
-        return [
-            ImageFeatures(tokens[b], grid, fine[b], scales[b].to(images.device, torch.float32))
-            for b in range(len(images))
-        ]
+        return y3, y1
 
 
 def _lateral(inputs: int, outputs: int) -> nn.Conv2d:

@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from deviloc_ros.models.topicfm.exponential_tiles import exponential_sums
+from deviloc_ros.models.topicfm.pair_products import pair_products
 
 # Largest number of similarities held at once, on a CPU and on CUDA. On a CPU 4 MiB, which fits the
 # cache, and half of it again for a product in half precision. On CUDA three arrays exist at most
@@ -20,8 +21,6 @@ MAX_SIMILARITIES = (1024 * 1024, 4 * 1024 * 1024)
 # Exponents of float32 stay accurate over this range below a common maximum.
 _SAFE_RANGE = 60.0
 
-# Candidates whose similarity is computed again at once; 2 kB each.
-_EXACT_AT_ONCE = 8192
 _TINY = 1e-30
 
 # How far the logarithm of a row softmax may be off by rounding of the similarities.
@@ -118,16 +117,7 @@ def dual_softmax_candidates(
         found, row_log_sum, column_log_sum = _candidates(
             query.to(dtype), reference.to(dtype), threshold, max_similarities
         )
-        exact = torch.cat(
-            [
-                (query[i] * reference[j]).sum(1)
-                for i, j in zip(
-                    torch.split(found.rows, _EXACT_AT_ONCE),
-                    torch.split(found.columns, _EXACT_AT_ONCE),
-                    strict=True,
-                )
-            ]
-        )  # fmt: skip
+        exact = pair_products(query, reference, found.rows, found.columns)
         return (
             Candidates(found.rows, found.columns, exact),
             _exchanged(row_log_sum, found.rows, found.similarity, exact),

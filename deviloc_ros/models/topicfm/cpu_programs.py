@@ -43,6 +43,7 @@ class CpuPrograms:
             self._augment = OpenVinoProgram(
                 _Augmentation(coarse_net), tokens, topics, precision=hint
             )
+            self._backbone = backbone
             self._describe: OpenVinoProgram | None = None
             self._mixing: list[Tensor] = []
             compared: FineNetwork | FineProgram = fine_net
@@ -50,7 +51,7 @@ class CpuPrograms:
                 compared = FineProgram(fine_net)
                 self._mixing = compared.mixing_weights()
                 image = torch.zeros(1, 1, 32, 32)
-                self._describe = OpenVinoProgram(backbone, image, precision=hint)
+                self._describe = OpenVinoProgram(_Pyramid(backbone), image, precision=hint)
             self._compare = OpenVinoProgram(compared, windows, *self._mixing, precision=hint)
 
     def describe(self, image: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -61,12 +62,16 @@ class CpuPrograms:
         """
         if self._describe is None:
             return None
-        coarse, fine = self._describe(image)
-        layout = torch.channels_last
-        return (
-            coarse.to(torch.bfloat16, memory_format=layout),
-            fine.to(torch.bfloat16, memory_format=layout),
+        # Normalised here: in float32, and nothing of it takes the program another pass.
+        coarse, fine = (
+            norm(pixels.permute(0, 3, 1, 2)).to(torch.bfloat16)
+            for norm, pixels in zip(
+                (self._backbone.norm_outlayer3, self._backbone.norm_outlayer1),
+                self._describe.lend(image),
+                strict=True,
+            )
         )
+        return coarse, fine
 
     def augment(self, tokens: Tensor, topics: Tensor) -> Tensor:
         """Let the tokens (N, 256) of an image attend to topics (100, 256)."""
@@ -77,14 +82,20 @@ class CpuPrograms:
         for part in range(parts):
             # All parts have one size: the last may repeat tokens of the one before.
             start = min(part * size, len(tokens) - size)
-            (result[start : start + size],) = self._augment(
+            result[start : start + size] = self._augment.lend(
                 tokens[None, start : start + size], topics
-            )
+            )[0]
         return result
 
     def compare(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Run the fine network on pairs of windows (M, 50, 128)."""
+        """Run the fine network on pairs of windows (M, 50, 128).
+
+        The results may be overwritten by the next call.
+        """
         count = len(windows)
+        if count == _WINDOWS_AT_ONCE:
+            query, reference, scores = self._compare.lend(windows.float(), *self._mixing)
+            return query, reference, scores
         outputs: list[tuple[Tensor, ...]] = []
         start = 0
         while start < max(count, 1):
@@ -99,6 +110,18 @@ class CpuPrograms:
             for parts in zip(*outputs, strict=True)
         )
         return query, reference, scores
+
+
+class _Pyramid(nn.Module):
+    """The backbone's maps with the channels last in shape too: as OpenVINO has them in memory."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        coarse, fine = self.backbone.pyramid(image)
+        return coarse.permute(0, 2, 3, 1), fine.permute(0, 2, 3, 1)
 
 
 class _Augmentation(nn.Module):

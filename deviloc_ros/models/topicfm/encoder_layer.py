@@ -47,12 +47,18 @@ class EncoderLayer(nn.Module):
 
     def from_many(self, seeds: Tensor, tokens: Tensor) -> Tensor:
         """Update seeds (B, T, C) by attending to image tokens (B, N, C)."""
-        batch, count, dim = seeds.shape
+        return self.from_means(seeds, attend(self.queries(seeds), tokens, tokens))
+
+    def queries(self, seeds: Tensor) -> Tensor:
+        """Return what seeds (B, T, C) ask of raw image tokens, (B, heads * T, C)."""
         queries = torch.einsum("btc,hdc->bhtd", seeds, self._heads(self.q_proj))
         queries = torch.einsum("bhtd,hdc->bhtc", queries, self._heads(self.k_proj))
-        queries = queries.reshape(batch, self.num_heads * count, dim) * self._scale
-        sums = attend(queries, tokens, tokens)
-        sums = sums.view(batch, self.num_heads, count, dim)
+        return queries.flatten(1, 2) * self._scale
+
+    def from_means(self, seeds: Tensor, means: Tensor) -> Tensor:
+        """Update seeds (B, T, C) with the means (B, heads * T, C) of tokens that they attend to."""
+        batch, count, dim = seeds.shape
+        sums = means.view(batch, self.num_heads, count, dim)
         values = torch.einsum("bhtc,hdc->bthd", sums, self._heads(self.v_proj))
         return self._add_message(seeds, self.merge(values.reshape(batch, count, dim)))
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from deviloc_ros.models.topicfm.backbone import Backbone, ImageFeatures
+from deviloc_ros.models.topicfm.backbone import Backbone
 from deviloc_ros.models.topicfm.coarse_matching import CoarseMatches, coarse_matches
 from deviloc_ros.models.topicfm.cpu_programs import CpuPrograms
 from deviloc_ros.models.topicfm.fine_matching import gather_windows, refine
-from deviloc_ros.models.topicfm.fine_network import FineNetwork
+from deviloc_ros.models.topicfm.fine_network import DIM, TOKENS, FineNetwork
+from deviloc_ros.models.topicfm.image_features import ImageFeatures
 from deviloc_ros.models.topicfm.topic_transformer import TopicTransformer
 
 NETWORK_PER_COARSE = 8
@@ -52,15 +53,22 @@ class TopicFM(nn.Module):
     def encode(
         self, images: Tensor, scales: Tensor, programs: CpuPrograms | None = None
     ) -> list[ImageFeatures]:
-        """Describe images of one size; see `Backbone.encode`.
+        """Describe images of one size, each on its own.
 
         Args:
-            images: (B, 1, H, W).
+            images: (B, 1, H, W) float32 gray values in [0, 1]; H and W multiples of 16.
             scales: (B, 2), original pixels per network pixel.
             programs: do what they can in torch's place.
         """
         maps = None if programs is None or len(images) > 1 else programs.describe(images)
-        return self.backbone.encode(images, scales, maps)
+        coarse, fine = self.backbone(images) if maps is None else maps
+        grid = (int(coarse.shape[2]), int(coarse.shape[3]))
+        tokens = coarse.flatten(2).transpose(1, 2).contiguous()
+        scales = scales.to(images.device, torch.float32)
+        return [
+            ImageFeatures(of_image, grid, fine[b], scales[b], self.coarse_net.gather(of_image))
+            for b, of_image in enumerate(tokens)
+        ]
 
     def forward(
         self,
@@ -96,12 +104,11 @@ class TopicFM(nn.Module):
         programs: CpuPrograms | None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the matchable features of the query, (L, 256), and of each reference, (S, 256)."""
-        tokens = torch.stack([reference.coarse for reference in references])
         if programs is None:
-            yield from zip(*self.coarse_net(query.coarse, tokens), strict=True)
+            yield from zip(*self.coarse_net(query, references), strict=True)
             return
         for topics, reference in zip(
-            self.coarse_net.infer_topics(query.coarse, tokens), references, strict=True
+            self.coarse_net.infer_topics(query, references), references, strict=True
         ):
             yield (
                 programs.augment(query.coarse, topics),
@@ -118,17 +125,15 @@ class TopicFM(nn.Module):
         """Refine the coarse matches of one reference; only their windows are cut out."""
         compare = self.fine_net if programs is None else programs.compare
         block = _WINDOWS_AT_ONCE[query.fine.device.type == "cuda"]
+        dtype = query.fine.dtype if programs is None else torch.float32
         refined = []
         for query_cells, reference_cells in zip(
             torch.split(coarse.query, block), torch.split(coarse.reference, block), strict=True
         ):
-            windows = torch.cat(
-                [
-                    gather_windows(query.fine, query_cells, query.grid),
-                    gather_windows(reference.fine, reference_cells, reference.grid),
-                ],
-                dim=1,
-            )
+            size = (len(query_cells), 2 * TOKENS, DIM)
+            windows = torch.empty(size, dtype=dtype, device=query.fine.device)
+            windows[:, :TOKENS] = gather_windows(query.fine, query_cells, query.grid)
+            windows[:, TOKENS:] = gather_windows(reference.fine, reference_cells, reference.grid)
             refined.append(refine(*compare(windows)))
         query_offsets, reference_offsets, peaks = (
             torch.cat(parts) for parts in zip(*refined, strict=True)

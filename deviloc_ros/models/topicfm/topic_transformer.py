@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from deviloc_ros.models.topicfm.attention import joined, mean_of_tokens
 from deviloc_ros.models.topicfm.encoder_layer import EncoderLayer
+from deviloc_ros.models.topicfm.image_features import ImageFeatures, TokenMean
 
 DIM = 256
 
@@ -23,38 +27,43 @@ class TopicTransformer(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(DIM, 2) for _ in range(5))
         self.feat_aug = nn.ModuleList(EncoderLayer(DIM, 2) for _ in range(2))
 
-    def infer_topics(self, query: Tensor, references: Tensor) -> Tensor:
-        """Return the topics (K, 100, 256) of a query (L, 256) with each of K references.
+    def gather(self, tokens: Tensor) -> TokenMean:
+        """Return what the seeds gather from an image's tokens (N, 256) in the first layer."""
+        first, seeds = self.layers[0], self.seed_tokens.to(tokens.dtype)[None]
+        assert isinstance(first, EncoderLayer)
+        return mean_of_tokens(first.queries(seeds)[0], tokens)
 
-        Args:
-            query: backbone tokens (L, 256).
-            references: backbone tokens (K, S, 256).
-        """
+    def infer_topics(self, query: ImageFeatures, references: Sequence[ImageFeatures]) -> Tensor:
+        """Return the topics (K, 100, 256) of a query with each of K references of one size."""
         count = len(references)
-        tokens = torch.cat([query.expand(count, -1, -1), references], dim=1)
+        # In the first layer the seeds ask all images the same, in the later ones each pair.
+        tokens = torch.stack([torch.cat([query.coarse, each.coarse]) for each in references])
+        gathered = torch.stack([joined([query.gathered, each.gathered]) for each in references])
         topics = self.seed_tokens.to(tokens.dtype).expand(count, -1, -1)
-        for layer in self.layers:
+        for index, layer in enumerate(self.layers):
             assert isinstance(layer, EncoderLayer)
-            topics = layer.from_many(topics, tokens)
+            if index == 0:
+                topics = layer.from_means(topics, gathered.to(tokens.dtype))
+            else:
+                topics = layer.from_many(topics, tokens)
         return topics
 
-    def forward(self, query: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-        """Return matchable features of the query for each reference, and of the references.
-
-        Args:
-            query: backbone tokens (L, 256).
-            references: backbone tokens (K, S, 256).
+    def forward(
+        self, query: ImageFeatures, references: Sequence[ImageFeatures]
+    ) -> tuple[Tensor, Tensor]:
+        """Return matchable features of the query for each of K references, and of the references.
 
         Returns:
             (K, L, 256) and (K, S, 256).
         """
         topics = self.infer_topics(query, references)
-        query = query.unsqueeze(0)
+        of_query = query.coarse.unsqueeze(0)
+        of_references = torch.stack([reference.coarse for reference in references])
         for layer in self.feat_aug:
             assert isinstance(layer, EncoderLayer)
-            query = layer.from_few(query, topics)
-            references = layer.from_few(references, topics)
-        return query, references
+            of_query = layer.from_few(of_query, topics)
+            of_references = layer.from_few(of_references, topics)
+        return of_query, of_references
 
     @staticmethod
     def topic_of(tokens: Tensor, topics: Tensor) -> Tensor:
