@@ -1,4 +1,4 @@
-"""The one exception that means "the user gave something that cannot be used"."""
+"""The exceptions that mean "the user gave something that cannot be used"."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ class InputError(ValueError):
 
     The command line prints the message and exits with code 2; the node reports it and refuses to
     configure. It never reaches a user as a traceback.
+    """
+
+
+class DamagedMapError(InputError):
+    """A part of a map that is read only when it is needed cannot be read.
+
+    A localizer that runs into it has no pose for the query, and goes on.
     """
 
 

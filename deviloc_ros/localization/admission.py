@@ -1,14 +1,54 @@
-"""Whether an image can be a query at all."""
+"""From images to queries: whether an image can be one at all, and its features."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.localization.types import FailureReason, LocalizationFailure
+from deviloc_ros.images import to_gray
+from deviloc_ros.localization.features import FeatureExtractor
+from deviloc_ros.localization.types import FailureReason, LocalizationFailure, Query
 
 MIN_IMAGE_SIDE = 64
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """What became of images, by their index.
+
+    Attributes:
+        queries: those that can be localized.
+        refused: those that cannot be queries, and why.
+    """
+
+    queries: Mapping[int, Query]
+    refused: Mapping[int, LocalizationFailure]
+
+
+def admit(
+    images: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera], extractor: FeatureExtractor
+) -> Admitted:
+    """Make queries of images; the networks see them as one batch where sizes agree.
+
+    Args:
+        images: (H, W) gray or (H, W, 3) RGB each.
+        cameras: intrinsics, one an image.
+        extractor: finds the features.
+    """
+    refused = {}
+    for index, (image, camera) in enumerate(zip(images, cameras, strict=True)):
+        refusal = refuse(image, camera)
+        if refusal is not None:
+            refused[index] = refusal
+    sound = [index for index in range(len(images)) if index not in refused]
+    gray = [to_gray(images[index]) for index in sound]
+    found = zip(sound, gray, extractor.extract(gray), strict=True)
+    queries = {index: Query(features, cameras[index], image) for index, image, features in found}
+    return Admitted(queries, refused)
 
 
 def refuse(image: NDArray[np.uint8], camera: Camera) -> LocalizationFailure | None:

@@ -8,81 +8,59 @@ covariance and one verdict. A camera that sees nothing of the map contributes no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.images import to_gray
-from deviloc_ros.localization.admission import refuse
-from deviloc_ros.localization.features import FeatureExtractor
-from deviloc_ros.localization.matching import Matcher
+from deviloc_ros.localization.admission import admit
+from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.pose import MIN_MATCHES
-from deviloc_ros.localization.retrieval import Retrieval
 from deviloc_ros.localization.rig_evidence import weigh
 from deviloc_ros.localization.rig_matches import Group, concatenated, gather
 from deviloc_ros.localization.rig_pose import RigHypothesis, estimate_rig_poses, rig_covariance
 from deviloc_ros.localization.rig_types import CameraView, RigEstimate
-from deviloc_ros.localization.solver import PoseSolver
 from deviloc_ros.localization.stages import StageClock
 from deviloc_ros.localization.types import (
     Correspondences,
     FailureReason,
     LocalizationFailure,
     PosePrior,
-    Query,
 )
 from deviloc_ros.localization.verification import judge
-from deviloc_ros.mapping.map import Map
-
-
-@dataclass(frozen=True)
-class RigStages:
-    """The localizer's stages, as it made them for single images."""
-
-    extractor: FeatureExtractor
-    retrieve: Retrieval
-    match: Matcher
-    solver: PoseSolver
-    reference_map: Map
-    config: LocalizerConfig
 
 
 def localize_rig(
-    stages: RigStages,
+    stages: Pipeline,
     images: Sequence[NDArray[np.uint8]],
     cameras: Sequence[Camera],
     base_from_camera: Sequence[Transform],
     prior: PosePrior | None,
+    clock: StageClock,
 ) -> RigEstimate | LocalizationFailure:
     """Localize the base from images of one instant; see `Localizer.localize_rig`."""
-    config, clock = stages.config, StageClock()
-    refused = [refuse(image, camera) for image, camera in zip(images, cameras, strict=True)]
-    sound = [index for index, refusal in enumerate(refused) if refusal is None]
-    if not sound:
-        return refused[0] or _failure(FailureReason.BAD_IMAGE, "no image", clock)
-    gray = [to_gray(images[index]) for index in sound]
+    config = stages.config
     with clock("extract"):
-        features = stages.extractor.extract(gray)
+        admitted = admit(images, cameras, stages.extractor)
+    if not admitted.queries:
+        nothing = _failure(FailureReason.BAD_IMAGE, "no image", clock)
+        return next(iter(admitted.refused.values()), nothing)
     groups: list[Group] = []
     unmerged: list[tuple[int, Correspondences]] = []
-    for index, image, found in zip(sound, gray, features, strict=True):
+    for index, query in admitted.queries.items():
         expected = prior.of_camera(base_from_camera[index]) if prior is not None else None
         with clock("retrieve"):
-            clusters = stages.retrieve(found, expected, stages.match.unusable)
+            clusters = stages.retrieve(query.features, expected, stages.match.unusable)
         if not clusters:
             continue
-        query = Query(found, cameras[index], image)
         matches = stages.match(query, np.concatenate(clusters), clock)
         unmerged.append((index, matches))
         with clock("aggregate"):
             for cluster in clusters:
                 of_cluster = matches.select(np.isin(matches.reference, cluster))
                 merged = stages.solver.aggregate(of_cluster, cameras[index])
-                names = tuple(stages.reference_map.references[i].name for i in cluster)
+                names = tuple(stages.map.references[i].name for i in cluster)
                 groups.append(Group(index, merged, names))
     if not groups:
         return _failure(FailureReason.NO_REFERENCES, "0 references to match with", clock)
@@ -97,13 +75,16 @@ def localize_rig(
         return _failure(reason, f"{len(together)} matches", clock, groups)
     best, *rivals = hypotheses
     with clock("covariance"):
-        scale = stages.reference_map.calibration.scale_of(config.matching.matcher)
         covariance = rig_covariance(
-            best, together, gather(unmerged, *rig), config.pose.loss_scale, scale
+            best,
+            together,
+            gather(unmerged, *rig),
+            config.pose.loss_scale,
+            stages.covariance_scale,
         )
     with clock("verify"):
         evidence = weigh(best, rivals, together, covariance, config.verification.min_inlier_ratio)
-        doubt = judge(evidence, prior, stages.reference_map.metric, config.verification)
+        doubt = judge(evidence, prior, stages.map.metric, config.verification)
     if doubt is not None or covariance is None:
         reason, details = doubt or (FailureReason.UNCERTAIN, "the pose is not determined")
         return _failure(reason, details, clock, groups, best.num_inliers)

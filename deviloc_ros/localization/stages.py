@@ -14,6 +14,10 @@ class StageClock:
         """Start from the stages that ran before, if any."""
         self.seconds: dict[str, float] = dict(seconds or {})
 
+    def shared(self, count: int) -> StageClock:
+        """Return a clock that begins with one query's share of what `count` had in common."""
+        return StageClock({stage: took / max(count, 1) for stage, took in self.seconds.items()})
+
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Add the time of the block to a stage."""

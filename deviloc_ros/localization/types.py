@@ -132,6 +132,7 @@ class FailureReason(enum.Enum):
     AMBIGUOUS = "another place of the map explains the image nearly as well"
     AGAINST_PRIOR = "the pose contradicts the prior"
     UNCERTAIN = "the pose is not determined well enough: its covariance is too large"
+    DAMAGED_MAP = "a tile of the map that the query needs is missing, damaged, or another one"
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class TileStore:
         """Return a tile; it is loaded now if it is not there yet.
 
         Raises:
-            InputError: it cannot be loaded.
+            DamagedMapError: it cannot be loaded.
         """
         with self._lock:
             future, mine = self._enter(number)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.config import TileConfig
-from deviloc_ros.errors import InputError
+from deviloc_ros.errors import DamagedMapError, InputError
 from deviloc_ros.mapping import file
 from deviloc_ros.mapping.map import Calibration, Map, Reference
 from deviloc_ros.mapping.tile_store import TileStore
@@ -150,8 +150,9 @@ def load_tiled(path: Path, config: TileConfig) -> TiledMap:
             )
             for entry in description["tiles"]
         ]
-        _check_tiles(path, tiles)
-        store = TileStore(lambda number: _load_tile(tiles[number]), config.loaded)
+        for tile in tiles:
+            _check_tile(path, tile)
+        store = TileStore(lambda number: _load_tile(path, tiles[number]), config.loaded)
         references = [Reference.from_json(entry) for entry in description["references"]]
         result = TiledMap(
             references=references,
@@ -222,20 +223,29 @@ def _tiled(
     }
 
 
-def _check_tiles(path: Path, tiles: Sequence[Tile]) -> None:
-    for tile in tiles:
-        if not tile.path.is_file():
-            raise InputError(f"{path}: its tile {tile.path} is missing; keep them together")
-        try:
-            id = file.map_id(tile.path)
-        except (OSError, struct.error):
-            id = "unreadable"
-        if id != tile.id:
-            raise InputError(
-                f"{path}: its tile {tile.path} was changed since; 'deviloc map tile' makes the "
-                "index again"
-            )
+def _check_tile(path: Path, tile: Tile) -> None:
+    """Refuse a tile that is not the one of which the index was made; its arrays are not read."""
+    if not tile.path.is_file():
+        raise InputError(f"{path}: its tile {tile.path} is missing; keep them together")
+    try:
+        id = file.map_id(tile.path)
+    except (OSError, struct.error):
+        id = "unreadable"
+    if id != tile.id:
+        raise InputError(
+            f"{path}: its tile {tile.path} was changed since; 'deviloc map tile' makes the "
+            "index again"
+        )
 
 
-def _load_tile(tile: Tile) -> Map:
-    return Map.load(tile.path)
+def _load_tile(path: Path, tile: Tile) -> Map:
+    """Open a tile, which may have changed since the index was opened.
+
+    Raises:
+        DamagedMapError: it cannot be used any more.
+    """
+    try:
+        _check_tile(path, tile)
+        return Map.load(tile.path)
+    except InputError as error:
+        raise DamagedMapError(str(error)) from None

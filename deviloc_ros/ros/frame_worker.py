@@ -9,12 +9,13 @@ from dataclasses import replace
 
 from rclpy.lifecycle import LifecycleNode
 
+from deviloc_ros.localization.types import FailureReason
 from deviloc_ros.ros.camera_input import CameraInput
 from deviloc_ros.ros.extrinsics import Extrinsics
 from deviloc_ros.ros.frame_set import FrameSet
 from deviloc_ros.ros.loaded_map import LoadedMap
 from deviloc_ros.ros.node_config import NodeConfig
-from deviloc_ros.ros.outcome import NodeRefusal, Outcome, Refusal
+from deviloc_ros.ros.outcome import Fix, NodeRefusal, Outcome, Refusal
 from deviloc_ros.ros.priors import Priors
 from deviloc_ros.ros.processing import process
 from deviloc_ros.ros.results import Results
@@ -45,6 +46,7 @@ class FrameWorker:
         self._worker: NewestItemWorker[FrameSet] | None = None
         self._map: LoadedMap | None = None
         self._map_lock = threading.Lock()
+        self._complaints: set[str] = set()
         self.statistics = Statistics()
 
     def configure(self, config: NodeConfig) -> None:
@@ -55,6 +57,7 @@ class FrameWorker:
         """Begin to work, with counters at zero."""
         self._map = loaded
         self.statistics = Statistics()
+        self._complaints.clear()
         self._worker = NewestItemWorker(self._work, "localizer")
 
     def use(self, loaded: LoadedMap, forget: Callable[[], None]) -> None:
@@ -114,7 +117,17 @@ class FrameWorker:
         latency = self._age(outcome.frames)
         limit = self._config.diagnostics.max_latency
         self.statistics.count(outcome, wait, latency, limit, tf)
+        self._complain(outcome)
         self._results.publish_status(outcome, latency, tf, self._priors.state)
+
+    def _complain(self, outcome: Outcome) -> None:
+        """Log once what somebody has to mend; every image tells it on ~/status."""
+        result = outcome.result
+        if isinstance(result, Fix) or result.reason is not FailureReason.DAMAGED_MAP:
+            return
+        if result.details not in self._complaints:
+            self._complaints.add(result.details)
+            self._node.get_logger().error(result.details)
 
     def _age(self, frames: FrameSet) -> float:
         """Return the time since the images' stamp, seconds."""

@@ -154,6 +154,12 @@ ITEMS: tuple[Item, ...] = (
         lambda now: now.last_refusal,
     ),
     item(
+        "damaged_map",
+        "images refused because a tile of the map that they need cannot be read; the log names it",
+        lambda now: str(now.damaged),
+        error("above 0", "a tile of the map cannot be read", lambda now, _: now.damaged > 0),
+    ),
+    item(
         "tf",
         "the transform published last, or why none is",
         lambda now: now.tf,

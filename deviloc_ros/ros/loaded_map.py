@@ -54,6 +54,8 @@ def load_map(load: LoadLocalizer, config: NodeConfig) -> LoadedMap:
         raise InputError("parameter map.path is empty; give the file that `deviloc map build` made")
     path = Path(config.map.path).expanduser()
     localizer = load(path, config)
+    if len(config.cameras) > 1:
+        localizer.warm_up(len(config.cameras))
     # Whatever loads localizers may make a map up; such a one has no id.
     return LoadedMap(config.map.path, map_id(path) if path.is_file() else "", localizer)
 

@@ -14,6 +14,9 @@ from deviloc_ros.ros.node_config import NodeConfig
 from deviloc_ros.ros.odometry import Odometry
 from deviloc_ros.ros.outcome import Fix, Outcome
 
+SAYS_NOTHING = (FailureReason.BAD_IMAGE, FailureReason.DAMAGED_MAP)
+"""Refusals that do not speak against a prior: nothing of the map was compared with the image."""
+
 
 class Priors:
     """The state of the search and the pose that belongs to it; safe to use from any thread."""
@@ -98,9 +101,7 @@ class Priors:
                     self._state = self._state.forgotten("no odometry carries the last pose")
                 else:
                     self._state = self._state.found()
-            elif isinstance(result.reason, FailureReason) and (
-                result.reason is not FailureReason.BAD_IMAGE
-            ):
+            elif isinstance(result.reason, FailureReason) and (result.reason not in SAYS_NOTHING):
                 state = self._state.refused(
                     result.reason.name, with_prior, self._tracking.max_refusals
                 )

@@ -46,6 +46,9 @@ class ImageLocalizer(Protocol):
     def map(self) -> MapProperties:
         """The map."""
 
+    def warm_up(self, num_images: int = 1) -> None:
+        """Compile what up to so many images at a time need."""
+
     def set_verification(self, config: VerificationConfig) -> None:
         """Take other limits from the next image on."""
 

@@ -36,6 +36,7 @@ class Snapshot:
         mean_inliers: of poses; NaN without poses.
         fix_age: since the newest pose, or since images are let in.
         last_refusal: reason of the newest image without a pose.
+        damaged: images that needed a tile of the map which cannot be read.
         tf: the transform published last, or why none is.
         tf_withheld_by_map: the map's properties forbid a transform.
         tf_lacks_odometry: the newest pose gave no transform for want of odometry.
@@ -67,6 +68,7 @@ class Snapshot:
     mean_inliers: float = float("nan")
     fix_age: float = 0.0
     last_refusal: str = ""
+    damaged: int = 0
     tf: str = ""
     tf_withheld_by_map: bool = False
     tf_lacks_odometry: bool = False

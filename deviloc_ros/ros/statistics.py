@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deviloc_ros.localization.types import FailureReason
 from deviloc_ros.ros.outcome import Fix, NodeRefusal, Outcome
 from deviloc_ros.ros.snapshot import Snapshot
 
@@ -39,6 +40,7 @@ class Statistics:
         self._refused = 0
         self._late = 0
         self._errors = 0
+        self._damaged = 0
         self._inliers = 0
         self._last_fix = float("-inf")
         self._last_refusal = ""
@@ -91,6 +93,7 @@ class Statistics:
             else:
                 self._refused += 1
                 self._errors += outcome.result.reason is NodeRefusal.INTERNAL_ERROR
+                self._damaged += outcome.result.reason is FailureReason.DAMAGED_MAP
                 self._last_refusal = f"{outcome.result.reason.name}: {outcome.result.details}"
 
     def snapshot(self) -> Snapshot:
@@ -123,6 +126,7 @@ class Statistics:
                 mean_inliers=_mean([float(count) for count in inliers]),
                 fix_age=now - max(self._last_fix, self._listening_since),
                 last_refusal=self._last_refusal,
+                damaged=self._damaged,
                 tf=self._tf,
                 internal_errors=self._errors,
             )

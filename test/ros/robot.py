@@ -65,6 +65,9 @@ class FakeLocalizer:
         self.error: Exception | None = None
         self.priors: list[PosePrior | None] = []
 
+    def warm_up(self, num_images: int = 1) -> None:
+        self.warm = num_images
+
     def set_verification(self, limits: VerificationConfig) -> None:
         self.verification = limits
 

@@ -47,6 +47,7 @@ RAISED: dict[tuple[str, Level], Mapping[str, Any]] = {
     ("inliers", Level.WARN): {"mean_inliers": 49.0},
     ("fix_age_s", Level.WARN): {"fix_age": 5.1},
     ("fix_age_s", Level.ERROR): {"fix_age": 30.1},
+    ("damaged_map", Level.ERROR): {"damaged": 1},
     ("tf", Level.WARN): {"tf_withheld_by_map": True},
     ("memory_mb", Level.WARN): {"memory": 4001.0},
     ("device_memory_mb", Level.WARN): {"device_memory": (951.0, 1000.0)},

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
 from robot import BASE_FROM_CAMERA, FakeLocalizer, Robot
 from scipy.spatial.transform import Rotation
@@ -18,6 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.types import FailureReason, LocalizationFailure
 from deviloc_ros.ros.messages import stamp_ns
 
 pytestmark = pytest.mark.ros
@@ -166,6 +168,35 @@ def test_fault_of_the_localizer_does_not_end_the_node(robot: Robot) -> None:
     robot.diagnostics.clear()
     robot.spin_until(lambda: bool(robot.diagnostics))
     assert robot.diagnostics[-1].status[0].level == DiagnosticStatus.ERROR
+
+
+def test_a_damaged_tile_is_told_once_and_raises_the_level(robot: Robot) -> None:
+    told: list[Log] = []
+    robot.peer.create_subscription(Log, "/rosout", told.append, 100)
+    robot.start(diagnostics__period=0.1)
+    words = "city/007.devmap: the map is damaged"
+
+    def localize(*_: object) -> LocalizationFailure:
+        return LocalizationFailure(FailureReason.DAMAGED_MAP, words)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(robot.localizer, "localize", localize)
+        for count in (1, 2, 3):
+            robot.send_image(30)
+            robot.spin_until(lambda: len(robot.status) == count)  # noqa: B023
+    assert robot.last_status() == ("DAMAGED_MAP", robot.last_status()[1])
+    assert robot.last_status()[1]["details"] == words
+    robot.diagnostics.clear()
+    robot.spin_until(lambda: bool(robot.diagnostics))
+    status = robot.diagnostics[-1].status[0]
+    assert status.level == DiagnosticStatus.ERROR
+    assert "a tile of the map cannot be read" in status.message
+    assert {item.key: item.value for item in status.values}["damaged_map"] == "3"
+    robot.send_image(30)
+    robot.spin_until(lambda: len(robot.poses) == 1)
+    robot.spin_until(lambda: any(log.msg == words for log in told))
+    robot.spin(0.3)
+    assert [log.msg for log in told if log.level >= 40] == [words]
 
 
 def test_newest_frame_wins_and_dropped_ones_are_counted(robot: Robot) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,12 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import read_gray
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.rig_types import RigEstimate
-from deviloc_ros.localization.types import PoseEstimate, PosePrior
+from deviloc_ros.localization.types import (
+    FailureReason,
+    LocalizationFailure,
+    PoseEstimate,
+    PosePrior,
+)
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.open_map import open_map
 from deviloc_ros.mapping.tiles import TiledMap
@@ -156,6 +162,32 @@ def test_the_neighbour_is_fetched_ahead(folder: Path, index: Path) -> None:
     at.localize(*query(folder, "rear", START + STEP // 2))
     tiled.store.settle()
     assert sorted(tiled.store.loaded) == [0, 1]
+
+
+def test_where_a_tile_is_damaged_images_are_refused_and_elsewhere_not(
+    folder: Path, index: Path, tmp_path: Path
+) -> None:
+    copied = Path(shutil.copy(index, tmp_path / "oxford.devtiles"))
+    tiles = Path(shutil.copytree(index.with_suffix(".tiles"), tmp_path / "oxford.tiles"))
+    damaged, missing = tiles / "002.devmap", tiles / "001.devmap"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-10] + b"0123456789")
+    at = localizer(copied, loaded=2)
+    first, last = (query(folder, "rear", stamp) for stamp in (QUERIES[0], QUERIES[-1]))
+    near = PosePrior(truth("rear", QUERIES[0]), 0.1, 0.05, num_references=2)
+    assert isinstance(at.localize(*first, near), PoseEstimate)
+    refused = at.localize(*last)
+    assert isinstance(refused, LocalizationFailure)
+    assert refused.reason is FailureReason.DAMAGED_MAP
+    assert "002.devmap: the map is damaged" in refused.details
+    of_rig = at.localize_rig([last[0]], [last[1]], [Transform.identity()])
+    assert isinstance(of_rig, LocalizationFailure)
+    assert (of_rig.reason, of_rig.details) == (refused.reason, refused.details)
+    # Another tile in its place would give wrong poses; a mended one is taken at once.
+    damaged.write_bytes(missing.read_bytes())
+    assert "002.devmap was changed since" in str(at.localize(*last))
+    damaged.write_bytes(content)
+    assert isinstance(at.localize(*last), PoseEstimate)
 
 
 def test_the_rig_is_localized_in_tiles(folder: Path, index: Path) -> None:

@@ -331,7 +331,7 @@ def test_the_map_holds_the_images_without_loss_and_serves_both_matchers(place: P
 
 def test_xfeat_features_alone_are_no_query(place: Path) -> None:
     one = localizer(place)
-    (features,) = one._extractor.extract([image(place, 0)])
+    (features,) = one._pipeline.extractor.extract([image(place, 0)])
     with pytest.raises(ValueError, match="needs the query's image"):
         one.localize_query(Query(features, CAMERA, None))
 
