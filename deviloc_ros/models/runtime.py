@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from deviloc_ros.errors import InputError
+from deviloc_ros.models.conversion import converted
 
 Network = Callable[[Tensor], tuple[Tensor, ...]]
 Backend = Literal["auto", "torch", "openvino"]
@@ -122,10 +122,7 @@ class OpenVinoProgram:
         }
         if precision is not None:
             self._settings["INFERENCE_PRECISION_HINT"] = precision
-        example = examples[0] if len(examples) == 1 else examples
-        with warnings.catch_warnings():  # it traces with torch.jit, which torch deprecates
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._model = openvino.convert_model(module, example_input=example)
+        self._model = converted(module, examples)
         self._requests: OrderedDict[tuple[torch.Size, ...], openvino.InferRequest] = OrderedDict()
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
