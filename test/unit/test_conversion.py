@@ -31,7 +31,8 @@ class Affine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         scaled = self.inner(x * self.weight * self.slope * self.plain)
-        return scaled + self.offset + self.settings["shift"]
+        result: Tensor = scaled + self.offset + self.settings["shift"]
+        return result
 
 
 EXAMPLE = torch.zeros(2, 3)
