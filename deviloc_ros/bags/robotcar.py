@@ -25,9 +25,10 @@ from deviloc_ros.bags.robotcar_topics import (
     truth_event,
 )
 from deviloc_ros.datasets.robotcar.fisheye import fit_fisheye
-from deviloc_ros.datasets.robotcar.poses import GpsFix, Trajectory
+from deviloc_ros.datasets.robotcar.poses import GpsFix
 from deviloc_ros.datasets.robotcar.sequence import RawCamera, RawSequence
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.trajectory import Trajectory
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import to_gray
 

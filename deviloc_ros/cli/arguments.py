@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from deviloc_ros.config import Key, LocalizerConfig
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+RECTIFIED: Mapping[str, bool | None] = {"auto": None, "yes": True, "no": False}
+"""Values of --rectified; None: the topic's name decides."""
 AXES = ("x", "y", "z", "minus-x", "minus-y", "minus-z")
 
 
@@ -28,6 +30,28 @@ def add_command(
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+    )
+
+
+def add_bag_images(parser: argparse.ArgumentParser) -> None:
+    """Add the bag, which of its images are meant, and the folder for what becomes of them."""
+    parser.add_argument("bag", type=Path, metavar="BAG", help="folder, or .mcap or .db3 file")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for the results"
+    )
+    parser.add_argument("--topic", help="image topic; needed where the bag has several")
+    parser.add_argument(
+        "--camera-info", metavar="TOPIC", help="default: camera_info beside the image topic"
+    )
+    parser.add_argument(
+        "--rectified",
+        choices=tuple(RECTIFIED),
+        default="auto",
+        help="images are rectified, so that P of camera_info holds; auto: if the topic's name "
+        "has 'rect' in it",
+    )
+    parser.add_argument(
+        "--odom-frame", default="odom", metavar="FRAME", help="the bag's odometry, default: odom"
     )
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deviloc_ros.cli.arguments import Subparsers, add_command, add_config, load_config
+from deviloc_ros.cli.arguments import (
+    RECTIFIED,
+    Subparsers,
+    add_bag_images,
+    add_command,
+    add_config,
+    load_config,
+)
 
 DESCRIPTION = """\
 Localize every image of a rosbag2 (sqlite3 or mcap, folder or single file), frame by frame. No ROS
@@ -30,25 +37,11 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers, "bag", "localize the images of a rosbag2", DESCRIPTION, EXAMPLES
     )
     parser.add_argument("map", type=Path, metavar="MAP", help="map file of 'deviloc map build'")
-    parser.add_argument("bag", type=Path, metavar="BAG", help="folder, or .mcap or .db3 file")
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder for the results"
-    )
-    parser.add_argument("--topic", help="image topic; needed where the bag has several")
-    parser.add_argument(
-        "--camera-info", metavar="TOPIC", help="default: camera_info beside the image topic"
-    )
+    add_bag_images(parser)
     parser.add_argument(
         "--camera",
         metavar="'MODEL w h PARAMS'",
         help="COLMAP camera instead of camera_info, first pixel's centre at 0.5",
-    )
-    parser.add_argument(
-        "--rectified",
-        choices=("auto", "yes", "no"),
-        default="auto",
-        help="images are rectified, so that P of camera_info holds; auto: if the topic's name "
-        "has 'rect' in it",
     )
     parser.add_argument(
         "--base",
@@ -57,9 +50,6 @@ def add_parser(subparsers: Subparsers) -> None:
         "with the camera, else the camera",
     )
     parser.add_argument("--map-frame", default="map", metavar="FRAME", help="default: map")
-    parser.add_argument(
-        "--odom-frame", default="odom", metavar="FRAME", help="the bag's odometry, default: odom"
-    )
     add_config(parser)
 
 
@@ -77,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         topic=args.topic,
         camera_info=args.camera_info,
         camera=Camera.parse(args.camera) if args.camera else None,
-        rectified={"auto": None, "yes": True, "no": False}[args.rectified],
+        rectified=RECTIFIED[args.rectified],
         base=args.base,
         map_frame=args.map_frame,
         odom_frame=args.odom_frame,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from pathlib import Path
 
-from deviloc_ros.cli.arguments import Subparsers, add_command
+from deviloc_ros.cli.arguments import RECTIFIED, Subparsers, add_bag_images, add_command
 from deviloc_ros.errors import InputError
 
 DESCRIPTION = """\
@@ -31,21 +30,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers, "extract", "images out of a rosbag2, for a map", DESCRIPTION, EXAMPLES
     )
-    parser.add_argument("bag", type=Path, metavar="BAG", help="folder, or .mcap or .db3 file")
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder for the results"
-    )
-    parser.add_argument("--topic", help="image topic; needed where the bag has several")
-    parser.add_argument(
-        "--camera-info", metavar="TOPIC", help="default: camera_info beside the image topic"
-    )
-    parser.add_argument(
-        "--rectified",
-        choices=("auto", "yes", "no"),
-        default="auto",
-        help="images are rectified, so that P of camera_info holds; auto: if the topic's name "
-        "has 'rect' in it",
-    )
+    add_bag_images(parser)
     parser.add_argument(
         "--distance", type=float, default=0.5, metavar="M", help="between images, default 0.5"
     )
@@ -55,9 +40,6 @@ def add_parser(subparsers: Subparsers) -> None:
         default=0.5,
         metavar="S",
         help="between images whose place is not known, default 0.5",
-    )
-    parser.add_argument(
-        "--odom-frame", default="odom", metavar="FRAME", help="the bag's odometry, default: odom"
     )
 
 
@@ -74,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     options = ExtractOptions(
         topic=args.topic,
         camera_info=args.camera_info,
-        rectified={"auto": None, "yes": True, "no": False}[args.rectified],
+        rectified=RECTIFIED[args.rectified],
         distance=args.distance,
         every=args.every,
         odom_frame=args.odom_frame,

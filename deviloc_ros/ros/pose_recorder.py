@@ -21,18 +21,16 @@ from scipy.spatial.transform import Rotation
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.bags.types import transform_of
 from deviloc_ros.datasets.poses import read_tum, write_tum
-from deviloc_ros.datasets.robotcar.poses import Trajectory
 from deviloc_ros.errors import InputError
 from deviloc_ros.evaluation.errors import BENCHMARK_THRESHOLDS, Evaluation, evaluate_poses
 from deviloc_ros.evaluation.tables import summary_text, to_json
+from deviloc_ros.geometry.trajectory import Trajectory
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.ros.messages import stamp_ns
 from deviloc_ros.ros.running import run, spin
 from deviloc_ros.ros.termination import Termination
 
 LOCALIZED = "LOCALIZED"
-MAX_GAP_NS = 500_000_000
-"""True poses further apart than this are not interpolated."""
 
 PARAMETERS: dict[str, tuple[Any, str]] = {
     "output": ("", "folder for poses_tum.txt and summary.json; required"),
@@ -93,7 +91,7 @@ class PoseRecorder(Node):
             np.array([self.truth[stamp].translation for stamp in stamps]),
             Rotation.concatenate([self.truth[stamp].rotation for stamp in stamps]),
         )
-        truth = {stamp: trajectory.at(stamp, MAX_GAP_NS) for stamp in self.status | self.poses}
+        truth = {stamp: trajectory.at(stamp) for stamp in self.status | self.poses}
         known = {str(stamp): pose.inverse() for stamp, pose in truth.items() if pose is not None}
         found = {str(stamp): pose.inverse() for stamp, pose in self.poses.items()}
         return evaluate_poses(found, known) if known else None

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from deviloc_ros.datasets.lines import numbers
 from deviloc_ros.datasets.robotcar.frames import BASE_FROM_VEHICLE, ENU_FROM_NED, from_xyz_rpy
 from deviloc_ros.datasets.robotcar.table import nanoseconds, read_table
 from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.trajectory import Trajectory
 from deviloc_ros.geometry.transform import Transform
 
 ABSOLUTE = ("timestamp", "northing", "easting", "down", "roll", "pitch", "yaw")
@@ -27,42 +28,6 @@ RELATIVE = (
 FIX = ("timestamp", "latitude", "longitude", "altitude", "latitude_sigma", "longitude_sigma",
        "altitude_sigma")  # fmt: skip
 GOOD_STATUS = "INS_SOLUTION_GOOD"
-# INS comes at 50 Hz and RTK at 100 Hz; over a longer gap a pose would be a guess.
-MAX_GAP = 500_000_000
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """Poses over time.
-
-    Attributes:
-        stamps: (N,) int64, nanoseconds, rising.
-        positions: (N, 3) float64, metres.
-        rotations: N of them, target_from_base.
-    """
-
-    stamps: NDArray[np.int64]
-    positions: NDArray[np.float64]
-    rotations: Rotation
-
-    def __getitem__(self, index: int) -> Transform:
-        """Return target_from_base of a row."""
-        return Transform(self.rotations[index], self.positions[index])
-
-    def at(self, stamp: int, max_gap: int = MAX_GAP) -> Transform | None:
-        """Return the pose at a time, interpolated; None outside, or in a gap that is too long."""
-        after = int(np.searchsorted(self.stamps, stamp))
-        if after < len(self.stamps) and self.stamps[after] == stamp:
-            return self[after]
-        if after in (0, len(self.stamps)):
-            return None
-        begin, end = int(self.stamps[after - 1]), int(self.stamps[after])
-        if end - begin > max_gap:
-            return None
-        share = (stamp - begin) / (end - begin)
-        turn = Slerp([0, 1], self.rotations[after - 1 : after + 1])(share)
-        moved = (1 - share) * self.positions[after - 1] + share * self.positions[after]
-        return Transform(turn, moved)
 
 
 @dataclass(frozen=True)
