@@ -12,8 +12,9 @@ _NORM_EPS = 1e-6
 class ConvBlock(nn.Module):
     """Convolution, batch normalisation with the stored statistics, GELU.
 
-    The normalisation is folded into the convolution on every call: that costs a product over the
-    weights and saves a pass over the map, which is thousands of times larger.
+    The normalisation is not folded into the convolution. That would save a pass over the map, a
+    thirtieth of the time, and round otherwise than the published code does, which ill-conditioned
+    keypoints amplify: of the recorded ones the worst would be 9e-4 px off instead of 4e-4.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
@@ -27,10 +28,8 @@ class ConvBlock(nn.Module):
         mean, variance = self.norm.running_mean, self.norm.running_var
         assert mean is not None
         assert variance is not None
-        gain = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
-        weight = self.conv.weight * gain[:, None, None, None]
-        bias = self.norm.bias - mean * gain
-        return F.gelu(F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding))
+        weight, bias, eps = self.norm.weight, self.norm.bias, self.norm.eps
+        return F.gelu(F.batch_norm(self.conv(x), mean, variance, weight, bias, eps=eps))
 
 
 class ChannelNorm(nn.Module):
