@@ -46,6 +46,7 @@ class Measurement:
         self._config = config
         self._whole = Map.load(scene.map_path)
         self._unit = 1.0 if scene.metric else USUAL_DEPTH / _median_depth(self._whole)
+        self._has_points = len(self._whole.point_array) > 0
         self._matches = SharedMatches(self._whole, config)
         self._extractor = FeatureExtractor(config)
         self._described: dict[str, list[Query]] = {}
@@ -59,6 +60,8 @@ class Measurement:
             if isinstance(variant, str) and variant not in DETECTORS:
                 print(f"{variant}: left out, its package is not installed")
                 continue
+            if isinstance(variant, Variant) and variant != Variant() and not self._has_points:
+                continue  # every such map would be the same
             for condition in conditions:
                 self._compare(variant, condition)
         # The block of queries asks for the whole map again.
