@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.config import LocalizerConfig
@@ -19,6 +21,7 @@ from deviloc_ros.mapping.map import Calibration, Map, Reference
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
+from pin_aliked import deform_conv2d
 from pin_depth import DepthErrors, hidden_depth_errors, told
 from pin_lifts import LIFTS, Lifter, nothing, per_view
 from pin_maps import Variant, view_of, with_observations, with_points
@@ -176,6 +179,26 @@ def test_reliability_counts_right_depths_among_those_equally_sure() -> None:
     text = reliability_table([one, one])
     assert "50% (said 40%, 4)" in text
     assert "75% (said 95%, 8)" in text
+
+
+def test_displaced_taps_read_where_they_are_displaced_to() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(2, 3, 9, 11, generator=generator)
+    weight = torch.randn(4, 3, 3, 3, generator=generator)
+    bias = torch.randn(4, generator=generator)
+    offset = torch.zeros(2, 18, 9, 11)
+    plain = F.conv2d(image, weight, bias, padding=1)
+    torch.testing.assert_close(deform_conv2d(image, offset, weight, bias, 1), plain)
+    offset[:, 0::2] = 1.0  # y
+    offset[:, 1::2] = -2.0  # x
+    moved = F.pad(image, (2, 0, 0, 1))[:, :, 1:, :11]
+    expected = F.conv2d(moved, weight, bias, padding=1)
+    inner = (..., slice(1, 7), slice(3, 10))
+    found = deform_conv2d(image, offset, weight, bias, 1)
+    torch.testing.assert_close(found[inner], expected[inner])
+    half = torch.full((2, 9, 9, 11), 0.5)
+    halved = deform_conv2d(image, 0 * offset, weight, bias, 1, half) - bias[:, None, None]
+    torch.testing.assert_close(halved, 0.5 * (plain - bias[:, None, None]))
 
 
 def result(method: str, metres: list[float]) -> Result:
