@@ -42,6 +42,10 @@ class DrivenPath:
         self._poses.append(PoseStamped(header=message.header, pose=message.pose.pose))
         return True
 
+    def clear(self) -> None:
+        """Begin a new path: poses in another map have another meaning."""
+        self._poses.clear()
+
     def message(self) -> Path:
         """Return the path, in the frame and with the stamp of its newest pose."""
         poses = list(self._poses)

@@ -14,6 +14,7 @@ from deviloc_ros.ros.frame_worker import FrameWorker
 from deviloc_ros.ros.gnss import Gnss
 from deviloc_ros.ros.initial_pose import InitialPose
 from deviloc_ros.ros.loaded_map import LoadedMap, MapReload
+from deviloc_ros.ros.map_in_use import MapInUse
 from deviloc_ros.ros.memory import device_memory, process_memory
 from deviloc_ros.ros.node_config import NodeConfig
 from deviloc_ros.ros.odometry import Odometry
@@ -68,6 +69,7 @@ class Session:
             node, config.frames, self._transforms, self._odometry, self._on_initial_pose
         )
         self._gnss = Gnss(node, config.gnss, self._on_guess)
+        self._map_in_use = MapInUse(node, loaded)
         self._reload = MapReload(self._use_map, node.get_logger().error)
         self._services = Services(node, self.relocalize, self.pause, self.reload_map)
         self._jump = on_time_jump_back(node, self._on_time_jump_back)
@@ -100,7 +102,7 @@ class Session:
         for listener in (self._reload, self._services, self._initial_pose, self._gnss):
             listener.close()
         self._jump.unregister()
-        for part in (self._cameras, self._transforms, self._tf, self._results):
+        for part in (self._cameras, self._transforms, self._tf, self._results, self._map_in_use):
             part.close()
 
     def configure(self, config: NodeConfig) -> None:
@@ -172,6 +174,7 @@ class Session:
         loaded.localizer.set_verification(self._config.verification)
         self._worker.use(loaded, forget)
         self._tf.configure(self._config, loaded.localizer.map)
+        self._map_in_use.tell(loaded)
         self._node.get_logger().info(f"map {loaded.path} is loaded")
         self._say_state()
 

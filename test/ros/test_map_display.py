@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import KeyValue
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from maps import CAMERA, write_random_map
 from nav_msgs.msg import Path as PathMessage
@@ -15,9 +16,11 @@ from rclpy.context import Context
 from rclpy.parameter import Parameter
 from robot import LATCHED, Robot
 from sensor_msgs.msg import PointCloud2
+from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
 from deviloc_ros.errors import InputError
+from deviloc_ros.mapping.file import map_id
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.ros.launch_arguments import SHOWN
 from deviloc_ros.ros.map_display import PARAMETERS, MapDisplay
@@ -122,6 +125,38 @@ def test_the_path_is_thinned_bounded_and_begins_anew_when_time_jumps_back(
     assert paths[-1].poses[0].header.stamp.sec == 12
     drive(5, 7.0)
     robot.spin_until(lambda: xs() == [7.0], seconds=60)
+
+
+def test_it_shows_what_the_node_reloads(
+    robot: Robot, display: MapDisplay, map_path: Path, tmp_path: Path
+) -> None:
+    other = write_random_map(tmp_path / "other.devmap", 3, 10)
+    robot.add_node(map__path=str(map_path))
+    assert robot.node is not None
+    assert robot.node.start()
+    clouds = heard(robot, PointCloud2, "map_points")
+    arrays = heard(robot, MarkerArray, "references")
+    told = heard(robot, KeyValue, "map_file")
+    paths = heard(robot, PathMessage, "path")
+    robot.spin_until(lambda: bool(clouds) and bool(arrays) and bool(told), seconds=60)
+    robot.spin(0.3)
+    # The same map is not sent again.
+    assert len(clouds) == len(arrays) == 1
+    assert (told[0].key, told[0].value) == (str(map_path), map_id(map_path))
+    change = Parameter("map.path", value=str(other))
+    assert robot.node.set_parameters([change])[0].successful
+    assert robot.call(Trigger, "reload_map").success
+    robot.spin_until(lambda: len(arrays) == 2 and bool(paths), seconds=60)
+    assert len(arrays[1].markers[0].points) == 16 * 3
+    assert len(clouds) == 2
+    assert (told[-1].key, told[-1].value) == (str(other), map_id(other))
+    assert paths[-1].header.frame_id == "map"
+    assert not paths[-1].poses
+    # The file changes on the disk, and only its content tells.
+    write_random_map(other, 4, 10)
+    assert robot.call(Trigger, "reload_map").success
+    robot.spin_until(lambda: len(arrays) == 3, seconds=60)
+    assert len(arrays[2].markers[0].points) == 16 * 4
 
 
 @pytest.mark.parametrize(
