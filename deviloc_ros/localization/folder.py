@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.images import read_gray
-from deviloc_ros.localization.localizer import Localizer
+from deviloc_ros.localization.interface import Localizer
 from deviloc_ros.localization.types import (
     FailureReason,
     Localization,

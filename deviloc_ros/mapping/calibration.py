@@ -22,7 +22,7 @@ from deviloc_ros.geometry.uncertainty import (
     pose_error,
 )
 from deviloc_ros.localization.features import LEVELS, network_sizes
-from deviloc_ros.localization.localizer import Localizer
+from deviloc_ros.localization.interface import Localizer
 from deviloc_ros.localization.types import Features, PoseEstimate, Query
 from deviloc_ros.mapping.map import Calibration, Map
 
