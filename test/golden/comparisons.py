@@ -268,13 +268,15 @@ def compare_loss(folder: Path) -> None:
     assert points.grad is not None
     assert confidence.grad is not None
     assert_relative("loss", value.detach(), recorded["loss"])
-    # Gradients are far below 1, so limits follow their own magnitude. That of a point is the
-    # direction of its error: coordinates rounded to float32 turn it by the rounding over the
-    # error's length. Near a right point float64 differs from the recorded numbers by 1e-4 of the
-    # largest gradient, ours by 6e-5; no order of operations tried came below.
+    # Gradients are far below 1: relative to 1, as the other arrays are compared, nothing could
+    # fail, so limits follow the largest gradient. A point's gradient is the direction of its error,
+    # which coordinates rounded to float32 turn by the rounding over the error's length. Within a
+    # quarter of a map unit the limit therefore grows by the inverse of that length. Float64 is up
+    # to 1e-4 of the largest gradient from the recorded numbers there, ours 6e-5, and no order of
+    # sums, with or without fused products, gives the recorded ones.
     size_of_points = float(np.abs(recorded["grad_pts3d"]).max())
     length = _lengths_of_errors(recorded, depth)
-    looser = np.maximum(1, 1 / np.maximum(length, 1e-9))[:, None]
+    looser = np.maximum(1, 0.25 / np.maximum(length, 1e-9))[:, None]
     ours, theirs = np.asarray(points.grad) / looser, recorded["grad_pts3d"] / looser
     assert_close("grad_pts3d", ours, theirs, RELATIVE * size_of_points)
     limit = RELATIVE * float(np.abs(recorded["grad_conf"]).max())
