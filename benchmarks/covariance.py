@@ -30,7 +30,7 @@ from deviloc_ros.mapping.map import Map
 from deviloc_ros.simulation.light import DAY, EVENING
 
 HEADER = (
-    "| what | poses | factors of the map | NEES of position (95 %) | within 95 % | "
+    "| what | poses | factor of the map | NEES of position (95 %) | within 95 % | "
     "NEES of rotation (95 %) | within 95 % | required | met |\n"
     "|---|---|---|---|---|---|---|---|---|\n"
 )
@@ -43,7 +43,7 @@ class Row:
 
     Attributes:
         title: whose covariances.
-        factors: on position and rotation, of the map; empty where there is none.
+        factors: of the map, or of several; empty where there is none.
         position: NEES of positions.
         rotation: NEES of orientations.
         required: where both means must lie.
@@ -154,7 +154,7 @@ def _localize(bench: Bench, name: str, images: Path, model: Path) -> tuple[Nees,
 
 def _factors(bench: Bench, name: str) -> str:
     calibration = Map.load(bench.work / f"{name}.devmap", verify=False).calibration
-    return "{:.1f} and {:.1f}".format(*calibration.covariance_scale)
+    return f"{calibration.covariance_scale:.1f}"
 
 
 ROWS: dict[str, Callable[[Bench], list[Row]]] = {

@@ -48,7 +48,7 @@ def monte_carlo(count: int, repeats: int) -> tuple[Nees, Nees]:
         pose = estimate_pose(matches, camera, PoseConfig(), 1.0, 0)
         if pose is None:
             continue
-        covariance = pose_covariance(pose, matches, camera, 1.0, (1.0, 1.0))
+        covariance = pose_covariance(pose, matches, camera, 1.0, 1.0)
         if covariance is not None:
             errors.append(pose_error(pose.camera_from_map.inverse(), truth))
             covariances.append(covariance)

@@ -36,7 +36,7 @@ def pose_covariance(
     matches: Correspondences,
     camera: Camera,
     loss_scale: float,
-    scale: tuple[float, float],
+    scale: float,
 ) -> NDArray[np.float64] | None:
     """Return the covariance of map_from_camera, or None where the pose is not determined.
 
@@ -45,8 +45,8 @@ def pose_covariance(
         matches: of all references that it was estimated from, before they were merged.
         camera: intrinsics of the query.
         loss_scale: of the Cauchy loss in the refinement, query pixels.
-        scale: factors on the position's and on the rotation's block, measured when the map was
-            built: what all groups have in common does not show in the residuals.
+        scale: factor on it, measured when the map was built: what all groups have in common does
+            not show in the residuals.
 
     Returns:
         (6, 6) float64: x, y, z in the map frame (squared map units), then rotation about the map's
@@ -92,7 +92,7 @@ def m_estimate_covariance(
     weights: NDArray[np.float64],
     groups: tuple[NDArray[np.int64], NDArray[np.int64]],
     loss_scale: float,
-    scale: tuple[float, float],
+    scale: float,
 ) -> NDArray[np.float64] | None:
     """Return the covariance of a body's pose, or None where it is not determined.
 
@@ -103,7 +103,7 @@ def m_estimate_covariance(
         groups: two groupings of the matches, (N,) each: by place in the image (of one camera), and
             by reference. What both know of is counted twice; the scale makes up for it.
         loss_scale: of the Cauchy loss in the refinement.
-        scale: factors on the position's and on the rotation's block.
+        scale: factor on it.
     """
     by_place, by_reference = (np.unique(group, return_inverse=True)[1] for group in groups)
     # The pose takes up as many groups as it has parameters: fewer say nothing about its errors.
@@ -122,8 +122,7 @@ def m_estimate_covariance(
     spread = _jackknife(*by_cell, whitening)
     if by_reference.max() > 0:
         spread += _jackknife(*by_view, whitening)
-    unit = whitening * np.sqrt(np.repeat(scale, 3))[:, None]
-    covariance = unit @ spread @ unit.T
+    covariance = scale * whitening @ spread @ whitening.T
     covariance = (covariance + covariance.T) / 2
     if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance).min() <= 0:
         return None

@@ -62,8 +62,8 @@ class Pipeline:
         )
 
     @property
-    def covariance_scale(self) -> tuple[float, float]:
-        """The map's factors on the covariance's position and rotation block."""
+    def covariance_scale(self) -> float:
+        """The map's factor on the covariance."""
         return self.map.calibration.scale_of(self.config.matching.matcher)
 
     def threads(self) -> AbstractContextManager[None]:

@@ -129,7 +129,7 @@ def rig_covariance(
     merged: RigMatches,
     matches: RigMatches,
     loss_scale: float,
-    scale: tuple[float, float],
+    scale: float,
 ) -> NDArray[np.float64] | None:
     """Return the covariance (6, 6) of map_from_base, or None where the pose is not determined.
 
@@ -141,7 +141,7 @@ def rig_covariance(
         merged: what it was estimated from.
         matches: of all references, before they were merged.
         loss_scale: of the Cauchy loss in the refinement, working pixels.
-        scale: factors on the position's and on the rotation's block, of the map.
+        scale: factor on it, of the map.
     """
     pose = hypothesis.base_from_map
     errors = np.linalg.norm(merged.select(hypothesis.inliers).residuals(pose), axis=1)

@@ -138,9 +138,14 @@ def _offset_bias(
 
 def _covariance_scale(
     localizer: Localizer, queries: NDArray[np.int64], config: LocalizerConfig
-) -> tuple[tuple[float, float], int]:
-    """Return the factors on the position's and the rotation's covariance, and what they rest on."""
-    position, rotation = [], []
+) -> tuple[float, int]:
+    """Return the factor on the covariance, and how many poses it rests on.
+
+    One factor for position and rotation, for it has one cause: errors that matches share, from
+    which both come. How they divide between the two depends on the direction in which the map's
+    images see the place from one another, and a robot's need not be that.
+    """
+    normalised: list[float] = []
     for query in tqdm(queries, desc="covariance", unit="image", disable=None):
         features = reference_features(localizer.map, int(query), config, localizer.device)
         truth = localizer.map.references[query]
@@ -152,13 +157,11 @@ def _covariance_scale(
         if not isinstance(result, PoseEstimate):
             continue
         error = pose_error(result.map_from_camera, truth.camera_from_map.inverse())
-        of_position, of_rotation = normalised_squared_errors(error, result.covariance)
-        position.append(of_position)
-        rotation.append(of_rotation)
-    if len(position) < MIN_POSES:
-        return (1.0, 1.0), len(position)
-    scale = _scale_of(np.array(position)), _scale_of(np.array(rotation))
-    return (max(scale[0], 1.0), max(scale[1], 1.0)), len(position)
+        normalised += normalised_squared_errors(error, result.covariance)
+    num_poses = len(normalised) // 2
+    if num_poses < MIN_POSES:
+        return 1.0, num_poses
+    return max(_scale_of(np.array(normalised)), 1.0), num_poses
 
 
 def _with_neighbours(reference_map: Map, query: int, count: int) -> NDArray[np.int64]:

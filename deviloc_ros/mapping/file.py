@@ -23,7 +23,7 @@ from deviloc_ros.errors import InputError
 
 FORMAT = "deviloc_map"
 TILES = "deviloc_map_tiles"
-VERSION = 1
+VERSION = 2
 MAX_HEADER_BYTES = 100_000_000
 HEADER_LENGTH_BYTES = 8
 DTYPES = {

@@ -50,8 +50,8 @@ def describe_map(path: Path, reference_map: Map) -> dict[str, Any]:
         "calibration": {
             "offset_bias_px": reference_map.calibration.offset_bias.tolist(),
             "offset_pull_px": reference_map.calibration.offset_pull.tolist(),
-            "covariance_scale": list(reference_map.calibration.covariance_scale),
-            "topicfm_covariance_scale": list(reference_map.calibration.topicfm_covariance_scale),
+            "covariance_scale": reference_map.calibration.covariance_scale,
+            "topicfm_covariance_scale": reference_map.calibration.topicfm_covariance_scale,
         },
         "meta": dict(reference_map.meta),
         **({} if tiles is None else {"tiles": tiles}),

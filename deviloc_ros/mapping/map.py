@@ -63,16 +63,15 @@ class Calibration:
     Attributes:
         offset_bias: (levels, 2) float64, mean error of a match's query keypoint per pyramid level,
             at the image's centre: x and y, network pixels.
-        covariance_scale: factor on the position and on the rotation block of the covariance, with
-            matcher xfeat.
+        covariance_scale: factor on the covariance of poses, with matcher xfeat.
         topicfm_covariance_scale: the same with matcher topicfm, measured in a map made for it.
         offset_pull: (levels, 2) float64, what comes to the bias at the right and the lower edge of
             an image (mapping/offset_bias.py), network pixels.
     """
 
     offset_bias: NDArray[np.float64]
-    covariance_scale: tuple[float, float] = (1.0, 1.0)
-    topicfm_covariance_scale: tuple[float, float] = (1.0, 1.0)
+    covariance_scale: float = 1.0
+    topicfm_covariance_scale: float = 1.0
     offset_pull: NDArray[np.float64] = field(default_factory=lambda: np.zeros((NUM_LEVELS, 2)))
 
     @staticmethod
@@ -85,8 +84,8 @@ class Calibration:
         # Older maps know nothing of matcher topicfm, and have one bias for the whole image.
         return Calibration(
             np.array(values["offset_bias"], dtype=np.float64),
-            _two_factors(values["covariance_scale"]),
-            _two_factors(values.get("topicfm_covariance_scale", (1.0, 1.0))),
+            _factor(values["covariance_scale"]),
+            _factor(values.get("topicfm_covariance_scale", 1.0)),
             np.array(values.get("offset_pull", np.zeros((NUM_LEVELS, 2))), dtype=np.float64),
         )
 
@@ -94,13 +93,13 @@ class Calibration:
         """Return the calibration as JSON-serialisable values."""
         return {
             "offset_bias": self.offset_bias.tolist(),
-            "covariance_scale": list(self.covariance_scale),
-            "topicfm_covariance_scale": list(self.topicfm_covariance_scale),
+            "covariance_scale": self.covariance_scale,
+            "topicfm_covariance_scale": self.topicfm_covariance_scale,
             "offset_pull": self.offset_pull.tolist(),
         }
 
-    def scale_of(self, matcher: str) -> tuple[float, float]:
-        """Return the factors for a matcher."""
+    def scale_of(self, matcher: str) -> float:
+        """Return the factor for a matcher."""
         return self.topicfm_covariance_scale if matcher == "topicfm" else self.covariance_scale
 
 
@@ -314,8 +313,9 @@ class Map:
             raise InputError(f"{path}: the map is damaged: its arrays do not fit; build it again")
 
 
-def _two_factors(values: Sequence[float]) -> tuple[float, float]:
-    return float(values[0]), float(values[1])
+def _factor(value: float | Sequence[float]) -> float:
+    """Return a factor; older maps have one for the position and one for the rotation."""
+    return float(np.max(value))
 
 
 def _are_offsets(offsets: NDArray[np.int64], count: int, total: int) -> bool:

@@ -146,16 +146,12 @@ def _together(calibrations: Sequence[Calibration], counts: Sequence[int]) -> Cal
         np.average([getattr(item, key) for item in calibrations], axis=0, weights=counts)
         for key in ("offset_bias", "offset_pull")
     )
-
-    def largest(scales: Sequence[tuple[float, float]]) -> tuple[float, float]:
-        return max(scale[0] for scale in scales), max(scale[1] for scale in scales)
-
     return replace(
         calibrations[0],
         offset_bias=bias,
         offset_pull=pull,
-        covariance_scale=largest([item.covariance_scale for item in calibrations]),
-        topicfm_covariance_scale=largest([item.topicfm_covariance_scale for item in calibrations]),
+        covariance_scale=max(item.covariance_scale for item in calibrations),
+        topicfm_covariance_scale=max(item.topicfm_covariance_scale for item in calibrations),
     )
 
 

@@ -74,7 +74,7 @@ def many_runs(camera: Camera, runs: int = 150, **kind: float) -> tuple[Nees, Nee
     for seed in range(runs):
         matches = matches_of(camera, seed, **kind)  # type: ignore[arg-type]
         pose = solve(matches, camera)
-        covariance = pose_covariance(pose, matches, camera, 1.0, (1.0, 1.0))
+        covariance = pose_covariance(pose, matches, camera, 1.0, 1.0)
         assert covariance is not None
         estimate = pose.camera_from_map.inverse()
         errors.append(pose_error(estimate, MAP_FROM_CAMERA))
@@ -108,18 +108,16 @@ def test_knows_that_references_err_as_a_whole() -> None:
         assert 0.4 < other.median_ratio < 2.0
 
 
-def test_grows_with_its_factors_and_needs_matches_in_several_places() -> None:
+def test_grows_with_its_factor_and_needs_matches_in_several_places() -> None:
     matches = matches_of(PINHOLE, 0, noise=0.5)
     pose = solve(matches, PINHOLE)
-    plain = pose_covariance(pose, matches, PINHOLE, 1.0, (1.0, 1.0))
-    scaled = pose_covariance(pose, matches, PINHOLE, 1.0, (4.0, 9.0))
+    plain = pose_covariance(pose, matches, PINHOLE, 1.0, 1.0)
+    scaled = pose_covariance(pose, matches, PINHOLE, 1.0, 4.0)
     assert plain is not None
     assert scaled is not None
-    np.testing.assert_allclose(scaled[:3, :3], 4 * plain[:3, :3])
-    np.testing.assert_allclose(scaled[3:, 3:], 9 * plain[3:, 3:])
-    np.testing.assert_allclose(scaled[:3, 3:], 6 * plain[:3, 3:])
+    np.testing.assert_allclose(scaled, 4 * plain)
     corner = matches.select(np.flatnonzero((matches.keypoints < 100).all(axis=1)))
     assert len(corner) >= 4
-    assert pose_covariance(pose, corner, PINHOLE, 1.0, (1.0, 1.0)) is None
+    assert pose_covariance(pose, corner, PINHOLE, 1.0, 1.0) is None
     nothing = PoseHypothesis(pose.camera_from_map, np.zeros(400, dtype=bool), pose.residuals)
-    assert pose_covariance(nothing, matches, PINHOLE, 1.0, (1.0, 1.0)) is None
+    assert pose_covariance(nothing, matches, PINHOLE, 1.0, 1.0) is None

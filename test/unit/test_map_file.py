@@ -47,7 +47,7 @@ def small_map(seed: int = 0, references: int = 3, features: int = 5) -> Map:
         origin=np.array([5e5, -5e6, 12.0]),
         metric=True,
         gravity_aligned=False,
-        calibration=Calibration(np.array([[0.1, -0.2], [1 / 3, 0.0]]), (2.0, 3.0)),
+        calibration=Calibration(np.array([[0.1, -0.2], [1 / 3, 0.0]]), 2.5, 3.5, np.array([[0.0, -0.3], [0.1, 0.0]])),
         unregistered={"b.jpg": "blurred"},
         meta={"program": "test"},
     )
@@ -74,9 +74,20 @@ def test_round_trip_is_exact(map_path: Path) -> None:
         )
     np.testing.assert_array_equal(loaded.origin, original.origin)
     np.testing.assert_array_equal(loaded.calibration.offset_bias, original.calibration.offset_bias)
-    assert loaded.calibration.covariance_scale == (2.0, 3.0)
+    np.testing.assert_array_equal(loaded.calibration.offset_pull, original.calibration.offset_pull)
+    assert loaded.calibration.covariance_scale == 2.5
+    assert loaded.calibration.topicfm_covariance_scale == 3.5
     assert (loaded.metric, loaded.gravity_aligned) == (True, False)
     assert dict(loaded.unregistered) == {"b.jpg": "blurred"}
+
+
+def test_calibrations_of_older_maps_are_read() -> None:
+    """One bias for the whole image, two factors, nothing of matcher topicfm."""
+    old = {"offset_bias": [[0.1, -0.2], [0.0, 0.3]], "covariance_scale": [4.0, 2.0]}
+    calibration = Calibration.from_json(old)
+    np.testing.assert_array_equal(calibration.offset_pull, np.zeros((2, 2)))
+    assert calibration.covariance_scale == 4.0
+    assert calibration.topicfm_covariance_scale == 1.0
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)

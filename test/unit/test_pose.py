@@ -77,7 +77,7 @@ def judge(
     **limits: float,
 ) -> FailureReason | None:
     pose = solve(matches, PINHOLE)
-    covariance = pose_covariance(pose, matches, PINHOLE, 1.0, (1.0, 1.0))
+    covariance = pose_covariance(pose, matches, PINHOLE, 1.0, 1.0)
     config = VerificationConfig.model_validate(limits)
     doubt = verify(pose, matches, rivals or [], covariance, PINHOLE, prior, metric, config)
     return None if doubt is None else doubt[0]

@@ -177,7 +177,7 @@ def test_covariance_is_that_of_many_runs() -> None:
     for seed in range(100):
         matches = rig_of((80, 80, 80), seed, outliers=0.0)
         pose = solve(matches)
-        covariance = rig_covariance(pose, matches, matches, 1.0, (1.0, 1.0))
+        covariance = rig_covariance(pose, matches, matches, 1.0, 1.0)
         assert covariance is not None
         estimate = pose.base_from_map.inverse()
         shift = estimate.translation - MAP_FROM_BASE.translation

@@ -28,7 +28,7 @@ CAMERA = Camera("PINHOLE", 64, 48, (50.0, 50.0, 32.0, 24.0))
 ALONG_X = Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
 
-def a_map(begin: float, count: int, seed: int, scale: tuple[float, float] = (2.0, 3.0)) -> Map:
+def a_map(begin: float, count: int, seed: int, scale: float = 2.0) -> Map:
     """Return a map of cameras every metre along x that look at points ahead of them."""
     rng = np.random.default_rng(seed)
     references = []
@@ -62,7 +62,9 @@ def a_map(begin: float, count: int, seed: int, scale: tuple[float, float] = (2.0
         origin=origin,
         metric=True,
         gravity_aligned=True,
-        calibration=Calibration(np.full((2, 2), float(seed)), scale),
+        calibration=Calibration(
+            np.full((2, 2), float(seed)), scale, offset_pull=np.full((2, 2), -float(seed))
+        ),
         meta={"features": {"max_size": 1024}},
     )
 
@@ -72,7 +74,7 @@ def tiles(tmp_path: Path) -> list[Path]:
     """Three tiles in a row, the second next to the first, the third far away."""
     paths = [tmp_path / f"{name}.devmap" for name in "abc"]
     a_map(0, 6, seed=1).save(paths[0])
-    a_map(6, 4, seed=2, scale=(5.0, 2.5)).save(paths[1])
+    a_map(6, 4, seed=2, scale=5.0).save(paths[1])
     a_map(500, 5, seed=3).save(paths[2])
     return paths
 
@@ -180,8 +182,9 @@ def test_cameras_back_to_back_at_a_border_share_nothing(tmp_path: Path) -> None:
 
 def test_calibration_is_no_more_confident_than_the_worst_tile(index: Path) -> None:
     calibration = open_map(index).calibration
-    assert calibration.covariance_scale == (5.0, 3.0)
+    assert calibration.covariance_scale == 5.0
     np.testing.assert_allclose(calibration.offset_bias, (6 * 1 + 4 * 2 + 5 * 3) / 15)
+    np.testing.assert_allclose(calibration.offset_pull, -(6 * 1 + 4 * 2 + 5 * 3) / 15)
 
 
 class Loader:
