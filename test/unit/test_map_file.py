@@ -47,7 +47,9 @@ def small_map(seed: int = 0, references: int = 3, features: int = 5) -> Map:
         origin=np.array([5e5, -5e6, 12.0]),
         metric=True,
         gravity_aligned=False,
-        calibration=Calibration(np.array([[0.1, -0.2], [1 / 3, 0.0]]), 2.5, 3.5, np.array([[0.0, -0.3], [0.1, 0.0]])),
+        calibration=Calibration(
+            np.array([[0.1, -0.2], [1 / 3, 0.0]]), 2.5, 3.5, np.array([[0.0, -0.3], [0.1, 0.0]])
+        ),
         unregistered={"b.jpg": "blurred"},
         meta={"program": "test"},
     )
