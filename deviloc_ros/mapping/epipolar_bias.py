@@ -19,9 +19,9 @@ from deviloc_ros.mapping.view_matching import SeenAgain, triangulate, unbiased
 
 # What the constant mostly is with the published weights, network pixels (x, y), and how many
 # matches that counts for: cameras that all move in one direction leave a component undetermined.
-# Of the pull the first guess is that there is none.
+# Of the pull, whose own scatter decides what is taken of it, that there is none.
 USUAL = np.array([-0.98, -1.13])
-USUAL_WEIGHT = 300.0
+USUAL_WEIGHT, NO_PULL_WEIGHT = 300.0, 10.0
 # Residuals much beyond this are wrong matches; network pixels.
 LOSS_SCALE = 1.0
 ITERATIONS = 20
@@ -106,7 +106,7 @@ def _solve(of_references: Sequence[Equations]) -> NDArray[np.float64]:
     reference's matches show the same things, so that references are what is counted, by the
     jackknife.
     """
-    prior = USUAL_WEIGHT * np.eye(4)
+    prior = np.diag([USUAL_WEIGHT, USUAL_WEIGHT, NO_PULL_WEIGHT, NO_PULL_WEIGHT])
     solution: NDArray[np.float64] = np.zeros(4)
     for _ in range(ITERATIONS):
         sums = [_normal_equations(item, solution) for item in of_references]
