@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -164,10 +163,23 @@ def _damaged(path: Path, why: str) -> InputError:
 
 
 def map_id(path: Path) -> str:
-    """Return 16 hex digits that name a map's content.
+    """Return 16 hex digits that name a map's content, in whatever order a file holds it.
 
-    They are a hash of the file's header, which holds a checksum of every array.
+    They are a hash of the description and of every array's name, type, shape and checksum; the
+    arrays themselves are not read.
+
+    Raises:
+        InputError: not a map, or damaged.
     """
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        return hashlib.sha256(file.read(length)).hexdigest()[:16]
+    header, _ = _header(path)
+    try:
+        metadata = header.pop("__metadata__")
+        content = {
+            "description": json.loads(metadata["description"]),
+            "checksums": json.loads(metadata["checksums"]),
+            "arrays": {name: [entry["dtype"], entry["shape"]] for name, entry in header.items()},
+        }
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise _damaged(path, "its description cannot be read") from None
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

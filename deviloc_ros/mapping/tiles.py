@@ -6,7 +6,6 @@ where the camera is, or where retrieval says it may be.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,7 +228,7 @@ def _check_tile(path: Path, tile: Tile) -> None:
         raise InputError(f"{path}: its tile {tile.path} is missing; keep them together")
     try:
         id = file.map_id(tile.path)
-    except (OSError, struct.error):
+    except InputError:
         id = "unreadable"
     if id != tile.id:
         raise InputError(

@@ -164,6 +164,13 @@ def test_wheel_holds_every_module(wheel: zipfile.ZipFile) -> None:
     assert "deviloc_ros/py.typed" in wheel.namelist()
 
 
+def test_wheel_holds_weights_and_pages(wheel: zipfile.ZipFile) -> None:
+    compiled = {".py", ".pyc", ".nbi", ".nbc"}
+    shipped = {path for path in files(ROOT, "deviloc_ros") if path.suffix not in compiled}
+    assert {path.suffix for path in shipped} >= {".safetensors", ".html", ".typed"}
+    assert {path.as_posix() for path in shipped} <= set(wheel.namelist())
+
+
 def test_links_in_lib_start_what_pip_made_in_bin(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "lib" / "deviloc_ros").mkdir(parents=True)
