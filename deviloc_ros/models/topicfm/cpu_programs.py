@@ -15,8 +15,9 @@ from deviloc_ros.models.topicfm.fine_network import TOKENS, FineNetwork
 from deviloc_ros.models.topicfm.fine_program import FineProgram
 from deviloc_ros.models.topicfm.topic_transformer import DIM, TopicTransformer
 
-# Image tokens that attend to the topics at once: intermediate results fit the cache.
-_TOKENS_AT_ONCE = 2048
+# Image tokens, about 6 kB each with their intermediate results, that attend to the topics at once:
+# what is made of the topics is made once for all of them.
+_TOKENS_AT_ONCE = 4096
 # Pairs of windows compared at once, and those of the rest.
 _WINDOWS_AT_ONCE, _REST_AT_ONCE = 64, 16
 
