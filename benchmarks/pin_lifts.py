@@ -13,7 +13,8 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.learned_lifting import make_inference
 from deviloc_ros.localization.lifting import PointInference, lift
 from deviloc_ros.mapping.consistency import make_consistent
-from deviloc_ros.mapping.map import Calibration, Map
+from deviloc_ros.mapping.corrections import Calibration
+from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.view_matching import SeenAgain, ViewMatcher
 
 AGREE, ALONE = "views agree", "each view by itself"

@@ -20,7 +20,8 @@ from deviloc_ros.geometry.alignment import (
 )
 from deviloc_ros.geometry.similarity import Similarity
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.mapping.map import Map, Reference
+from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.reference import Reference
 
 MIN_IMAGES = 3
 MAX_TILT_SIGMA = math.radians(5)

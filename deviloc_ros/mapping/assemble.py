@@ -23,7 +23,9 @@ from deviloc_ros.localization.lifting import (
     lift,
 )
 from deviloc_ros.localization.types import Features
-from deviloc_ros.mapping.map import Calibration, Map, Reference
+from deviloc_ros.mapping.corrections import Calibration
+from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.reference import Reference
 
 
 def assemble(

@@ -24,7 +24,8 @@ from deviloc_ros.geometry.uncertainty import (
 from deviloc_ros.localization.features import LEVELS, network_sizes
 from deviloc_ros.localization.interface import Localizer
 from deviloc_ros.localization.types import Features, PoseEstimate, Query
-from deviloc_ros.mapping.map import Calibration, Map
+from deviloc_ros.mapping.corrections import Calibration
+from deviloc_ros.mapping.map import Map
 
 MAX_QUERIES = 40
 # Matcher topicfm takes seconds a reference. Of chi-squared errors with 3 degrees of freedom, the

@@ -17,9 +17,10 @@ from tqdm import tqdm
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.lifting import DEPTH_TOLERANCE
+from deviloc_ros.mapping.corrections import Calibration
 from deviloc_ros.mapping.epipolar_bias import estimate_bias
 from deviloc_ros.mapping.fusion import Measurements, fuse
-from deviloc_ros.mapping.map import Calibration, Map
+from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.neighbours import Neighbourhood
 from deviloc_ros.mapping.offset_bias import OffsetBias
 from deviloc_ros.mapping.repeatability import not_found_again

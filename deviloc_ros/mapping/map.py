@@ -13,94 +13,10 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import decode_gray
 from deviloc_ros.mapping import file
-
-# Of the image pyramid that features come from (localization/features.py).
-NUM_LEVELS = 2
-
-
-@dataclass(frozen=True)
-class Reference:
-    """One image of the map.
-
-    Attributes:
-        name: its path below the folder the map was built from.
-        camera: intrinsics.
-        camera_from_map: pose.
-    """
-
-    name: str
-    camera: Camera
-    camera_from_map: Transform
-
-    @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Reference:
-        """Read what `to_json` returns.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is something else.
-        """
-        pose = Transform.from_quaternion(values["quaternion_wxyz"], values["translation"])
-        return Reference(values["name"], Camera.parse(values["camera"]), pose)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the reference as JSON-serialisable values."""
-        return {
-            "name": self.name,
-            "camera": str(self.camera),
-            "quaternion_wxyz": self.camera_from_map.quaternion_wxyz.tolist(),
-            "translation": self.camera_from_map.translation.tolist(),
-        }
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What the map learned from localizing its own images (mapping/calibration.py).
-
-    Attributes:
-        offset_bias: (levels, 2) float64, mean error of a match's query keypoint per pyramid level,
-            at the image's centre: x and y, network pixels.
-        covariance_scale: factor on the covariance of poses, with matcher xfeat.
-        topicfm_covariance_scale: the same with matcher topicfm, measured in a map made for it.
-        offset_pull: (levels, 2) float64, what comes to the bias at the right and the lower edge of
-            an image (mapping/offset_bias.py), network pixels.
-    """
-
-    offset_bias: NDArray[np.float64]
-    covariance_scale: float = 1.0
-    topicfm_covariance_scale: float = 1.0
-    offset_pull: NDArray[np.float64] = field(default_factory=lambda: np.zeros((NUM_LEVELS, 2)))
-
-    @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Calibration:
-        """Read what `to_json` returns.
-
-        Raises:
-            KeyError, TypeError, ValueError, IndexError: it is something else.
-        """
-        # Older maps know nothing of matcher topicfm, and have one bias for the whole image.
-        return Calibration(
-            np.array(values["offset_bias"], dtype=np.float64),
-            _factor(values["covariance_scale"]),
-            _factor(values.get("topicfm_covariance_scale", 1.0)),
-            np.array(values.get("offset_pull", np.zeros((NUM_LEVELS, 2))), dtype=np.float64),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the calibration as JSON-serialisable values."""
-        return {
-            "offset_bias": self.offset_bias.tolist(),
-            "covariance_scale": self.covariance_scale,
-            "topicfm_covariance_scale": self.topicfm_covariance_scale,
-            "offset_pull": self.offset_pull.tolist(),
-        }
-
-    def scale_of(self, matcher: str) -> float:
-        """Return the factor for a matcher."""
-        return self.topicfm_covariance_scale if matcher == "topicfm" else self.covariance_scale
+from deviloc_ros.mapping.corrections import Calibration
+from deviloc_ros.mapping.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -264,7 +180,7 @@ class Map:
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise InputError(f"{path}: the map is damaged: {error!r}; build it again") from None
-        result._check(path)
+        _check(path, result)
         return result
 
     def with_calibration(self, calibration: Calibration) -> Map:
@@ -281,41 +197,37 @@ class Map:
         """Return the same map with reference images for matcher topicfm."""
         return replace(self, image_size=image_size, image_offsets=offsets, image_bytes=data)
 
-    def _check(self, path: Path) -> None:
-        """Refuse a map whose arrays do not belong together."""
-        count, features = len(self.references), len(self.keypoints)
-        observations = len(self.observation_points)
-        sound = (
-            count > 0
-            and len(self.global_descriptors) == count
-            and _are_offsets(self.feature_offsets, count, features)
-            and _are_offsets(self.observation_offsets, count, observations)
-            and len(self.descriptors)
-            == len(self.levels)
-            == len(self.feature_points)
-            == len(self.confidence)
-            == features
-            and len(self.observation_pixels) == observations
-            and (
-                self.image_offsets is None
-                or self.image_bytes is None
-                or _are_offsets(self.image_offsets, count, len(self.image_bytes))
-            )
-            and (
-                observations == 0
-                or (
-                    self.observation_points.min() >= 0
-                    and self.observation_points.max() < len(self.point_array)
-                )
+
+def _check(path: Path, read: Map) -> None:
+    """Refuse a map whose arrays do not belong together."""
+    count, features = len(read.references), len(read.keypoints)
+    observations = len(read.observation_points)
+    sound = (
+        count > 0
+        and len(read.global_descriptors) == count
+        and _are_offsets(read.feature_offsets, count, features)
+        and _are_offsets(read.observation_offsets, count, observations)
+        and len(read.descriptors)
+        == len(read.levels)
+        == len(read.feature_points)
+        == len(read.confidence)
+        == features
+        and len(read.observation_pixels) == observations
+        and (
+            read.image_offsets is None
+            or read.image_bytes is None
+            or _are_offsets(read.image_offsets, count, len(read.image_bytes))
+        )
+        and (
+            observations == 0
+            or (
+                read.observation_points.min() >= 0
+                and read.observation_points.max() < len(read.point_array)
             )
         )
-        if not sound:
-            raise InputError(f"{path}: the map is damaged: its arrays do not fit; build it again")
-
-
-def _factor(value: float | Sequence[float]) -> float:
-    """Return a factor; older maps have one for the position and one for the rotation."""
-    return float(np.max(value))
+    )
+    if not sound:
+        raise InputError(f"{path}: the map is damaged: its arrays do not fit; build it again")
 
 
 def _are_offsets(offsets: NDArray[np.int64], count: int, total: int) -> bool:

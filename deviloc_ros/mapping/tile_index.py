@@ -18,7 +18,8 @@ from deviloc_ros.errors import InputError
 from deviloc_ros.localization.retrieval import describe, make_codebook
 from deviloc_ros.localization.types import Features
 from deviloc_ros.mapping import file
-from deviloc_ros.mapping.map import Calibration, Map
+from deviloc_ros.mapping.corrections import Calibration
+from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.tile_borders import border
 
 CODEBOOK_SAMPLES = 60_000

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from deviloc_ros.config import TileConfig
 from deviloc_ros.errors import DamagedMapError, InputError
 from deviloc_ros.mapping import file
-from deviloc_ros.mapping.map import Calibration, Map, Reference
+from deviloc_ros.mapping.corrections import Calibration
+from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.reference import Reference
 from deviloc_ros.mapping.tile_store import TileStore
 from deviloc_ros.mapping.tiled_array import TiledArray
 

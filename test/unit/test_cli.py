@@ -27,7 +27,9 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.types import FailureReason, LocalizationFailure
 from deviloc_ros.mapping.align import UP_AXES
-from deviloc_ros.mapping.map import Calibration, Map, Reference
+from deviloc_ros.mapping.corrections import Calibration
+from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.reference import Reference
 
 CAMERA = "PINHOLE 64 48 50 50 32 24"
 Run = Callable[..., tuple[int, str, str]]

@@ -16,9 +16,11 @@ from deviloc_ros.geometry.ray_triangulation import triangulate_on_rays
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping import consistency
 from deviloc_ros.mapping.consistency import confidence_of, sigma_of
+from deviloc_ros.mapping.corrections import Calibration
 from deviloc_ros.mapping.fusion import Measurements, fuse
-from deviloc_ros.mapping.map import Calibration, Map, Reference
+from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.neighbours import Neighbourhood
+from deviloc_ros.mapping.reference import Reference
 from deviloc_ros.mapping.view_matching import SeenAgain
 
 CAMERA = Camera("OPENCV", 640, 480, (500.0, 510.0, 320.0, 240.0, 0.05, -0.02, 0.001, -0.001))

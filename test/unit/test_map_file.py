@@ -15,7 +15,9 @@ from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping import file
-from deviloc_ros.mapping.map import Calibration, Map, Reference
+from deviloc_ros.mapping.corrections import Calibration
+from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.reference import Reference
 
 CAMERA = Camera("OPENCV", 640, 480, (500.0, 510.0, 320.0, 240.0, 0.1, 0.0, 1 / 3, 0.0))
 

@@ -14,7 +14,9 @@ from safetensors import safe_open
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping import file, map
-from deviloc_ros.mapping.map import Calibration, Map, Reference
+from deviloc_ros.mapping.corrections import Calibration
+from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.reference import Reference
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "map-format.md").read_text("utf-8")
 

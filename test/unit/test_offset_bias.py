@@ -16,9 +16,11 @@ from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.matching import SemiDenseMatcher
 from deviloc_ros.localization.stages import StageClock
 from deviloc_ros.localization.types import Query
+from deviloc_ros.mapping.corrections import Calibration
 from deviloc_ros.mapping.epipolar_bias import MIN_REFERENCES, estimate_bias
-from deviloc_ros.mapping.map import Calibration, Map, Reference
+from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.offset_bias import OffsetBias, from_centre
+from deviloc_ros.mapping.reference import Reference
 from deviloc_ros.mapping.view_matching import SeenAgain
 
 CAMERA = Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0))

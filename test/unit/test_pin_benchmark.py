@@ -17,7 +17,9 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.features import LEVELS
 from deviloc_ros.localization.lifting import GeometricInference
-from deviloc_ros.mapping.map import Calibration, Map, Reference
+from deviloc_ros.mapping.corrections import Calibration
+from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.reference import Reference
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 

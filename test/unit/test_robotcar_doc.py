@@ -16,7 +16,9 @@ from deviloc_ros.cli.main import _parser, main
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping import file
-from deviloc_ros.mapping.map import Calibration, Map, Reference
+from deviloc_ros.mapping.corrections import Calibration
+from deviloc_ros.mapping.map import Map
+from deviloc_ros.mapping.reference import Reference
 from deviloc_ros.mapping.tile_index import write_index
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,9 +16,11 @@ from deviloc_ros.config import TileConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.mapping.corrections import Calibration
 from deviloc_ros.mapping.cut import cut_map
-from deviloc_ros.mapping.map import Calibration, Map, Reference
+from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.open_map import open_map
+from deviloc_ros.mapping.reference import Reference
 from deviloc_ros.mapping.tile_index import write_index
 from deviloc_ros.mapping.tile_store import TileStore
 from deviloc_ros.mapping.tiles import TiledMap, load_tiled
