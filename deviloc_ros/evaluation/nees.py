@@ -32,7 +32,7 @@ class Nees:
     """NEES of the positions, or of the orientations, of many poses, per degree of freedom.
 
     Attributes:
-        values: (N,) float64, of every pose.
+        values: (N,) float64, of every pose; those of a drive in its order.
     """
 
     values: NDArray[np.float64]
@@ -60,10 +60,20 @@ class Nees:
         low, high = (float(chi2.ppf(p, total)) / total for p in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
         return low, high
 
-    def interval(self, seed: int = 0) -> tuple[float, float]:
-        """Return the 95 % bootstrap interval of the mean, poses drawn with replacement."""
+    def interval(self, seed: int = 0, run: int = 1) -> tuple[float, float]:
+        """Return the 95 % bootstrap interval of the mean.
+
+        Args:
+            seed: of what is drawn.
+            run: how many poses in a row are drawn at once, with replacement. Images of a drive that
+                follow each other see the same surfaces and err alike: the circular block bootstrap
+                (Politis and Romano, "A circular block-resampling procedure for stationary data",
+                1992).
+        """
         generator = np.random.default_rng(seed)
-        drawn = generator.integers(0, len(self.values), (RESAMPLES, len(self.values)))
+        count = len(self.values)
+        starts = generator.integers(0, count, (RESAMPLES, -(-count // run), 1))
+        drawn = (starts + np.arange(run)).reshape(RESAMPLES, -1)[:, :count] % count
         means = self.values[drawn].mean(axis=1)
         low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return float(low), float(high)

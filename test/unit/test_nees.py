@@ -65,6 +65,21 @@ def test_the_bootstrap_interval_holds_the_true_mean_and_shrinks() -> None:
     assert drawn(1, 20)[0].interval() == few
 
 
+def test_runs_of_poses_that_err_alike_are_drawn_as_one() -> None:
+    """Every error comes eight times in a row: taken for 8 times as many poses it says too much."""
+    single, in_runs = 0, 0
+    for seed in range(60):
+        alike = Nees(np.repeat(drawn(seed, 30)[0].values, 8))
+        for run in (1, 8):
+            low, high = alike.interval(run=run)
+            if run == 1:
+                single += low <= 1.0 <= high
+            else:
+                in_runs += low <= 1.0 <= high
+    assert single < 45
+    assert in_runs > 50
+
+
 def test_of_poses_counts_errors_about_the_fixed_axes_of_the_map() -> None:
     """A body turned by 90 deg about z errs about the map's x, where the covariance is small."""
     turned = Rotation.from_euler("z", 90, degrees=True)
