@@ -29,6 +29,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import read_gray
 from deviloc_ros.localization import Localizer
+from deviloc_ros.localization.rig_types import RigEstimate
 from deviloc_ros.localization.types import (
     FailureReason,
     LocalizationFailure,
@@ -221,6 +222,22 @@ def test_the_same_image_gives_the_same_pose(place: Path) -> None:
     for result in (again, other):
         np.testing.assert_array_equal(first.camera_from_map.matrix, result.camera_from_map.matrix)
         np.testing.assert_array_equal(first.matches.points3d, result.matches.points3d)
+
+
+@pytest.mark.parametrize("behaviour", ["compat", "fix"])
+def test_a_rig_is_localized(place: Path, behaviour: str) -> None:
+    one = localizer(place, topicfm__behaviour=behaviour)
+    poses = [reference.camera_from_map.inverse() for reference in one.map.references]
+    base_from_camera = [Transform.identity(), poses[1].inverse() @ poses[2]]
+    result = one.localize_rig(
+        [image(place, 1), image(place, 2)], [CAMERA, CAMERA], base_from_camera
+    )
+    assert isinstance(result, RigEstimate), str(result)
+    metres, degrees = result.map_from_base.distance_to(poses[1])
+    assert metres < 0.1
+    assert degrees < 1.0
+    assert all(view.num_inliers > 30 for view in result.views)
+    assert np.linalg.eigvalsh(result.covariance).min() > 0
 
 
 def test_backbones_run_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
