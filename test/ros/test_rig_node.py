@@ -59,6 +59,7 @@ def test_a_missing_camera_is_waited_for_left_out_and_counted(
     rig: RigTopics, fake: FakeRigLocalizer
 ) -> None:
     rig.start(sync__timeout=0.3, diagnostics__period=0.2)
+    assert fake.warm == len(MOUNTS)
     rig.calibrate()
     rig.mount(MOUNTS)
     rig.send("left", 1.0, 10)

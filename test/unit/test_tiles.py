@@ -280,6 +280,29 @@ def test_tiles_near_a_position_are_fetched_and_no_others(index: Path) -> None:
     assert whole.store.loaded == [0]
 
 
+def test_a_drive_through_49_tiles_has_few_of_them_in_memory(tmp_path: Path) -> None:
+    """As many as RobotCar Seasons has: each is there before the robot is, and gone behind it."""
+    paths = [tmp_path / f"{number:03d}.devmap" for number in range(49)]
+    for number, path in enumerate(paths):
+        a_map(20.0 * number, 3, seed=number).save(path)
+    write_index(tmp_path / "city.devtiles", paths)
+    city = open_map(tmp_path / "city.devtiles", TileConfig(loaded=3, prefetch_distance=25))
+    assert isinstance(city, TiledMap)
+    assert (len(city.tiles), len(city.references)) == (49, 147)
+    for number in [*range(49), *reversed(range(49))]:
+        city.approach(np.array([20.0 * number + 1, 0.0, 1.5]))
+        city.store.settle()
+        around = {other for other in (number - 1, number, number + 1) if 0 <= other < 49}
+        assert around <= set(city.store.loaded)
+        assert len(city.store.loaded) <= 3
+        rows = city.features_of(3 * number + 1)
+        expected = Map.load(paths[number])
+        np.testing.assert_array_equal(
+            city.keypoints[rows], expected.keypoints[expected.features_of(1)]
+        )
+        assert around <= set(city.store.loaded)
+
+
 def test_a_map_is_cut_by_place_and_loses_nothing() -> None:
     whole = a_map(0, 10, seed=4)
     parts = cut_map(whole, 3.0)
