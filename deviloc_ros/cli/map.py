@@ -181,7 +181,7 @@ def _build(args: argparse.Namespace) -> int:
     from deviloc_ros.geometry.camera import MODEL_NAMES, Camera
     from deviloc_ros.mapping.align import transform_map, z_up_from
     from deviloc_ros.mapping.build import BuildOptions, build_map
-    from deviloc_ros.mapping.sfm import Intrinsics
+    from deviloc_ros.mapping.intrinsics import Intrinsics
 
     model = args.camera_model or "SIMPLE_RADIAL"
     if model not in MODEL_NAMES:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pycolmap
-from PIL import Image
 from tqdm import tqdm
 
 from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.errors import NothingFoundError
-from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.mapping.colmap_model import model_of, write_model
 from deviloc_ros.mapping.interruptible import cancellable, in_steps
+from deviloc_ros.mapping.intrinsics import Intrinsics
 from deviloc_ros.mapping.principal_point import refine_principal_points
 
 MIN_MODEL_IMAGES = 3
@@ -23,29 +21,6 @@ MIN_MODEL_IMAGES = 3
 IMAGES_PER_STEP = 4
 PAIRS_PER_STEP = 40
 FORWARD_MOTION_ANGLE = 2.0
-
-
-@dataclass(frozen=True)
-class Intrinsics:
-    """What is known of the cameras of images without a model.
-
-    Attributes:
-        sharing: whether `all` images, those of a `folder`, or no two have one camera (`image`);
-            `auto` is `all` where all images have one size, else `image`.
-        model: COLMAP camera model to estimate.
-        known: intrinsics of all images, held fixed; None estimates them, from EXIF where it is.
-    """
-
-    sharing: str = "auto"
-    model: str = "SIMPLE_RADIAL"
-    known: Camera | None = None
-
-
-CAMERA_MODES = {
-    "all": pycolmap.CameraMode.SINGLE,
-    "folder": pycolmap.CameraMode.PER_FOLDER,
-    "image": pycolmap.CameraMode.PER_IMAGE,
-}
 
 
 # COLMAP tells every step on stderr, between the progress bars; what goes wrong is raised.
@@ -73,43 +48,18 @@ class StructureFromMotion:
 
     def import_poses(self, posed: Sequence[PosedImage]) -> pycolmap.Reconstruction:
         """Write given cameras and images to the database; return them as a model without points."""
-        model = pycolmap.Reconstruction()
-        camera_ids: dict[Camera, int] = {}
-        for image_id, item in enumerate(posed, start=1):
-            if item.camera not in camera_ids:
-                camera_ids[item.camera] = camera_id = len(camera_ids) + 1
-                model.add_camera_with_trivial_rig(_camera(item.camera, camera_id))
-            image = pycolmap.Image(
-                name=item.name, camera_id=camera_ids[item.camera], image_id=image_id
-            )
-            model.add_image_with_trivial_frame(image, _rigid(item.camera_from_map))
+        model = model_of(posed)
         if not self.database.exists():
-            with pycolmap.Database.open(self.database) as database:
-                for camera in model.cameras.values():
-                    database.write_camera(camera, use_camera_id=True)
-                for rig in model.rigs.values():
-                    database.write_rig(rig, use_rig_id=True)
-                for frame in model.frames.values():
-                    database.write_frame(frame, use_frame_id=True)
-                for image in model.images.values():
-                    database.write_image(image, use_image_id=True)
+            temporary = self._importing()
+            write_model(model, temporary)
+            temporary.rename(self.database)
         return model
 
     def import_images(self, names: Sequence[str], intrinsics: Intrinsics) -> None:
         """Write the named images and what is known of their cameras to the database."""
-        reader = pycolmap.ImageReaderOptions(camera_model=intrinsics.model)
-        sharing = intrinsics.sharing
-        if sharing == "auto":
-            sizes = {_size(self.images / name) for name in names}
-            sharing = "all" if len(sizes) == 1 else "image"
-        mode = CAMERA_MODES[sharing]
-        if intrinsics.known is not None:
-            reader.camera_model = intrinsics.known.model
-            reader.camera_params = ",".join(repr(value) for value in intrinsics.known.params)
-            mode = pycolmap.CameraMode.SINGLE
+        mode, reader = intrinsics.options([self.images / name for name in names])
         if not self.database.exists():
-            temporary = self.workspace / "importing.db"
-            temporary.unlink(missing_ok=True)
+            temporary = self._importing()
             pycolmap.Database.open(temporary).close()
             pycolmap.import_images(temporary, self.images, mode, list(names), reader)
             temporary.rename(self.database)
@@ -222,29 +172,14 @@ class StructureFromMotion:
                     counts[names[second]] += 1
         return counts
 
+    def _importing(self) -> Path:
+        """Return the name under which a database is begun: under its own it is whole."""
+        path = self.workspace / "importing.db"
+        path.unlink(missing_ok=True)
+        return path
+
     def _fresh_folder(self, name: str) -> Path:
         folder = self.workspace / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return folder
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Return an image's size from its header."""
-    with Image.open(path) as image:
-        return image.size
-
-
-def _camera(camera: Camera, camera_id: int) -> pycolmap.Camera:
-    return pycolmap.Camera(
-        camera_id=camera_id,
-        model=camera.model,
-        width=camera.width,
-        height=camera.height,
-        params=list(camera.params),
-        has_prior_focal_length=True,
-    )
-
-
-def _rigid(transform: Transform) -> pycolmap.Rigid3d:
-    return pycolmap.Rigid3d(pycolmap.Rotation3d(transform.quaternion_xyzw), transform.translation)
