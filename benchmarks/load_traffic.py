@@ -1,4 +1,4 @@
-"""What stands around a node under load: cameras that do not wait, ears, and a slow reader."""
+"""What stands around a node under load: cameras that do not wait, and ears."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from load_record import Answer, Record
 from numpy.typing import NDArray
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -20,55 +20,6 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.ros.messages import stamp_message, stamp_ns
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the node said about a set of images.
-
-    Attributes:
-        stamp: of the images, seconds.
-        arrived: when the answer came, on the same clock.
-        text: LOCALIZED, or the reason for no pose.
-    """
-
-    stamp: float
-    arrived: float
-    text: str
-
-
-@dataclass
-class Record:
-    """What was observed.
-
-    Attributes:
-        sent: stamps of the sets published, seconds.
-        answers: in the order of arrival.
-        memory: (time, MB) of the node's process, once a second.
-        diagnostics: the newest values.
-    """
-
-    sent: list[float] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
-    memory: list[tuple[float, float]] = field(default_factory=list)
-    diagnostics: dict[str, str] = field(default_factory=dict)
-
-    def latencies(self) -> NDArray[np.float64]:
-        """Return the time from stamp to answer of every answer, seconds."""
-        return np.array([answer.arrived - answer.stamp for answer in self.answers])
-
-    def excess(self) -> NDArray[np.float64]:
-        """Return by how much each answer but the first is older than the time it took, seconds.
-
-        A node that always takes the newest images begins with images as old as transport makes
-        them when it has given the answer before. One that queues falls behind more and more.
-        """
-        return np.array(
-            [
-                (after.arrived - after.stamp) - (after.arrived - before.arrived)
-                for before, after in zip(self.answers[:-1], self.answers[1:], strict=True)
-            ]
-        )
 
 
 class Load:
@@ -186,46 +137,6 @@ class Load:
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             self.record.diagnostics = {item.key: item.value for item in status.values}
-
-
-class SlowReader:
-    """Listens to all that the node says, reliably, and takes seconds for each message."""
-
-    def __init__(self, context: Context, seconds: float) -> None:
-        """Subscribe."""
-        self.read = 0
-        self._node = Node("slow_reader", context=context)
-        reliable = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
-        for kind, topic in (
-            (DiagnosticArray, "/localization/status"),
-            (Image, "/localization/debug_image"),
-        ):
-            self._node.create_subscription(kind, topic, self._on_message, reliable)
-        self._seconds = seconds
-        self._stopping = threading.Event()
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-
-    def __enter__(self) -> SlowReader:
-        """Begin to listen."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop listening."""
-        self._stopping.set()
-        self._thread.join()
-        self._executor.shutdown()
-        self._node.destroy_node()
-
-    def _spin(self) -> None:
-        while not self._stopping.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
-
-    def _on_message(self, _: object) -> None:
-        self.read += 1
-        self._stopping.wait(self._seconds)
 
 
 def image_message(frame: str, pixels: NDArray[np.uint8]) -> Image:

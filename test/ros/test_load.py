@@ -13,7 +13,8 @@ from robot import domain_id
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from load import PROFILE, RIG, node_parameters
-from load_traffic import Load, SlowReader
+from load_traffic import Load
+from slow_reader import SlowReader
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.ros.node_process import NodeProcess
