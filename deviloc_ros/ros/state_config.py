@@ -50,7 +50,7 @@ class TrackingConfig(Section):
         True, description="search near the last pose, carried by odometry; needs frames.odom"
     )
     references: int = Field(
-        4, ge=1, le=100, description="references per image while the prediction is good"
+        3, ge=1, le=100, description="references per image while the prediction is good"
     )
     max_position_sigma: float = Field(
         2.0, gt=0, le=1e6, description="a prediction this uncertain takes K references again, m"
