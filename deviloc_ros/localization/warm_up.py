@@ -6,25 +6,46 @@ from collections.abc import Callable
 
 import numpy as np
 
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.localization.covariance import pose_covariance
 from deviloc_ros.localization.pipeline import Pipeline
-from deviloc_ros.localization.types import Localization, Query
+from deviloc_ros.localization.types import Correspondences, Localization, Query
+
+NUM_POINTS = 200
 
 
 def warm_up(
     pipeline: Pipeline, localize_query: Callable[[Query], Localization], num_images: int
 ) -> None:
-    """Localize noise of the size of the map's first image.
+    """Localize noise of the size of the map's first image, then a camera among made-up points.
 
     Args:
         pipeline: the stages.
         localize_query: runs all of them but the first.
         num_images: that a rig takes at once; fewer come when a camera is late.
     """
+    camera = pipeline.map.references[0].camera
+    _estimate_pose(pipeline, camera)
     if pipeline.config.matching.matcher != "xfeat":
         return
-    camera = pipeline.map.references[0].camera
     shape = camera.height, camera.width
     noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     for count in range(num_images, 0, -1):
         found = pipeline.extractor.extract([noise] * count)
     localize_query(Query(found[0], camera, noise))
+
+
+def _estimate_pose(pipeline: Pipeline, camera: Camera) -> None:
+    """Go through the stages that noise does not get to, as it matches nothing."""
+    rng = np.random.default_rng(0)
+    size = camera.width, camera.height
+    rays = camera.rays(rng.uniform(0.1, 0.9, (NUM_POINTS, 2)) * size)
+    points = rays * rng.uniform(2.0, 10.0, (NUM_POINTS, 1))
+    keypoints = camera.project(points)
+    number = np.zeros(NUM_POINTS, dtype=np.int64)
+    matches = Correspondences(keypoints, points, np.ones(NUM_POINTS), number, keypoints)
+    merged = pipeline.solver.aggregate(matches, camera)
+    pose = pipeline.solver.estimate_pose(merged, camera)
+    if pose is not None:
+        loss_scale = pipeline.solver.loss_scale(camera)
+        pose_covariance(pose, matches, camera, loss_scale, pipeline.covariance_scale)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from rig_scene import VALUES, RigScene
@@ -161,3 +165,18 @@ def test_a_prior_of_the_base_limits_the_search_and_is_held_against_the_pose(
     nowhere = localized(localizer, rig_scene, moment, prior=PosePrior(far, 0.5, 0.05))
     assert isinstance(nowhere, LocalizationFailure)
     assert nowhere.reason is FailureReason.NO_REFERENCES
+
+
+def test_loading_leaves_nothing_to_compile_for_the_first_image(rig_scene: RigScene) -> None:
+    script = """
+import json, sys
+from deviloc_ros.config import LocalizerConfig, build
+from deviloc_ros.localization import Localizer
+from deviloc_ros.localization.covariance import _sums
+from deviloc_ros.localization.refinement import _normal_equations
+
+Localizer.load(sys.argv[1], build(LocalizerConfig, json.loads(sys.argv[2]), "test"))
+sys.exit(0 if _sums.signatures and _normal_equations.signatures else 1)
+"""
+    arguments = [str(rig_scene.map_path), json.dumps(VALUES)]
+    subprocess.run([sys.executable, "-c", script, *arguments], check=True)
