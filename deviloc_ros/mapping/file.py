@@ -101,7 +101,7 @@ def read(
         description_text = metadata["description"]
         if str(zlib.crc32(description_text.encode())) != metadata["description_checksum"]:
             raise _damaged(path, "its description does not match its checksum")
-        description: dict[str, Any] = json.loads(description_text)
+        description = _parse_long(description_text)
         checksums: dict[str, int] = json.loads(metadata["checksums"])
     except (KeyError, AttributeError, json.JSONDecodeError):
         raise _damaged(path, "its description cannot be read") from None
@@ -114,6 +114,16 @@ def read(
     if set(arrays) != set(checksums):
         raise _damaged(path, "arrays are missing")
     return arrays, description
+
+
+def _parse_long(text: str) -> dict[str, Any]:
+    """Parse a description without keeping other threads from running, such as one that ends all.
+
+    json's scanner is one call into C, seconds of it for a large map on a busy machine. A hook has
+    the interpreter look up at each object, of which every reference is one.
+    """
+    parsed: dict[str, Any] = json.loads(text, object_hook=lambda found: found)
+    return parsed
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
