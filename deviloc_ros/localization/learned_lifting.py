@@ -84,6 +84,7 @@ def judge(
         torch.from_numpy(candidates.inputs[rows]).to(device),
         torch.from_numpy(candidates.log_ratio[rows]).to(device),
         torch.from_numpy(candidates.valid[rows]).to(device),
+        torch.from_numpy(candidates.roughness[rows]).to(device),
     )
     return mixture
 

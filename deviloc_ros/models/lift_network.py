@@ -18,7 +18,7 @@ HEADS = 3
 LAYERS = 2
 # Most that a candidate may be moved by, and bounds of the distributions' scales, log of depth.
 MAX_SHIFT = 0.3
-SCALES = (0.002, 1.0)
+SCALES = (0.0002, 1.0)
 # Of depths that no candidate explains: weight and scale of a wide distribution around the base.
 STRAY_WEIGHT, STRAY_SCALE = 0.01, 1.0
 
@@ -46,18 +46,29 @@ class DepthMixture:
         return torch.logaddexp(inner + keep, stray + lose)
 
     def best(self, tolerance: float) -> tuple[Tensor, Tensor]:
-        """Return the most probable interval's middle (N,) and its probability (N,).
+        """Return the median (N,) of the most probable interval and the probability (N,) around it.
+
+        The interval finds the surface. Which of the candidates in it is its middle says little, as
+        all of them may be within the tolerance; the median has the least absolute error to expect.
 
         Args:
             tolerance: half the interval's length, log of depth.
         """
-        gap = self.centre[:, :, None] - self.centre[:, None, :]
+        at = self._mass(self.centre, tolerance).max(dim=1).indices
+        middle = self.centre.gather(1, at[:, None])
+        weight = self.log_weight.exp() * ((self.centre - middle).abs() <= tolerance)
+        centre, order = self.centre.sort(dim=1)
+        share = weight.gather(1, order).cumsum(dim=1)
+        half = (share >= 0.5 * share[:, -1:]).float().argmax(dim=1)
+        value = centre.gather(1, half[:, None])
+        return value[:, 0], self._mass(value, tolerance)[:, 0] * (1 - STRAY_WEIGHT)
+
+    def _mass(self, middle: Tensor, tolerance: float) -> Tensor:
+        """Return the probability (N, K) of the intervals around (N, K)."""
+        gap = middle[:, :, None] - self.centre[:, None, :]
         scale = self.scale[:, None, :]
         mass = _cumulative((gap + tolerance) / scale) - _cumulative((gap - tolerance) / scale)
-        probability = (mass * self.log_weight.exp()[:, None, :]).sum(dim=2)
-        highest, at = probability.max(dim=1)
-        value = self.centre.gather(1, at[:, None])[:, 0]
-        return value, highest * (1 - STRAY_WEIGHT)
+        return (mass * self.log_weight.exp()[:, None, :]).sum(dim=2)
 
 
 class LiftNetwork(nn.Module):
@@ -71,13 +82,16 @@ class LiftNetwork(nn.Module):
         self.norm = nn.LayerNorm(WIDTH)
         self.head = nn.Linear(WIDTH, 3)
 
-    def forward(self, inputs: Tensor, log_ratio: Tensor, valid: Tensor) -> DepthMixture:
+    def forward(
+        self, inputs: Tensor, log_ratio: Tensor, valid: Tensor, roughness: Tensor
+    ) -> DepthMixture:
         """Judge candidates.
 
         Args:
             inputs: (N, C, num_inputs).
             log_ratio: (N, C), where the candidates are.
             valid: (N, C) bool, which of them are there.
+            roughness: (N,), unit in which candidates are moved.
         """
         tokens = self.embed(inputs)
         for layer in self.layers:
@@ -86,7 +100,7 @@ class LiftNetwork(nn.Module):
         low, high = (torch.tensor(bound).log().item() for bound in SCALES)
         return DepthMixture(
             F.log_softmax(weight.masked_fill(~valid, -1e4), dim=1),
-            log_ratio + MAX_SHIFT * torch.tanh(shift / 10.0),
+            log_ratio + MAX_SHIFT * torch.tanh(shift * roughness[:, None] / MAX_SHIFT),
             torch.exp(low + (high - low) * torch.sigmoid(scale)),
         )
 

@@ -31,12 +31,14 @@ class Batch:
         inputs: (N, C, NUM_INPUTS) float32.
         log_ratio: (N, C) float32.
         valid: (N, C) bool.
+        roughness: (N,) float32.
         target: (N,) float32, log(true inverse depth / base).
     """
 
     inputs: Tensor
     log_ratio: Tensor
     valid: Tensor
+    roughness: Tensor
     target: Tensor
 
 
@@ -101,6 +103,7 @@ def batch_of(example: Example) -> Batch:
         torch.from_numpy(candidates.inputs),
         torch.from_numpy(candidates.log_ratio),
         torch.from_numpy(candidates.valid),
+        torch.from_numpy(candidates.roughness),
         torch.from_numpy(target.astype(np.float32)),
     )
 

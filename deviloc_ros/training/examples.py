@@ -15,6 +15,13 @@ OBSERVATIONS = (6, 1500)
 MAX_CORNERS = 2000
 # Maps' images are larger than rendered ones by a factor between these.
 MAGNIFICATION = (1.0, 5.0)
+# Neighbouring pixels whose depths differ by more than that are of two surfaces, relative.
+EDGE = 0.05
+# Standard deviation of points along the ray, relative: from a good SfM model's to a bad one's.
+RAY_NOISE = (0.0003, 0.03)
+EXACT_SHARE = 0.2
+# The same sideways, pixels of the map's image.
+PIXEL_NOISE = (0.05, 1.5)
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,17 @@ def from_dense(view: DenseView, count: int, generator: np.random.Generator) -> E
     if generator.random() < 0.3:
         pool = _clustered(pool, generator)
     wanted = round(float(np.exp(generator.uniform(*np.log(OBSERVATIONS)))))
-    chosen: NDArray[np.int64] = pool[generator.permutation(len(pool))[:wanted]]
+    order = generator.permutation(len(pool))
+    chosen: NDArray[np.int64] = pool[order[:wanted]]
     beside = np.clip(chosen + generator.integers(-1, 2, chosen.shape), 0, (width - 1, height - 1))
-    beside = np.where(has_depth[beside[:, 1], beside[:, 0]][:, None], beside, chosen)
-    depths = view.depth[beside[:, 1], beside[:, 0]].astype(np.float64)
-    # Keypoints of a matcher prefer texture too: half of them are taken from detections.
-    detected = pool[generator.integers(0, len(pool), count // 2)]
+    depths, other = (view.depth[at[:, 1], at[:, 0]].astype(np.float64) for at in (chosen, beside))
+    # Within a surface a point has its own pixel's depth, or a smooth wall would look rough.
+    is_edge = has_depth[beside[:, 1], beside[:, 0]] & (np.abs(other / depths - 1.0) > EDGE)
+    depths = np.where(is_edge, other, depths)
+    # Keypoints of a matcher prefer texture too: half of them are taken from detections. A map asks
+    # for none where a point is observed.
+    left = pool[order[wanted:]] if len(pool) > wanted else pool
+    detected = left[generator.integers(0, len(left), count // 2)]
     others = everywhere[generator.integers(0, len(everywhere), count - len(detected))]
     at = np.concatenate([detected, others])
     # A pixel's depth is that of its centre.
@@ -101,18 +113,19 @@ def _clustered(pool: NDArray[np.int64], generator: np.random.Generator) -> NDArr
 def _spoilt(example: Example, magnification: float, generator: np.random.Generator) -> Example:
     """Return the example in a larger image, mirrored or not, with noise and wrong points."""
     depths = example.depths.copy()
-    if generator.random() < 0.7:
-        noise = np.exp(generator.uniform(np.log(0.001), np.log(0.03)))
+    if generator.random() >= EXACT_SHARE:
+        noise = np.exp(generator.uniform(*np.log(RAY_NOISE)))
         depths *= np.exp(noise * generator.standard_normal(len(depths)))
     wrong = generator.random(len(depths)) < generator.choice([0.0, 0.0, 0.02, 0.08])
     depths[wrong] *= np.exp(generator.uniform(-0.5, 1.2, int(wrong.sum())))
     scale = np.array([magnification, magnification])
     if generator.random() < 0.5:
         scale[0] *= -1
-    sideways = generator.uniform(0.0, 1.5) * generator.standard_normal(example.observations.shape)
+    sideways = float(np.exp(generator.uniform(*np.log(PIXEL_NOISE))))
     return Example(
         example.keypoints * scale,
         example.true_depths,
-        example.observations * scale + sideways,
+        example.observations * scale
+        + sideways * generator.standard_normal(example.observations.shape),
         depths,
     )

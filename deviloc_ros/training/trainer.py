@@ -112,7 +112,7 @@ class Trainer:
         rate *= 0.5 * (1 + math.cos(math.pi * self.step / options.steps)) + 0.01
         for group in self._optimizer.param_groups:
             group["lr"] = options.learning_rate * rate
-        mixture = self.network(batch.inputs, batch.log_ratio, batch.valid)
+        mixture = self.network(batch.inputs, batch.log_ratio, batch.valid, batch.roughness)
         loss = -mixture.log_likelihood(batch.target).mean()
         self._optimizer.zero_grad()
         loss.backward()

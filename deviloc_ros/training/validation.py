@@ -54,7 +54,7 @@ def validate(network: LiftNetwork, batches: list[Batch]) -> Validation:
     network.eval()
     with torch.inference_mode():
         for batch in batches:
-            mixture = network(batch.inputs, batch.log_ratio, batch.valid)
+            mixture = network(batch.inputs, batch.log_ratio, batch.valid, batch.roughness)
             losses.append(-mixture.log_likelihood(batch.target).mean().item())
             value, confidence = mixture.best(float(np.log1p(DEPTH_TOLERANCE)))
             values.append(value.numpy())

@@ -19,9 +19,9 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization import learned_lifting
 from deviloc_ros.localization.learned_lifting import WEIGHTS, LearnedInference, make_inference
-from deviloc_ros.localization.lift_candidates import NUM_INPUTS
+from deviloc_ros.localization.lift_candidates import NUM_INPUTS, find_candidates
 from deviloc_ros.localization.lifting import GeometricInference, ReferenceView, lift
-from deviloc_ros.models.lift_network import LiftNetwork
+from deviloc_ros.models.lift_network import DepthMixture, LiftNetwork
 
 CAMERA = Camera("OPENCV", 640, 480, (500.0, 510.0, 320.0, 240.0, 0.05, -0.02, 0.001, -0.001))
 POSE = Transform(Rotation.from_euler("xyz", [0.3, -0.2, 1.0]), np.array([1.0, -2.0, 0.5]))
@@ -131,6 +131,31 @@ def test_learned_inference_knows_a_plane_and_doubts_an_edge(learned: LearnedInfe
     assert depth[0] == pytest.approx(4.0, rel=0.02)
     # One surface or the other, nothing in the air between them.
     assert min(abs(depth[1] - 4.0) / 4.0, abs(depth[1] - 12.0) / 12.0) < 0.15
+
+
+def test_the_answer_is_the_median_within_the_most_probable_interval() -> None:
+    shares = torch.tensor([[0.2, 0.3, 0.2, 0.3]])
+    centres = torch.tensor([[0.009, 0.0, -0.001, 0.5]])
+    mixture = DepthMixture(shares.log(), centres, torch.full((1, 4), 0.001))
+    value, probability = mixture.best(0.02)
+    assert value.item() == 0.0  # of the first three; the fourth is another surface
+    assert probability.item() == pytest.approx(0.7 * 0.99, abs=0.001)
+
+
+@given(noise=st.floats(0.0003, 0.02), scale=st.sampled_from([1e-3, 1.0, 50.0]))
+@settings(max_examples=10, deadline=None)
+def test_roughness_is_the_noise_of_points_on_a_plane(noise: float, scale: float) -> None:
+    generator = np.random.default_rng(3)
+    pixels = generator.uniform((0, 0), (640, 480), (400, 2))
+    keypoints = generator.uniform((50, 50), (590, 430), (200, 2))
+    depths = scale / (0.1 + 0.0001 * pixels[:, 0])
+    spoilt = depths * np.exp(noise * generator.standard_normal(len(depths)))
+    exact, rough = (find_candidates(keypoints, pixels, d) for d in (depths, spoilt))
+    assert np.median(exact.roughness) < 2e-4
+    assert np.median(rough.roughness) == pytest.approx(noise, rel=0.35)
+    true = np.log((0.1 + 0.0001 * keypoints[:, 0]) / (scale * rough.base))
+    geometric, _, wide = (np.abs(rough.log_ratio[:, i] - true).mean() for i in range(3))
+    assert wide < 0.6 * geometric  # the mean of 16 against that of three
 
 
 def test_learned_inference_of_nothing_and_its_device(learned: LearnedInference) -> None:

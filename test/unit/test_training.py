@@ -129,6 +129,31 @@ def test_examples_of_dense_views_are_true_to_the_image(monkeypatch: pytest.Monke
     assert from_dense(sky, 32, np.random.default_rng(0)) is None
 
 
+def test_points_within_a_surface_keep_the_depth_of_their_pixel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(examples, "MAGNIFICATION", (1.0, 1.0))
+    monkeypatch.setattr(examples, "EXACT_SHARE", 1.0)
+    monkeypatch.setattr(examples, "PIXEL_NOISE", (1e-6, 1e-6))
+    generator = np.random.default_rng(0)
+    gray = generator.integers(0, 256, (120, 160)).astype(np.uint8)
+    depth = (200.0 / (20 + np.arange(160)) + np.zeros((120, 1))).astype(np.float32)
+    depth[:, 80:] *= 3.0
+    of_edges, exact = 0, 0
+    for seed in range(30):
+        example = from_dense(DenseView(gray, depth), 32, np.random.default_rng(seed))
+        assert example is not None
+        column = np.floor(np.abs(example.observations[:, 0])).astype(int)
+        inside = np.abs(column - 79.5) > 2
+        own = example.depths == depth[0, column]
+        # The rest are the points that are wrong on purpose.
+        assert own[inside].mean() > 0.85
+        exact += own[inside].all()
+        of_edges += np.count_nonzero(~own[np.abs(column - 79.5) < 1])
+    assert exact > 5
+    assert of_edges > 10
+
+
 def test_reliability_counts_what_is_right() -> None:
     confidence = np.array([0.05, 0.05, 0.95, 0.95])
     predicted, actual, counts = reliability(confidence, np.array([False, True, True, True]))
