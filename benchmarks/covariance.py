@@ -35,6 +35,7 @@ HEADER = (
     "|---|---|---|---|---|---|---|---|---|\n"
 )
 SIMULATED, REAL = (0.8, 1.25), (0.5, 2.0)
+STREETS = 4
 # Frames of the simulated drives that see mostly the same: 8 metres.
 DRIVE_RUN = 8
 
@@ -48,7 +49,7 @@ class Row:
         factors: of the map, or of several; empty where there is none.
         position: NEES of positions.
         rotation: NEES of orientations.
-        required: where both means must lie.
+        required: where both means must lie; None: the line is a part of another one.
         run: how many poses in a row err alike.
     """
 
@@ -56,12 +57,14 @@ class Row:
     factors: str
     position: Nees
     rotation: Nees
-    required: tuple[float, float]
+    required: tuple[float, float] | None
     run: int = 1
 
     @property
     def met(self) -> bool:
         """Whether both means are where they must be."""
+        if self.required is None:
+            return True
         low, high = self.required
         return all(low <= part.mean <= high for part in (self.position, self.rotation))
 
@@ -71,7 +74,10 @@ class Row:
         for part in (self.position, self.rotation):
             low, high = part.interval(run=self.run)
             cells += [f"{part.mean:.2f} ({low:.2f}-{high:.2f})", f"{part.share_within:.0%}"]
-        cells += ["{:g}-{:g}".format(*self.required), "yes" if self.met else "**no**"]
+        if self.required is None:
+            cells += ["", ""]
+        else:
+            cells += ["{:g}-{:g}".format(*self.required), "yes" if self.met else "**no**"]
         return f"| {' | '.join(cells)} |"
 
 
@@ -86,23 +92,36 @@ def simulated_matches(_: Bench) -> list[Row]:
 
 
 def simulated_drives(bench: Bench) -> list[Row]:
-    """Localize drives on the other lane of rendered streets, by day and in the evening."""
-    rows = []
-    for seed in (0, 1):
-        scene = Scene(seed=seed)
-        folder = bench.work / f"street{seed}"
+    """Localize drives on the other lane of rendered streets, by day and in the evening.
+
+    One street has seven runs of poses that err independently: too few to tell 0.8 from 1.25. What
+    is required is so of all streets together; each one is listed too.
+    """
+    lights = {"by day": DAY, "in the evening": EVENING}
+    rows: dict[str, list[Row]] = {light: [] for light in lights}
+    for seed in range(STREETS):
+        scene, name = Scene(seed=seed), f"street{seed}"
+        folder = bench.work / name
         images, model = folder / "images", folder / "model"
         if not (model / "images.txt").exists():
             photograph_first_pass(scene, folder)
-        bench.build(f"street{seed}", images, "--model", model, "--metric")
-        for name, light in (("by day", DAY), ("in the evening", EVENING)):
-            queries = folder / name.replace(" ", "-")
-            render_second_pass(scene, light, queries)
-            parts = _localize(bench, f"street{seed}", queries / "images", queries / "model")
-            title = f"street {seed}, other lane, {name}"
-            factors = _factors(bench, f"street{seed}")
-            rows.append(Row(title, factors, *parts, SIMULATED, DRIVE_RUN))
-    return rows
+        bench.build(name, images, "--model", model, "--metric")
+        for light in lights:
+            queries = folder / light.replace(" ", "-")
+            render_second_pass(scene, lights[light], queries)
+            parts = _localize(bench, name, queries / "images", queries / "model")
+            title = f"street {seed}, other lane, {light}"
+            rows[light].append(Row(title, _factors(bench, name), *parts, None, DRIVE_RUN))
+    together = [_joined(f"all streets, {light}", rows[light], SIMULATED) for light in lights]
+    return [row for part in rows.values() for row in part] + together
+
+
+def _joined(title: str, rows: Sequence[Row], required: tuple[float, float]) -> Row:
+    """Return several rows as one."""
+    position = Nees(np.concatenate([row.position.values for row in rows]))
+    rotation = Nees(np.concatenate([row.rotation.values for row in rows]))
+    factors = ", ".join(row.factors for row in rows)
+    return Row(title, factors, position, rotation, required, rows[0].run)
 
 
 def castle(bench: Bench) -> list[Row]:
@@ -124,12 +143,11 @@ def courtyard(bench: Bench) -> list[Row]:
     """Localize a third of the images in a map of the others, three times: each image once."""
     rows = []
     for scene in ("fountain-P11", "entry-P10"):
-        folds = [_localize_fold(bench, scene, 3, fold) for fold in range(3)]
-        position, rotation = (
-            Nees(np.concatenate([fold[part].values for fold in folds])) for part in range(2)
-        )
-        factors = ", ".join(_factors(bench, f"{scene}-{fold}-of-3") for fold in range(3))
-        rows.append(Row(f"{scene}, three folds", factors, position, rotation, REAL))
+        folds = []
+        for fold in range(3):
+            parts = _localize_fold(bench, scene, 3, fold)
+            folds.append(Row("", _factors(bench, f"{scene}-{fold}-of-3"), *parts, REAL))
+        rows.append(_joined(f"{scene}, three folds", folds, REAL))
     return rows
 
 
