@@ -23,13 +23,12 @@ from deviloc_ros.mapping.fusion import Measurements, fuse
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.neighbours import Neighbourhood
 from deviloc_ros.mapping.offset_bias import OffsetBias
+from deviloc_ros.mapping.pose_check import EPIPOLAR_GATE, share_on_epipolar_lines
 from deviloc_ros.mapping.repeatability import not_found_again
 from deviloc_ros.mapping.view_matching import SeenAgain, ViewMatcher, ViewMatches, triangulate
 
 # References that the bias of offsets and the noise of the SfM points are measured on.
 SAMPLED_REFERENCES = 30
-# Matches further from their epipolar line are wrong; network pixels.
-EPIPOLAR_GATE = 2.5
 # Standard deviation of a match along its epipolar line, network pixels.
 MATCH_SIGMA = 1.0
 # Least relative standard deviation of a depth that was inferred from one view's points.
@@ -70,6 +69,7 @@ def make_consistent(
     for i in tqdm(sample, desc="matching references", unit="image", disable=None):
         seen[int(i)] = match(int(i), neighbours[i])
     bias = estimate_bias(reference_map, seen)
+    epipolar_share = share_on_epipolar_lines(reference_map, seen, bias)
     observed_sigma = _observed_sigma(reference_map, seen, bias)
     points = np.array(reference_map.feature_points)
     confidence = np.array(reference_map.confidence)
@@ -92,6 +92,7 @@ def make_consistent(
         {
             "consistent_share": supported / max(1, len(points)),
             "observed_depth_sigma": observed_sigma,
+            "epipolar_share": epipolar_share,
         }
     )
 
