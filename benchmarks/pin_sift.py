@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import read_gray
-from deviloc_ros.localization.pose import estimate_pose
+from deviloc_ros.localization.pose import PoseHypothesis, estimate_pose
 from deviloc_ros.localization.types import Correspondences
 from deviloc_ros.mapping.build import SIFT_IMAGE_SIZE
 from deviloc_ros.mapping.map import Map
@@ -26,6 +27,7 @@ RATIO = 0.8
 MIN_INLIERS = 12
 # An SfM observation is one of the image's own SIFT keypoints, at the same place.
 SAME_PLACE = 0.5
+AREA = cv2.INTER_AREA
 
 
 # Keypoints (N, 2) and unit descriptors (N, 128).
@@ -48,18 +50,38 @@ class SiftLocalizer:
         self, place: Map, image: NDArray[np.uint8], camera: Camera, names: Sequence[str]
     ) -> Transform | None:
         """Return camera_from_map of a gray image, or None; `names` are references of the map."""
+        pose = self.estimate(self.matches(place, image, names), camera)
+        return None if pose is None or pose.num_inliers < MIN_INLIERS else pose.camera_from_map
+
+    def estimate(self, matches: Correspondences, camera: Camera) -> PoseHypothesis | None:
+        """Return the pose of matches, by the localizer's own means."""
+        scale = max(1.0, max(camera.width, camera.height) / self._config.features.max_size)
+        return estimate_pose(matches, camera, self._config.pose, scale, self._config.seed)
+
+    def matches(
+        self, place: Map, image: NDArray[np.uint8], names: Sequence[str], size: int | None = None
+    ) -> Correspondences:
+        """Match a gray image with points that references of these names observe.
+
+        Args:
+            place: the map.
+            image: the query.
+            names: of references.
+            size: longer side to which the query is reduced first; keypoints are of the whole one.
+        """
+        factor = 1.0 if size is None else max(1.0, max(image.shape) / size)
+        if factor > 1.0:
+            small = cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=AREA)
+            image = np.asarray(small, dtype=np.uint8)
         keypoints, descriptors = self._described(image)
         index_of = {reference.name: i for i, reference in enumerate(place.references)}
         pixels, points = [np.zeros((0, 2))], [np.zeros((0, 3))]
         for name in names:
             known, described = self._observed(place, index_of[name])
             of_query, of_reference = _match(descriptors, described)
-            pixels.append(keypoints[of_query])
+            pixels.append(keypoints[of_query] * factor)
             points.append(known[of_reference])
-        matches = _correspondences(np.concatenate(pixels), np.concatenate(points))
-        scale = max(1.0, max(camera.width, camera.height) / self._config.features.max_size)
-        pose = estimate_pose(matches, camera, self._config.pose, scale, self._config.seed)
-        return None if pose is None or pose.num_inliers < MIN_INLIERS else pose.camera_from_map
+        return _correspondences(np.concatenate(pixels), np.concatenate(points))
 
     def _described(self, image: NDArray[np.uint8]) -> Described:
         """Return what was extracted of a query, which is localized in many maps."""

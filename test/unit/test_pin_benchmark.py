@@ -13,10 +13,12 @@ import torch.nn.functional as F  # noqa: N812
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.features import LEVELS
 from deviloc_ros.localization.lifting import GeometricInference
+from deviloc_ros.localization.types import Correspondences
 from deviloc_ros.mapping.corrections import Calibration
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.reference import Reference
@@ -27,6 +29,7 @@ from pin_aliked import deform_conv2d
 from pin_depth import DepthErrors, hidden_depth_errors, told
 from pin_lifts import LIFTS, Lifter, nothing, per_view
 from pin_maps import Variant, view_of, with_observations, with_points
+from pin_precision import NEAR, in_common, spoilt
 from pin_results import read_results
 from pin_tables import Result, pose_table, reliability_table, summary_table
 
@@ -220,3 +223,28 @@ def test_tables_count_a_query_without_a_pose_as_a_failure() -> None:
     lines = summary_table([base, better, worse], "geometric").splitlines()
     assert "| points | pin | 4/4 (100.0%) | 0.50" in lines[3]
     assert "1/4 (25.0%) | 50.00" in lines[4]
+
+
+def test_errors_in_common_are_told_from_those_of_each_match() -> None:
+    generator = np.random.default_rng(0)
+    keypoints = generator.uniform(0, 1024, (20_000, 2))
+    own = generator.normal(0, 1.0, keypoints.shape)
+    square = np.floor(keypoints / NEAR)
+    common = 0.3 * np.where((square.sum(axis=1) % 2)[:, None] == 0, 1.0, -1.0) * (0.6, 0.8)
+    assert in_common(keypoints, own, generator) < 0.1
+    assert in_common(keypoints, own + common, generator) == pytest.approx(0.3, abs=0.05)
+
+
+def test_exchanged_errors_are_those_that_were_given() -> None:
+    generator = np.random.default_rng(0)
+    points = generator.uniform((-2, -2, 4), (2, 2, 8), (50, 3))
+    posed = PosedImage("a.jpg", CAMERA, Transform(Rotation.identity(), np.zeros(3)))
+    exact = CAMERA.project(points)
+    none = np.full(50, -1)
+    matches = Correspondences(exact + 5.0, points, np.ones(50), none, exact)
+    errors = generator.normal(0, 1, (30, 2))
+    for given in (errors, np.concatenate([errors, errors])):
+        added = spoilt(matches, given, posed, generator).keypoints - exact
+        assert added.shape == (50, 2)
+        distance = np.linalg.norm(added[:, None] - given[None], axis=2).min(axis=1)
+        assert distance.max() < 1e-9
