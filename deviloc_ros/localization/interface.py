@@ -43,6 +43,7 @@ class Localizer:
             InputError: the weights, the device, or what the matcher needs of the map is missing.
         """
         self._pipeline = Pipeline.of(reference_map, config or LocalizerConfig())
+        self._warm_for = 0
 
     @staticmethod
     def load(map_path: str | Path, config: LocalizerConfig | None = None) -> Localizer:
@@ -74,10 +75,14 @@ class Localizer:
     def warm_up(self, num_images: int = 1) -> None:
         """Compile what is compiled at first use, for up to so many images at a time.
 
-        The first pose of a robot is then as quick as any other.
+        The first pose of a robot is then as quick as any other. What was warmed up before is not
+        warmed up again.
         """
-        with self._pipeline.threads():
-            warm_up(self._pipeline, self.localize_query, num_images)
+        batches = range(self._warm_for + 1, num_images + 1)
+        if batches:
+            with self._pipeline.threads():
+                warm_up(self._pipeline, self.localize_query, batches)
+            self._warm_for = num_images
 
     def set_verification(self, limits: VerificationConfig) -> None:
         """Believe poses by other limits from the next image on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,14 +15,14 @@ NUM_POINTS = 200
 
 
 def warm_up(
-    pipeline: Pipeline, localize_query: Callable[[Query], Localization], num_images: int
+    pipeline: Pipeline, localize_query: Callable[[Query], Localization], batches: Sequence[int]
 ) -> None:
     """Localize noise of the size of the map's first image, then a camera among made-up points.
 
     Args:
         pipeline: the stages.
         localize_query: runs all of them but the first.
-        num_images: that a rig takes at once; fewer come when a camera is late.
+        batches: how many images come at once: a rig's, and fewer when a camera is late.
     """
     camera = pipeline.map.references[0].camera
     _estimate_pose(pipeline, camera)
@@ -30,9 +30,9 @@ def warm_up(
         return
     shape = camera.height, camera.width
     noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    for count in range(num_images, 0, -1):
-        found = pipeline.extractor.extract([noise] * count)
-    localize_query(Query(found[0], camera, noise))
+    for count in batches:
+        features = pipeline.extractor.extract([noise] * count)[0]
+        localize_query(Query(features, camera, noise))
 
 
 def _estimate_pose(pipeline: Pipeline, camera: Camera) -> None:
