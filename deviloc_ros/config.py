@@ -96,6 +96,12 @@ class PoseConfig(Section):
     )
     max_iterations: int = Field(10000, ge=10, le=1000000, description="RANSAC trials at most")
     confidence: float = Field(0.9999, gt=0, lt=1, description="RANSAC stops at this confidence")
+    covariance_factor: float = Field(
+        1.0,
+        ge=0.01,
+        le=1000,
+        description="on covariances, beside the map's own: light and views that no map image has",
+    )
 
 
 class VerificationConfig(Section):

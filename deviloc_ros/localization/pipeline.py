@@ -63,8 +63,9 @@ class Pipeline:
 
     @property
     def covariance_scale(self) -> float:
-        """The map's factor on the covariance."""
-        return self.map.calibration.scale_of(self.config.matching.matcher)
+        """The factor on the covariance: the map's, and the user's."""
+        of_map = self.map.calibration.scale_of(self.config.matching.matcher)
+        return of_map * self.config.pose.covariance_factor
 
     def threads(self) -> AbstractContextManager[None]:
         """Return what a query must run in, so that torch and OpenVINO do not fight for cores."""

@@ -56,6 +56,9 @@ def calibrate(reference_map: Map, config: LocalizerConfig, lifted_alone: Map | N
         lifted_alone: the map before its references were made to agree on depths, if they were. An
             image has a part in those depths, so that localizing it would flatter them.
     """
+    # The user's factor is for robots in another light, not for the map's own images.
+    plain_pose = config.pose.model_copy(update={"covariance_factor": 1.0})
+    config = config.model_copy(update={"pose": plain_pose})
     xfeat = config.model_copy(
         update={"matching": config.matching.model_copy(update={"matcher": "xfeat"})}
     )

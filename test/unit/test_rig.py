@@ -20,6 +20,7 @@ from deviloc_ros.localization.types import (
     PoseEstimate,
     PosePrior,
 )
+from deviloc_ros.mapping.map import Map
 from deviloc_ros.simulation.rig_drive import RigMoment
 
 
@@ -165,6 +166,17 @@ def test_a_prior_of_the_base_limits_the_search_and_is_held_against_the_pose(
     nowhere = localized(localizer, rig_scene, moment, prior=PosePrior(far, 0.5, 0.05))
     assert isinstance(nowhere, LocalizationFailure)
     assert nowhere.reason is FailureReason.NO_REFERENCES
+
+
+def test_a_factor_is_on_covariances_and_on_nothing_else(
+    rig_scene: RigScene, good: tuple[RigMoment, RigEstimate]
+) -> None:
+    moment, before = good
+    config = build(LocalizerConfig, {**VALUES, "pose.covariance_factor": 3.0}, "test")
+    after = localized(Localizer(Map.load(rig_scene.map_path), config), rig_scene, moment)
+    assert isinstance(after, RigEstimate)
+    np.testing.assert_array_equal(after.map_from_base.matrix, before.map_from_base.matrix)
+    np.testing.assert_allclose(after.covariance, 3.0 * before.covariance, rtol=1e-9)
 
 
 def test_loading_leaves_nothing_to_compile_for_the_first_image(rig_scene: RigScene) -> None:
