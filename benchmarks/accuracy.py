@@ -14,10 +14,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.datasets.colmap import posed_images, write_posed_images
@@ -26,6 +26,14 @@ HEADER = (
     "| map -> queries | localized | within (0.25 m, 2 deg) | median position | median rotation | "
     "seconds a query | required | met |\n|---|---|---|---|---|---|---|---|\n"
 )
+
+
+class Line(Protocol):
+    """A line of a table, by `str`."""
+
+    @property
+    def met(self) -> bool:
+        """Whether what is required was reached."""
 
 
 @dataclass(frozen=True)
@@ -219,28 +227,40 @@ def _seconds(stats: dict[str, Any]) -> str:
     return f"{sum(stats['totals']['median_stage_seconds'].values()):.2f}"
 
 
-def main() -> int:
-    """Run the rows asked for and print the table; the exit code says whether all are met."""
-    parser = argparse.ArgumentParser(description="Accuracy on real scenes, as a Markdown table.")
+def print_table(
+    about: str,
+    header: str,
+    rows: Mapping[str, Callable[[Bench], Sequence[Line]]],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Run the rows asked for and print the table; return 0 if all are met, else 1.
+
+    Args:
+        about: what the table is of, in a line.
+        header: its first two lines.
+        rows: makers of lines, by the name that asks for them.
+        arguments: of the command line; None: the process' own.
+    """
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("data", type=Path, help="folder with one folder a scene")
     parser.add_argument("--work", type=Path, help="folder for maps and poses, kept")
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--only", nargs="+", choices=rows, default=list(rows))
     parser.add_argument("--output", type=Path, help="write the table to a file too")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="localizer setting"
     )
-    args = parser.parse_args()
-    work = args.work or Path(tempfile.mkdtemp(prefix="deviloc-accuracy-"))
+    args = parser.parse_args(arguments)
+    work = args.work or Path(tempfile.mkdtemp(prefix="deviloc-bench-"))
     work.mkdir(parents=True, exist_ok=True)
     bench = Bench(args.data, work, args.set)
-    rows = [row for name in args.only for row in ROWS[name](bench)]
-    table = HEADER + "".join(f"{row}\n" for row in rows)
+    lines = [line for name in args.only for line in rows[name](bench)]
+    table = header + "".join(f"{line}\n" for line in lines)
     print(table, end="")
     if args.output is not None:
         with atomic_path(args.output) as path:
             path.write_text(table, encoding="utf-8")
-    return 0 if all(row.met for row in rows) else 1
+    return 0 if all(line.met for line in lines) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_table("Accuracy on real scenes, as a Markdown table.", HEADER, ROWS))

@@ -9,18 +9,15 @@ freedom is 1 where covariances are true and more where they promise too much.
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from accuracy import Bench
+from accuracy import Bench, print_table
 from covariance_simulation import monte_carlo, render_second_pass
 
-from deviloc_ros.atomic import atomic_path
 from deviloc_ros.datasets.colmap import posed_images, write_posed_images
 from deviloc_ros.datasets.poses import read_poses
 from deviloc_ros.datasets.stats import read_covariances
@@ -189,28 +186,5 @@ ROWS: dict[str, Callable[[Bench], list[Row]]] = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the rows asked for and print the table; the exit code says whether all are met."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path, help="folder with one folder a scene")
-    parser.add_argument("--work", type=Path, help="folder for maps and poses, kept")
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--output", type=Path, help="write the table to a file too")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="localizer setting"
-    )
-    args = parser.parse_args(arguments)
-    work = args.work or Path(tempfile.mkdtemp(prefix="deviloc-covariance-"))
-    work.mkdir(parents=True, exist_ok=True)
-    bench = Bench(args.data, work, args.set)
-    rows = [row for name in args.only for row in ROWS[name](bench)]
-    table = HEADER + "".join(f"{row}\n" for row in rows)
-    print(table, end="")
-    if args.output is not None:
-        with atomic_path(args.output) as path:
-            path.write_text(table, encoding="utf-8")
-    return 0 if all(row.met for row in rows) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_table(__doc__.split("\n")[0], HEADER, ROWS))
