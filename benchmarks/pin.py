@@ -7,7 +7,8 @@ DATA holds castle-P30, castle-P19, kitti-residential, fountain-P11, entry-P10, f
 each with images/ and a COLMAP text model of true poses. Every query of every scene is in the
 tables. Maps and results are kept in --work as soon as they are there, and what is there is not
 computed again: an interrupted run goes on (remove it after a change of code). Tables are of all
-that is in --work; with --tables nothing is added to it.
+that is in --work; with --tables nothing is added to it. Scenes whose maps are of few images are
+measured when --only names them (castle-few kitti-few fountain-few entry-few fox-few).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pin_lifts import LIFTS
 from pin_maps import BLOCKS
 from pin_measure import Measurement
 from pin_results import read_results
-from pin_scenes import SCENES
+from pin_scenes import OF_FEW, SCENES
 from pin_tables import Result, depth_table, pose_table, reliability_table, summary_table
 
 from deviloc_ros.atomic import atomic_path
@@ -51,7 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path, help="folder with one folder a scene")
     parser.add_argument("--work", type=Path, help="folder for maps and results, kept")
-    parser.add_argument("--only", nargs="+", choices=SCENES, default=list(SCENES))
+    parser.add_argument("--only", nargs="+", choices=[*SCENES, *OF_FEW], default=list(SCENES))
     parser.add_argument("--blocks", nargs="+", choices=BLOCKS, default=list(BLOCKS))
     parser.add_argument("--lifts", nargs="+", choices=LIFTS, default=list(LIFTS))
     parser.add_argument("--tables", action="store_true", help="only print what was measured")
@@ -64,7 +65,9 @@ def main() -> int:
     for block in [] if args.tables else args.blocks:
         for name in args.only:
             if name not in measurements:
-                measurements[name] = Measurement(SCENES[name](bench), work, config, args.lifts)
+                measurements[name] = Measurement(
+                    {**SCENES, **OF_FEW}[name](bench), work, config, args.lifts
+                )
             if block in measurements[name].blocks:
                 measurements[name].block(block)
             print(f"{block}: {name} done", file=sys.stderr, flush=True)

@@ -82,6 +82,18 @@ def others(step: int) -> Callable[[int], bool]:
     return lambda index: index % step != 0
 
 
+def castle_of_few(bench: Bench) -> Scene:
+    """Return castle-P19 in a map of every fifth image of castle-P30."""
+    folder, queries = bench.data / "castle-P30", bench.data / "castle-P19"
+    model = bench.work / "castle-few-map"
+    write_posed_images(model, posed_images(folder)[::5])
+    bench.build("castle-few", folder / "images", "--model", model, "--metric")
+    return Scene(
+        "castle, 6 images", folder / "images", queries / "images",
+        bench.work / "castle-few.devmap", posed_images(queries), points_only=True,
+    )  # fmt: skip
+
+
 SCENES: dict[str, Callable[[Bench], Scene]] = {
     "castle": castle,
     "kitti-fifth": part_of("kitti-residential", "kitti every fifth", every(5), others(5)),
@@ -92,5 +104,20 @@ SCENES: dict[str, Callable[[Bench], Scene]] = {
     "tum": part_of("tum-fr1-rpy", "tum desk", every(3), every(3, 1)),
     "kitti": part_of(
         "kitti-residential", "kitti two thirds", others(3), every(3), points_only=True
+    ),
+}
+
+# Maps of so few images that views have little in common: measured when asked for by name.
+OF_FEW: dict[str, Callable[[Bench], Scene]] = {
+    "castle-few": castle_of_few,
+    "kitti-few": part_of(
+        "kitti-residential", "kitti, 6 images", every(10), others(10), points_only=True
+    ),
+    "fountain-few": part_of(
+        "fountain-P11", "fountain, 3 images", every(5), others(5), points_only=True
+    ),
+    "entry-few": part_of("entry-P10", "entry, 3 images", every(4), others(4), points_only=True),
+    "fox-few": part_of(
+        "fox", "fox, 7 images", every(8), every(8, 4), metric=False, points_only=True
     ),
 }
