@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +54,9 @@ class Renderer:
         Raises:
             InputError: VTK or EGL is missing on this machine.
         """
+        # torch's compiler and Mesa each bring an LLVM: with Mesa's there first, the process crashes.
+        if importlib.util.find_spec("triton") is not None:
+            importlib.import_module("triton")
         try:
             ctypes.CDLL("libEGL.so.1")
             from vtkmodules import vtkRenderingCore, vtkRenderingOpenGL2
