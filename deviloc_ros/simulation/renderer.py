@@ -54,7 +54,7 @@ class Renderer:
         Raises:
             InputError: VTK or EGL is missing on this machine.
         """
-        # torch's compiler and Mesa each bring an LLVM: with Mesa's there first, the process crashes.
+        # torch's compiler and Mesa each bring an LLVM: if Mesa's is there first, all crashes.
         if importlib.util.find_spec("triton") is not None:
             importlib.import_module("triton")
         try:
