@@ -103,7 +103,7 @@ def read(
             raise _damaged(path, "its description does not match its checksum")
         description = _parse_long(description_text)
         checksums: dict[str, int] = json.loads(metadata["checksums"])
-    except (KeyError, AttributeError, json.JSONDecodeError):
+    except (KeyError, AttributeError, json.JSONDecodeError, RecursionError):
         raise _damaged(path, "its description cannot be read") from None
     size = path.stat().st_size
     arrays: dict[str, NDArray[Any]] = {}
@@ -140,7 +140,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
             header = json.loads(file.read(length))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         raise InputError(f"{path}: is not a map of deviloc; its header is no JSON") from None
     if not isinstance(header, dict):
         raise InputError(f"{path}: is not a map of deviloc; its header is no JSON object")
@@ -189,7 +189,7 @@ def map_id(path: Path) -> str:
             "checksums": json.loads(metadata["checksums"]),
             "arrays": {name: [entry["dtype"], entry["shape"]] for name, entry in header.items()},
         }
-    except (KeyError, TypeError, json.JSONDecodeError):
+    except (KeyError, TypeError, json.JSONDecodeError, RecursionError):
         raise _damaged(path, "its description cannot be read") from None
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

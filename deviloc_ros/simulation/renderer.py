@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import importlib.util
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ class Renderer:
             InputError: VTK or EGL is missing on this machine.
         """
         # torch's compiler and Mesa each bring an LLVM: if Mesa's is there first, all crashes.
-        if importlib.util.find_spec("triton") is not None:
+        with suppress(ImportError):
             importlib.import_module("triton")
         try:
             ctypes.CDLL("libEGL.so.1")

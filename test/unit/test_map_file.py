@@ -143,7 +143,12 @@ def test_a_newer_version_is_refused_by_name(map_path: Path) -> None:
         Map.load(map_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 7, b"no map at all", b"\xff" * 100, b"{}" * 50])
+NESTED = (100_000).to_bytes(8, "little") + b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 7, b"no map at all", b"\xff" * 100, b"{}" * 50, NESTED]
+)
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other"
     path.write_bytes(content)

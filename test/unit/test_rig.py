@@ -20,6 +20,7 @@ from deviloc_ros.localization.types import (
     PoseEstimate,
     PosePrior,
 )
+from deviloc_ros.mapping.calibration import calibrate
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.simulation.rig_drive import RigMoment
 
@@ -177,6 +178,17 @@ def test_a_factor_is_on_covariances_and_on_nothing_else(
     assert isinstance(after, RigEstimate)
     np.testing.assert_array_equal(after.map_from_base.matrix, before.map_from_base.matrix)
     np.testing.assert_allclose(after.covariance, 3.0 * before.covariance, rtol=1e-9)
+
+
+def test_the_factor_is_not_measured_into_a_map(rig_scene: RigScene) -> None:
+    # Else a map built with it would take it back.
+    place = Map.load(rig_scene.map_path)
+    scales = [
+        calibrate(place, build(LocalizerConfig, {**VALUES, **more}, "test")).calibration
+        for more in ({}, {"pose.covariance_factor": 3.0})
+    ]
+    assert scales[0].covariance_scale > 1.0
+    assert scales[1].covariance_scale == scales[0].covariance_scale
 
 
 def test_loading_leaves_nothing_to_compile_for_the_first_image(rig_scene: RigScene) -> None:
