@@ -17,7 +17,7 @@ from deviloc_ros.evaluation.nees import Nees, nees
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.geometry.uncertainty import pose_error
-from deviloc_ros.localization.covariance import pose_covariance
+from deviloc_ros.localization.covariance import agreeing, pose_covariance
 from deviloc_ros.localization.pose import estimate_pose
 from deviloc_ros.localization.types import Correspondences
 from deviloc_ros.simulation.light import Light, expose
@@ -48,7 +48,9 @@ def monte_carlo(count: int, repeats: int) -> tuple[Nees, Nees]:
         pose = estimate_pose(matches, camera, PoseConfig(), 1.0, 0)
         if pose is None:
             continue
-        covariance = pose_covariance(pose, matches, camera, 1.0, 1.0)
+        covariance = pose_covariance(
+            pose.camera_from_map, agreeing(pose, matches, camera), camera, 1.0, 1.0
+        )
         if covariance is not None:
             errors.append(pose_error(pose.camera_from_map.inverse(), truth))
             covariances.append(covariance)

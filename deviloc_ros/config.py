@@ -104,6 +104,17 @@ class PoseConfig(Section):
     )
 
 
+class AlignmentConfig(Section):
+    """Matches of the best pose moved to where the images themselves agree (matcher xfeat)."""
+
+    enabled: bool = Field(
+        True, description="align matches by their pixels, in maps that hold images"
+    )
+    num_matches: int = Field(
+        2000, ge=30, le=100000, description="matches aligned per query, taken evenly"
+    )
+
+
 class VerificationConfig(Section):
     """When a pose is believed."""
 
@@ -148,6 +159,7 @@ class LocalizerConfig(Section):
     lifting: LiftingConfig = LiftingConfig()
     aggregation: AggregationConfig = AggregationConfig()
     pose: PoseConfig = PoseConfig()
+    alignment: AlignmentConfig = AlignmentConfig()
     verification: VerificationConfig = VerificationConfig()
     tiles: TileConfig = TileConfig()
     topicfm: TopicFmConfig = TopicFmConfig()

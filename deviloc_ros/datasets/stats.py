@@ -41,6 +41,7 @@ def query_record(query: Query) -> dict[str, Any]:
             "position": result.map_from_camera.translation.tolist(),
             "covariance": result.covariance.tolist(),
             "num_matches": len(result.correspondences),
+            "num_aligned": result.num_aligned,
         }
     else:
         record |= {

@@ -32,7 +32,7 @@ LEAST_REST = 0.1
 
 
 def pose_covariance(
-    hypothesis: PoseHypothesis,
+    camera_from_map: Transform,
     matches: Correspondences,
     camera: Camera,
     loss_scale: float,
@@ -41,8 +41,8 @@ def pose_covariance(
     """Return the covariance of map_from_camera, or None where the pose is not determined.
 
     Args:
-        hypothesis: the pose and its inliers.
-        matches: of all references that it was estimated from, before they were merged.
+        camera_from_map: the pose.
+        matches: that agree with it, of all references, not merged.
         camera: intrinsics of the query.
         loss_scale: of the Cauchy loss in the refinement, query pixels.
         scale: factor on it, measured when the map was built: what all groups have in common does
@@ -52,12 +52,10 @@ def pose_covariance(
         (6, 6) float64: x, y, z in the map frame (squared map units), then rotation about the map's
         x, y, z axes (squared radians), as in geometry_msgs/PoseWithCovariance; or None.
     """
-    matches, residuals, derivative = agreeing(
-        hypothesis.camera_from_map, matches, camera, _largest_error(hypothesis)
-    )
+    pixels, derivative = projection_jacobian(camera, camera_from_map, matches.points3d)
     return m_estimate_covariance(
         derivative,
-        residuals,
+        pixels - matches.keypoints,
         matches.confidence,
         (image_cells(matches.keypoints, camera), matches.reference),
         loss_scale,
@@ -66,24 +64,26 @@ def pose_covariance(
 
 
 def agreeing(
-    camera_from_map: Transform, matches: Correspondences, camera: Camera, max_error: float
-) -> tuple[Correspondences, NDArray[np.float64], NDArray[np.float64]]:
-    """Return matches near a pose, their residuals (N, 2) and derivatives (N, 2, 6), pixels.
+    hypothesis: PoseHypothesis, matches: Correspondences, camera: Camera
+) -> Correspondences:
+    """Return which matches, not merged, are as near to a pose as the worst of its inliers."""
+    errors = np.linalg.norm(hypothesis.residuals[hypothesis.inliers], axis=1)
+    projected = camera.project(hypothesis.camera_from_map.apply(matches.points3d))
+    distance = np.linalg.norm(projected - matches.keypoints, axis=1)
+    with np.errstate(invalid="ignore"):
+        near = np.asarray(distance <= errors.max(initial=0.0), dtype=np.bool_)
+    return matches.select(near)
 
-    The derivatives are those of the projections by a shift of the camera in the map frame, then by
-    a turn about the map's fixed axes.
+
+def image_cells(
+    keypoints: NDArray[np.float64], camera: Camera, along: int = CELLS
+) -> NDArray[np.int64]:
+    """Return the number (N,) of the square of the image that each keypoint (N, 2) lies in.
+
+    `along` squares lie along the longer side.
     """
-    pixels, derivative = projection_jacobian(camera, camera_from_map, matches.points3d)
-    residuals = pixels - matches.keypoints
-    near = np.linalg.norm(residuals, axis=1) <= max_error
-    near &= np.isfinite(derivative).all(axis=(1, 2))
-    return matches.select(near), residuals[near], derivative[near]
-
-
-def image_cells(keypoints: NDArray[np.float64], camera: Camera) -> NDArray[np.int64]:
-    """Return the number (N,) of the square of the image that each keypoint (N, 2) lies in."""
-    columns = np.floor(keypoints * CELLS / max(camera.width, camera.height)).astype(np.int64)
-    return np.asarray(columns[:, 0] + 2 * CELLS * columns[:, 1])
+    columns = np.floor(keypoints * along / max(camera.width, camera.height)).astype(np.int64)
+    return np.asarray(columns[:, 0] + 2 * along * columns[:, 1])
 
 
 def m_estimate_covariance(
@@ -97,7 +97,8 @@ def m_estimate_covariance(
     """Return the covariance of a body's pose, or None where it is not determined.
 
     Args:
-        derivative: (N, 2, 6), of the projections by the body's shift and turn.
+        derivative: (N, 2, 6), of the projections by the body's shift and turn; NaN of points that
+            are not in front of the camera, which are left out.
         residuals: (N, 2), in the same pixels.
         weights: (N,), of the matches.
         groups: two groupings of the matches, (N,) each: by place in the image (of one camera), and
@@ -105,7 +106,9 @@ def m_estimate_covariance(
         loss_scale: of the Cauchy loss in the refinement.
         scale: factor on it.
     """
-    by_place, by_reference = (np.unique(group, return_inverse=True)[1] for group in groups)
+    sound = np.asarray(np.isfinite(derivative).all(axis=(1, 2)))
+    derivative, residuals, weights = derivative[sound], residuals[sound], weights[sound]
+    by_place, by_reference = (np.unique(group[sound], return_inverse=True)[1] for group in groups)
     # The pose takes up as many groups as it has parameters: fewer say nothing about its errors.
     if not len(by_place) or by_place.max() < PARAMETERS:
         return None
@@ -116,7 +119,7 @@ def m_estimate_covariance(
         _sums(derivative, slope * weights, pull, group, int(group.max()) + 1)
         for group in (by_place, by_reference)
     )
-    whitening = _whitening(by_cell[1].sum(axis=0))
+    whitening = whitening_of(by_cell[1].sum(axis=0))
     if slope <= 0 or whitening is None:
         return None
     spread = _jackknife(*by_cell, whitening)
@@ -129,7 +132,7 @@ def m_estimate_covariance(
     return np.asarray(covariance)
 
 
-def _whitening(information: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def whitening_of(information: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """Return W with W^T A W = I, or None where A (6, 6) has no inverse."""
     norm = np.sqrt(np.diag(information))
     if not (norm > 0).all():
@@ -182,9 +185,3 @@ def _sums(
                 for b in range(PARAMETERS):
                     information[g, a, b] += worth[i] * j[a] * j[b]
     return influence, information
-
-
-def _largest_error(hypothesis: PoseHypothesis) -> float:
-    """Return the reprojection error of the worst inlier, pixels."""
-    errors = np.linalg.norm(hypothesis.residuals[hypothesis.inliers], axis=1)
-    return float(errors.max(initial=0.0))

@@ -13,12 +13,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay, QhullError, cKDTree
+from scipy.special import erf, erfinv
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 
 # Confidence is the probability that an inferred depth is right to within this share of it.
 DEPTH_TOLERANCE = 0.02
+# Relative standard deviation of depths: least of an inferred one, and usual of an observed one.
+INFERRED_SIGMA = 0.05
+USUAL_OBSERVED_SIGMA = 0.003
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,25 @@ class LiftedKeypoints:
     points3d: NDArray[np.float64]
     confidence: NDArray[np.float64]
     observed: NDArray[np.bool_]
+
+    @property
+    def depth_sigma(self) -> NDArray[np.float64]:
+        """Relative standard deviation of the depths, (N,); NaN where nothing could be inferred."""
+        inferred = np.maximum(sigma_of(self.confidence), INFERRED_SIGMA)
+        sigma = np.where(self.observed, USUAL_OBSERVED_SIGMA, inferred)
+        return np.where(self.confidence > 0, sigma, np.nan)
+
+
+def confidence_of(relative_sigma: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how likely a depth with this standard deviation is right to DEPTH_TOLERANCE."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(erf(DEPTH_TOLERANCE / (np.sqrt(2.0) * relative_sigma)))
+
+
+def sigma_of(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the relative standard deviation that a confidence stands for; see confidence_of."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(DEPTH_TOLERANCE / (np.sqrt(2.0) * erfinv(confidence)))
 
 
 class PointInference(Protocol):

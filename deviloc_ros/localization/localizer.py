@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.localization.attempt import Attempt
-from deviloc_ros.localization.covariance import pose_covariance
+from deviloc_ros.localization.covariance import agreeing, pose_covariance
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.stages import StageClock
 from deviloc_ros.localization.types import (
@@ -68,21 +68,27 @@ def localize_query(
     if not attempt.hypotheses:
         return attempt.without_pose()
 
-    # Beyond the paper: how certain the pose is, and whether to believe it.
+    # Beyond the paper: matches are moved to where the images themselves agree, and the pose with
+    # them (alignment.py); how certain it is, and whether to believe it.
     best, *rivals = attempt.hypotheses
-    with clock("covariance"):
-        loss_scale = stages.solver.loss_scale(camera)
-        covariance = pose_covariance(
-            best.pose, best.unmerged, camera, loss_scale, stages.covariance_scale
-        )
+    pose, near, num_aligned = best.pose, agreeing(best.pose, best.unmerged, camera), 0
+    if stages.align is not None:
+        with clock("align"):
+            aligned = stages.align(query, pose.camera_from_map, near)
+            pose, covariance = stages.aligned_pose(best, aligned, camera)
+            num_aligned = aligned.num_found
+    else:
+        with clock("covariance"):
+            scales = stages.solver.loss_scale(camera), stages.covariance_scale
+            covariance = pose_covariance(pose.camera_from_map, near, camera, *scales)
     with clock("verify"):
         doubt = verify(
-            best.pose, best.merged, [rival.pose for rival in rivals], covariance, camera,
+            pose, best.merged, [rival.pose for rival in rivals], covariance, camera,
             prior, stages.map.metric, stages.config.verification,
         )  # fmt: skip
     if doubt is not None or covariance is None:
         return attempt.failed(*(doubt or (FailureReason.UNCERTAIN, "the pose is not determined")))
     return PoseEstimate(
-        best.pose.camera_from_map, covariance, best.merged, best.pose.inliers, matches,
-        attempt.references, clock.seconds,
+        pose.camera_from_map, covariance, best.merged, pose.inliers, matches,
+        attempt.references, clock.seconds, num_aligned,
     )  # fmt: skip

@@ -122,6 +122,9 @@ class SemiDenseMatcher:
                 confidence=np.asarray(self._map.confidence[matches.feature], dtype=np.float64),
                 reference=matches.reference,
                 reference_keypoints=np.asarray(keypoints, dtype=np.float64),
+                depth_sigma=None
+                if self._map.depth_sigma is None
+                else np.asarray(self._map.depth_sigma[matches.feature], dtype=np.float64),
             )
 
     def _without_pull(self, query: Query) -> Features:

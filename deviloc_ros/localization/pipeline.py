@@ -5,9 +5,17 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.localization.aligned_pose import Uncertainty, aligned_pose
+from deviloc_ros.localization.alignment import AlignedMatches, Aligner
+from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.matching import Matcher, SemiDenseMatcher
+from deviloc_ros.localization.pose import PoseHypothesis, agreement
 from deviloc_ros.localization.retrieval import Retrieval
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.topicfm import TopicFmMatcher
@@ -26,6 +34,7 @@ class Pipeline:
         retrieve: features to clusters of references.
         match: features and references to 2D-3D matches.
         solver: matches to a pose.
+        align: matches to where the images agree; None: they stay where the matcher put them.
         openvino_alone: whether OpenVINO computes and torch should leave it the cores.
     """
 
@@ -35,6 +44,7 @@ class Pipeline:
     retrieve: Retrieval
     match: Matcher
     solver: PoseSolver
+    align: Aligner | None
     openvino_alone: bool
 
     @staticmethod
@@ -57,6 +67,7 @@ class Pipeline:
             Retrieval(reference_map, config.retrieval, extractor.device),
             matcher(reference_map, config, extractor.device),
             solver,
+            Aligner(reference_map, config) if _aligns(reference_map, config) else None,
             choose_backend(config.features.backend, extractor.device) == "openvino"
             and not published,
         )
@@ -67,6 +78,35 @@ class Pipeline:
         of_map = self.map.calibration.scale_of(self.config.matching.matcher)
         return of_map * self.config.pose.covariance_factor
 
+    @property
+    def aligned_uncertainty(self) -> Uncertainty:
+        """What residuals do not tell of poses of aligned matches."""
+        shared = self.map.calibration.aligned_shared_error
+        return Uncertainty(shared, self.config.pose.covariance_factor)
+
+    def aligned_pose(
+        self, first: ClusterPose, aligned: AlignedMatches, camera: Camera
+    ) -> tuple[PoseHypothesis, NDArray[np.float64] | None]:
+        """Return the pose of aligned matches and its covariance; see aligned_pose.py.
+
+        Args:
+            first: the pose that they were aligned with.
+            aligned: the matches.
+            camera: intrinsics of the query.
+        """
+        scale = max(1.0, max(camera.width, camera.height) / self.config.features.max_size)
+        pose, covariance = aligned_pose(
+            first.pose.camera_from_map, aligned, camera, scale, self.aligned_uncertainty
+        )
+        threshold = self.config.pose.max_reprojection_error * scale
+        return agreement(pose, first.merged, camera, threshold), covariance
+
     def threads(self) -> AbstractContextManager[None]:
         """Return what a query must run in, so that torch and OpenVINO do not fight for cores."""
         return one_torch_thread(self.openvino_alone)
+
+
+def _aligns(reference_map: Map, config: LocalizerConfig) -> bool:
+    """Whether matches are aligned: those of topicfm stay as its paper has them."""
+    wanted = config.alignment.enabled and config.matching.matcher == "xfeat"
+    return wanted and reference_map.alignable

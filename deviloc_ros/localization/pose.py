@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pycolmap
@@ -83,7 +83,22 @@ def estimate_pose(
         config.loss_scale * pixel_scale,
     )
     camera_from_map = camera_from_centre @ Transform(Rotation.identity(), -centre)
-    projected = camera.project(camera_from_centre.apply(points))
-    residuals = projected - matches.keypoints
+    centred = replace(matches, points3d=points)
+    agreed = agreement(camera_from_centre, centred, camera, threshold)
+    return replace(agreed, camera_from_map=camera_from_map)
+
+
+def agreement(
+    camera_from_map: Transform, matches: Correspondences, camera: Camera, threshold: float
+) -> PoseHypothesis:
+    """Return a pose with the matches that agree with it.
+
+    Args:
+        camera_from_map: the pose.
+        matches: 2D-3D matches.
+        camera: intrinsics of the query.
+        threshold: least reprojection error of a match that does not agree, pixels.
+    """
+    residuals = camera.project(camera_from_map.apply(matches.points3d)) - matches.keypoints
     error = np.linalg.norm(residuals, axis=1)
     return PoseHypothesis(camera_from_map, np.nan_to_num(error, nan=np.inf) < threshold, residuals)

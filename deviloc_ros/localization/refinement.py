@@ -74,6 +74,7 @@ def refine(
     keypoints: NDArray[np.float64],
     points: NDArray[np.float64],
     loss_scale: float,
+    whitening: NDArray[np.float64] | None = None,
 ) -> Transform:
     """Return the pose of a camera with the least sum of Cauchy losses near a first one.
 
@@ -82,16 +83,28 @@ def refine(
         camera_from_map: the first pose.
         keypoints: (N, 2), pixels.
         points: (N, 3), map frame.
-        loss_scale: of the Cauchy loss, pixels.
+        loss_scale: of the Cauchy loss, pixels; standard deviations with `whitening`.
+        whitening: (N, 2, 2), from pixels to standard deviations of each keypoint.
     """
     # Within a refinement projections move by few pixels, over which the lens stays the same.
     lens = lens_jacobian(camera, camera_from_map.apply(points))
 
     def linearise(pose: Transform) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         pixels, jacobian = projection_jacobian(camera, pose, points, lens)
-        return pixels - keypoints, jacobian
+        return whitened(pixels - keypoints, jacobian, whitening)
 
     return minimise(camera_from_map, linearise, loss_scale)
+
+
+def whitened(
+    residuals: NDArray[np.float64],
+    jacobian: NDArray[np.float64],
+    whitening: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return residuals (N, 2) and derivatives (N, 2, 6) in standard deviations, or as they are."""
+    if whitening is None:
+        return residuals, jacobian
+    return (whitening @ residuals[:, :, None])[:, :, 0], whitening @ jacobian
 
 
 def minimise(first: Transform, linearise: Linearise, loss_scale: float) -> Transform:

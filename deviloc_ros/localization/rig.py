@@ -17,9 +17,16 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.admission import admit
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.pose import MIN_MATCHES
+from deviloc_ros.localization.rig_alignment import aligned_rig_pose
 from deviloc_ros.localization.rig_evidence import weigh
 from deviloc_ros.localization.rig_matches import Group, concatenated, gather
-from deviloc_ros.localization.rig_pose import RigHypothesis, estimate_rig_poses, rig_covariance
+from deviloc_ros.localization.rig_pose import (
+    RigHypothesis,
+    estimate_rig_poses,
+    rig_agreeing,
+    rig_agreement,
+    rig_covariance,
+)
 from deviloc_ros.localization.rig_types import CameraView, RigEstimate
 from deviloc_ros.localization.stages import StageClock
 from deviloc_ros.localization.types import (
@@ -74,14 +81,23 @@ def localize_rig(
         reason = FailureReason.TOO_FEW_MATCHES if few else FailureReason.NO_POSE
         return _failure(reason, f"{len(together)} matches", clock, groups)
     best, *rivals = hypotheses
-    with clock("covariance"):
-        covariance = rig_covariance(
-            best,
-            together,
-            gather(unmerged, *rig),
-            config.pose.loss_scale,
-            stages.covariance_scale,
-        )
+    every = gather(unmerged, *rig)
+    agrees = rig_agreeing(best, together, every)
+    if stages.align is not None:
+        with clock("align"):
+            near = [
+                (index, matches.select(agrees[every.part == part]))
+                for part, (index, matches) in enumerate(unmerged)
+            ]
+            pose, covariance = aligned_rig_pose(
+                stages.align, admitted.queries, near, best.base_from_map, base_from_camera,
+                config.features.max_size, stages.aligned_uncertainty,
+            )  # fmt: skip
+            best = rig_agreement(together, pose, config.pose)
+    else:
+        with clock("covariance"):
+            scales = config.pose.loss_scale, stages.covariance_scale
+            covariance = rig_covariance(best.base_from_map, every.select(agrees), *scales)
     with clock("verify"):
         evidence = weigh(best, rivals, together, covariance, config.verification.min_inlier_ratio)
         doubt = judge(evidence, prior, stages.map.metric, config.verification)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.refinement import lens_jacobian, projection_jacobian
+from deviloc_ros.localization.covariance import image_cells
+from deviloc_ros.localization.refinement import lens_jacobian, projection_jacobian, whitened
 from deviloc_ros.localization.types import Correspondences
 
 
@@ -44,6 +45,8 @@ class RigMatches:
         points3d: (N, 3) float64, map frame.
         confidence: (N,) float64, of the points.
         reference: (N,) int64, the reference image that a match comes from; -1 after merging.
+        whitening: (N, 2, 2) float64, from pixels to standard deviations of aligned keypoints; None
+            where they are not aligned.
     """
 
     cameras: tuple[Camera, ...]
@@ -54,6 +57,7 @@ class RigMatches:
     points3d: NDArray[np.float64]
     confidence: NDArray[np.float64]
     reference: NDArray[np.int64]
+    whitening: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Return the number of matches."""
@@ -69,6 +73,7 @@ class RigMatches:
             points3d=self.points3d[mask],
             confidence=self.confidence[mask],
             reference=self.reference[mask],
+            whitening=None if self.whitening is None else self.whitening[mask],
         )
 
     def moved(self, shift: NDArray[np.float64]) -> RigMatches:
@@ -108,12 +113,24 @@ class RigMatches:
             result[own] = lens_jacobian(camera, in_camera[own])
         return result
 
+    def places(self, along: int) -> NDArray[np.int64]:
+        """Return the number (N,) of the square that each keypoint lies in; see `image_cells`.
+
+        Squares of different cameras' images are different.
+        """
+        place = np.empty(len(self), dtype=np.int64)
+        for index, camera in enumerate(self.cameras):
+            own = self.owner == index
+            place[own] = image_cells(self.keypoints[own], camera, along) * len(self.cameras) + index
+        return place
+
     def linearise(
         self, base_from_map: Transform, lens: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return residuals (N, 2) and their derivatives (N, 2, 6) by the base's shift and turn.
 
         Both along the map's fixed axes, the turn through the base's origin: it moves a camera, too.
+        In pixels, or in standard deviations where keypoints are aligned.
         """
         residuals, jacobian = np.empty((len(self), 2)), np.empty((len(self), 2, 6))
         base = base_from_map.inverse().translation
@@ -126,7 +143,7 @@ class RigMatches:
             lever = camera_from_map.inverse().translation - base
             part[:, :, 3:] += np.cross(lever, part[:, :, :3])
             residuals[own], jacobian[own] = pixels - self.keypoints[own], part
-        return residuals, jacobian
+        return whitened(residuals, jacobian, self.whitening)
 
 
 def gather(
@@ -134,6 +151,7 @@ def gather(
     cameras: Sequence[Camera],
     base_from_camera: Sequence[Transform],
     max_size: int,
+    whitening: Sequence[NDArray[np.float64]] | None = None,
 ) -> RigMatches:
     """Return all matches, one part after the other, as if every image had its working size.
 
@@ -142,6 +160,7 @@ def gather(
         cameras: of the original images.
         base_from_camera: where they sit.
         max_size: longer side of a larger image's working size, pixels.
+        whitening: of each part (N, 2, 2), from such pixels to standard deviations.
     """
     working, shrink = [], []
     for camera in cameras:
@@ -152,15 +171,17 @@ def gather(
     together = concatenated([matches for _, matches in parts])
     counts = [len(matches) for _, matches in parts]
     owner = np.repeat(np.array([index for index, _ in parts], dtype=np.int64), counts)
+    shrunk = np.array(shrink)[owner]
     return RigMatches(
         tuple(working),
         tuple(base_from_camera),
         owner,
         np.repeat(np.arange(len(parts)), counts),
-        together.keypoints * np.array(shrink)[owner],
+        together.keypoints * shrunk,
         together.points3d,
         together.confidence,
         together.reference,
+        None if whitening is None else np.concatenate(whitening) / shrunk[:, None, :],
     )
 
 

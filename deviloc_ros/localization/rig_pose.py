@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from deviloc_ros.config import PoseConfig, VerificationConfig
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.covariance import image_cells, m_estimate_covariance
+from deviloc_ros.localization.covariance import CELLS, m_estimate_covariance
 from deviloc_ros.localization.pose import MIN_INLIER_RATIO, MIN_MATCHES, MIN_TRIALS
 from deviloc_ros.localization.refinement import minimise
 from deviloc_ros.localization.rig_matches import RigMatches
@@ -68,19 +68,19 @@ def estimate_rig_poses(
         own = matches.part == part
         pose = _ransac(matches.select(own), config, seed, GUIDE_TRIALS)
         if pose is not None:
-            alone.append(_hypothesis(matches, pose, config))
+            alone.append(rig_agreement(matches, pose, config))
             strong |= own & matches.supporting(alone[-1].inliers & own, limits.min_inlier_ratio)
     most = max((hypothesis.num_inliers for hypothesis in alone), default=0)
     chosen = matches.select(strong) if most >= limits.min_inliers else matches
     pose = _ransac(chosen, config, seed, config.max_iterations)
     if pose is None:
         return []
-    consensus = chosen.select(_hypothesis(chosen, pose, config).inliers)
+    consensus = chosen.select(rig_agreement(chosen, pose, config).inliers)
     refined = refine_rig(consensus, pose, config.loss_scale)
     from_map = Transform(Rotation.identity(), -centre)
     return [
         RigHypothesis(hypothesis.base_from_map @ from_map, hypothesis.inliers)
-        for hypothesis in (_hypothesis(matches, refined, config), *alone)
+        for hypothesis in (rig_agreement(matches, refined, config), *alone)
     ]
 
 
@@ -111,7 +111,10 @@ def _ransac(
     return Transform(Rotation.from_quat(rigid.rotation.quat), rigid.translation)
 
 
-def _hypothesis(matches: RigMatches, base_from_map: Transform, config: PoseConfig) -> RigHypothesis:
+def rig_agreement(
+    matches: RigMatches, base_from_map: Transform, config: PoseConfig
+) -> RigHypothesis:
+    """Return a pose with the matches that agree with it."""
     error = np.linalg.norm(matches.residuals(base_from_map), axis=1)
     inliers = np.nan_to_num(error, nan=np.inf) < config.max_reprojection_error
     return RigHypothesis(base_from_map, inliers)
@@ -124,12 +127,25 @@ def refine_rig(matches: RigMatches, base_from_map: Transform, loss_scale: float)
     return minimise(base_from_map, lambda pose: matches.linearise(pose, lens), loss_scale)
 
 
+def rig_agreeing(
+    hypothesis: RigHypothesis, merged: RigMatches, matches: RigMatches
+) -> NDArray[np.bool_]:
+    """Return which matches (N,), not merged, are as near to a pose as the worst of its inliers.
+
+    Args:
+        hypothesis: the pose and its inliers.
+        merged: what it was estimated from.
+        matches: of all references.
+    """
+    pose = hypothesis.base_from_map
+    errors = np.linalg.norm(merged.select(hypothesis.inliers).residuals(pose), axis=1)
+    with np.errstate(invalid="ignore"):
+        near = np.linalg.norm(matches.residuals(pose), axis=1) <= errors.max(initial=0.0)
+    return np.asarray(near, dtype=np.bool_)
+
+
 def rig_covariance(
-    hypothesis: RigHypothesis,
-    merged: RigMatches,
-    matches: RigMatches,
-    loss_scale: float,
-    scale: float,
+    base_from_map: Transform, matches: RigMatches, loss_scale: float, scale: float
 ) -> NDArray[np.float64] | None:
     """Return the covariance (6, 6) of map_from_base, or None where the pose is not determined.
 
@@ -137,27 +153,17 @@ def rig_covariance(
     different cameras are different groups; a reference seen by several is one.
 
     Args:
-        hypothesis: the pose and its inliers.
-        merged: what it was estimated from.
-        matches: of all references, before they were merged.
+        base_from_map: the pose.
+        matches: that agree with it, of all references, not merged.
         loss_scale: of the Cauchy loss in the refinement, working pixels.
         scale: factor on it, of the map.
     """
-    pose = hypothesis.base_from_map
-    errors = np.linalg.norm(merged.select(hypothesis.inliers).residuals(pose), axis=1)
-    residuals, derivative = matches.linearise(pose, matches.lens(pose))
-    near = np.linalg.norm(residuals, axis=1) <= errors.max(initial=0.0)
-    near &= np.isfinite(derivative).all(axis=(1, 2))
-    agreeing = matches.select(near)
-    place = np.empty(len(agreeing), dtype=np.int64)
-    for index, camera in enumerate(matches.cameras):
-        own = agreeing.owner == index
-        place[own] = image_cells(agreeing.keypoints[own], camera) * len(matches.cameras) + index
+    residuals, derivative = matches.linearise(base_from_map, matches.lens(base_from_map))
     return m_estimate_covariance(
-        derivative[near],
-        residuals[near],
-        agreeing.confidence,
-        (place, agreeing.reference),
+        derivative,
+        residuals,
+        matches.confidence,
+        (matches.places(CELLS), matches.reference),
         loss_scale,
         scale,
     )

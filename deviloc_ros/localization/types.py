@@ -60,6 +60,8 @@ class Correspondences:
         confidence: (N,) float64 in (0, 1], 1 for an observed SfM point.
         reference: (N,) int64, index of the reference image that gave the match (-1 after merging).
         reference_keypoints: (N, 2) float64, pixels of that reference image (NaN after merging).
+        depth_sigma: (N,) float64, relative standard deviation of the point's depth in the
+            reference; NaN where unknown. None after merging, or where depths are taken as true.
     """
 
     keypoints: NDArray[np.float64]
@@ -67,6 +69,7 @@ class Correspondences:
     confidence: NDArray[np.float64]
     reference: NDArray[np.int64]
     reference_keypoints: NDArray[np.float64]
+    depth_sigma: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Return the number of matches."""
@@ -80,6 +83,7 @@ class Correspondences:
             self.confidence[index],
             self.reference[index],
             self.reference_keypoints[index],
+            None if self.depth_sigma is None else self.depth_sigma[index],
         )
 
 
@@ -149,6 +153,8 @@ class PoseEstimate:
         matches: the matches before merging, each with the reference it comes from.
         references: names of the reference images used, best first.
         stage_seconds: wall time per stage, in order.
+        num_aligned: matches aligned by their pixels that the pose rests on; 0: it rests on those
+            that RANSAC was given.
     """
 
     camera_from_map: Transform
@@ -158,6 +164,7 @@ class PoseEstimate:
     matches: Correspondences
     references: Sequence[str]
     stage_seconds: Mapping[str, float]
+    num_aligned: int = 0
 
     @property
     def map_from_camera(self) -> Transform:

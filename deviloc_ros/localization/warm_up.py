@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.localization.alignment import AlignableImage, AlignedMatches
+from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.covariance import pose_covariance
+from deviloc_ros.localization.patch_alignment import align_patches
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.types import Correspondences, Localization, Query
 
@@ -25,27 +29,36 @@ def warm_up(
         batches: how many images come at once: a rig's, and fewer when a camera is late.
     """
     camera = pipeline.map.references[0].camera
-    _estimate_pose(pipeline, camera)
-    if pipeline.config.matching.matcher != "xfeat":
-        return
     shape = camera.height, camera.width
     noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    _estimate_pose(pipeline, camera, noise)
+    if pipeline.config.matching.matcher != "xfeat":
+        return
     for count in batches:
         features = pipeline.extractor.extract([noise] * count)[0]
         localize_query(Query(features, camera, noise))
 
 
-def _estimate_pose(pipeline: Pipeline, camera: Camera) -> None:
+def _estimate_pose(pipeline: Pipeline, camera: Camera, noise: NDArray[np.uint8]) -> None:
     """Go through the stages that noise does not get to, as it matches nothing."""
     rng = np.random.default_rng(0)
     size = camera.width, camera.height
     rays = camera.rays(rng.uniform(0.1, 0.9, (NUM_POINTS, 2)) * size)
-    points = rays * rng.uniform(2.0, 10.0, (NUM_POINTS, 1))
-    keypoints = camera.project(points)
+    in_camera = rays * rng.uniform(2.0, 10.0, (NUM_POINTS, 1))
+    keypoints = camera.project(in_camera)
+    points = pipeline.map.references[0].camera_from_map.inverse().apply(in_camera)
     number = np.zeros(NUM_POINTS, dtype=np.int64)
     matches = Correspondences(keypoints, points, np.ones(NUM_POINTS), number, keypoints)
     merged = pipeline.solver.aggregate(matches, camera)
     pose = pipeline.solver.estimate_pose(merged, camera)
-    if pose is not None:
-        loss_scale = pipeline.solver.loss_scale(camera)
-        pose_covariance(pose, matches, camera, loss_scale, pipeline.covariance_scale)
+    if pose is None:
+        return
+    loss_scale, factor = pipeline.solver.loss_scale(camera), pipeline.covariance_scale
+    pose_covariance(pose.camera_from_map, matches, camera, loss_scale, factor)
+    if pipeline.align is not None:
+        image = AlignableImage.of(noise, camera, pipeline.config.features.max_size)
+        same = np.tile(np.eye(2), (NUM_POINTS, 1, 1))
+        places = keypoints * image.scale
+        align_patches(image.pixels, image.pixels, places, places, same)
+        some = AlignedMatches(matches, same, number == 0)
+        pipeline.aligned_pose(ClusterPose(pose, merged, matches), some, camera)

@@ -87,6 +87,7 @@ def assemble(
             [item.points3d - origin for item in lifted], dtype=np.float32
         ),
         confidence=np.concatenate([item.confidence for item in lifted]).astype(np.float16),
+        depth_sigma=np.concatenate([item.depth_sigma for item in lifted]).astype(np.float16),
         global_descriptors=np.stack(
             [global_descriptors[reference.name].numpy() for reference in references]
         ).astype(np.float16),

@@ -124,9 +124,8 @@ def build_map(
         reconstruction, features, codebook, descriptors, unregistered, options.config,
         options.metric, options.gravity_aligned,
     )  # fmt: skip
+    alone = store_images(alone, images, options.config)
     built = make_consistent(alone, options.config) if options.config.lifting.neighbours else alone
-    if options.config.matching.matcher == "topicfm":
-        built = store_images(built, images, options.config.topicfm.image_size)
     built = calibrate(built, options.config, alone)
     built.save(output)
     if not options.keep_workspace:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.stats import chi2
 from tqdm import tqdm
 
@@ -24,7 +25,7 @@ from deviloc_ros.geometry.uncertainty import (
 from deviloc_ros.localization.features import LEVELS, network_sizes
 from deviloc_ros.localization.interface import Localizer
 from deviloc_ros.localization.types import Features, PoseEstimate, Query
-from deviloc_ros.mapping.corrections import Calibration
+from deviloc_ros.mapping.corrections import USUAL_SHARED_ERROR, Calibration
 from deviloc_ros.mapping.map import Map
 
 MAX_QUERIES = 40
@@ -41,14 +42,18 @@ MIN_POSES = 5
 LEFT_OUT_SHARE = 6
 COUNTED_SHARE = 0.95
 SCALE_ITERATIONS = 50
+# Bounds on the error that aligned matches share, pixels of the working size.
+SHARED_ERROR = (0.02, 2.0)
+TRIED_ERROR = 0.1
 
 
 def calibrate(reference_map: Map, config: LocalizerConfig, lifted_alone: Map | None = None) -> Map:
     """Return the map with its offset bias and covariance scale measured.
 
-    The bias is that of matcher xfeat, which every map can be used with; so is a scale. A map for
-    matcher topicfm has another scale for that. Where too few references see each other the bias
-    stays what it was or the scale one; `meta` tells on how many matches and poses they rest.
+    The bias is that of matcher xfeat, which every map can be used with; so is a scale, and an
+    error that aligned matches share. A map for matcher topicfm has another scale for that. Where
+    too few references see each other the bias stays what it was, the scale one, and that error
+    what it usually is; `meta` tells on how many matches and poses they rest.
 
     Args:
         reference_map: the map.
@@ -69,15 +74,26 @@ def calibrate(reference_map: Map, config: LocalizerConfig, lifted_alone: Map | N
     unbiased = Calibration(reference_map.calibration.offset_bias + left, offset_pull=pull)
     unscaled = reference_map.with_calibration(unbiased)
     independent = (lifted_alone or reference_map).with_calibration(unbiased)
-    scale, num_poses = _covariance_scale(Localizer(independent, xfeat), queries, xfeat)
+    plain = _aligning(xfeat, False)
+    scale, num_poses = _covariance_scale(Localizer(independent, plain), queries, plain)
     calibration = replace(unbiased, covariance_scale=scale)
     evidence = {"calibration_matches": num_residuals, "calibration_poses": num_poses}
+    if reference_map.alignable:
+        shared, num_poses = _shared_error(independent, queries, _aligning(xfeat, True))
+        calibration = replace(calibration, aligned_shared_error=shared)
+        evidence["aligned_calibration_poses"] = num_poses
     if config.matching.matcher == "topicfm":
         queries = _spread(len(reference_map.references), MAX_TOPICFM_QUERIES)
         scale, num_poses = _covariance_scale(Localizer(unscaled, config), queries, config)
         calibration = replace(calibration, topicfm_covariance_scale=scale)
         evidence["topicfm_calibration_poses"] = num_poses
     return unscaled.with_calibration(calibration).with_meta(evidence)
+
+
+def _aligning(config: LocalizerConfig, enabled: bool) -> LocalizerConfig:
+    """Return the configuration with or without alignment of matches."""
+    alignment = config.alignment.model_copy(update={"enabled": enabled})
+    return config.model_copy(update={"alignment": alignment})
 
 
 def reference_features(
@@ -149,23 +165,75 @@ def _covariance_scale(
     which both come. How they divide between the two depends on the direction in which the map's
     images see the place from one another, and a robot's need not be that.
     """
-    normalised: list[float] = []
+    found = _errors(localizer, queries, config)
+    normalised = [
+        squared
+        for error, covariance in found.values()
+        for squared in normalised_squared_errors(error, covariance)
+    ]
+    if len(found) < MIN_POSES:
+        return 1.0, len(found)
+    return max(_scale_of(np.array(normalised)), 1.0), len(found)
+
+
+def _shared_error(
+    reference_map: Map, queries: NDArray[np.int64], config: LocalizerConfig
+) -> tuple[float, int]:
+    """Return the error that aligned matches share, pixels, and how many poses it rests on.
+
+    It is what the covariances of the map's own images need for their errors to be as large as they
+    say; the jackknife's part stays as it is.
+    """
+    without, within = (
+        _errors(Localizer(reference_map.with_calibration(calibration), config), queries, config)
+        for calibration in (
+            replace(reference_map.calibration, aligned_shared_error=shared)
+            for shared in (0.0, TRIED_ERROR)
+        )
+    )
+    # Poses do not depend on it, and covariances on its square.
+    poses = [
+        (error, own, (within[query][1] - own) / TRIED_ERROR**2)
+        for query, (error, own) in without.items()
+        if query in within
+    ]
+    if len(poses) < MIN_POSES:
+        return USUAL_SHARED_ERROR, len(poses)
+
+    def excess(log_error: float) -> float:
+        shared = np.exp(2 * log_error)
+        normalised = [
+            squared
+            for error, own, unit in poses
+            for squared in normalised_squared_errors(error, own + shared * unit)
+        ]
+        return _scale_of(np.array(normalised)) - 1.0
+
+    low, high = np.log(SHARED_ERROR)
+    if excess(low) <= 0:
+        return SHARED_ERROR[0], len(poses)
+    if excess(high) >= 0:
+        return SHARED_ERROR[1], len(poses)
+    return float(np.exp(brentq(excess, low, high, xtol=0.01))), len(poses)
+
+
+def _errors(
+    localizer: Localizer, queries: NDArray[np.int64], config: LocalizerConfig
+) -> dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Localize images of the map without themselves; return errors (6,) and covariances (6, 6)."""
+    found = {}
     for query in tqdm(queries, desc="covariance", unit="image", disable=None):
         features = reference_features(localizer.map, int(query), config, localizer.device)
         truth = localizer.map.references[query]
-        has_image = localizer.map.image_size is not None
+        has_image = localizer.map.image_bytes is not None
         image = localizer.map.image_of(int(query)) if has_image else None
         as_query = Query(features, truth.camera, image)
         excluded = _with_neighbours(localizer.map, int(query), config.retrieval.num_references)
         result = localizer.localize_query(as_query, excluded=excluded)
-        if not isinstance(result, PoseEstimate):
-            continue
-        error = pose_error(result.map_from_camera, truth.camera_from_map.inverse())
-        normalised += normalised_squared_errors(error, result.covariance)
-    num_poses = len(normalised) // 2
-    if num_poses < MIN_POSES:
-        return 1.0, num_poses
-    return max(_scale_of(np.array(normalised)), 1.0), num_poses
+        if isinstance(result, PoseEstimate):
+            error = pose_error(result.map_from_camera, truth.camera_from_map.inverse())
+            found[int(query)] = error, result.covariance
+    return found
 
 
 def _with_neighbours(reference_map: Map, query: int, count: int) -> NDArray[np.int64]:

@@ -12,31 +12,32 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf, erfinv
 from tqdm import tqdm
 
 from deviloc_ros.config import LocalizerConfig
-from deviloc_ros.localization.lifting import DEPTH_TOLERANCE
+from deviloc_ros.localization.alignment import Aligner
+from deviloc_ros.localization.lifting import (
+    DEPTH_TOLERANCE,
+    INFERRED_SIGMA,
+    USUAL_OBSERVED_SIGMA,
+    confidence_of,
+    sigma_of,
+)
 from deviloc_ros.mapping.corrections import Calibration
 from deviloc_ros.mapping.epipolar_bias import estimate_bias
 from deviloc_ros.mapping.fusion import Measurements, fuse
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.neighbours import Neighbourhood
-from deviloc_ros.mapping.offset_bias import OffsetBias
-from deviloc_ros.mapping.pose_check import EPIPOLAR_GATE, share_on_epipolar_lines
+from deviloc_ros.mapping.pose_check import share_on_epipolar_lines
 from deviloc_ros.mapping.repeatability import not_found_again
-from deviloc_ros.mapping.view_matching import SeenAgain, ViewMatcher, ViewMatches, triangulate
+from deviloc_ros.mapping.view_depths import ViewDepths
+from deviloc_ros.mapping.view_matching import SeenAgain, ViewMatcher, ViewMatches
 
 # References that the bias of offsets and the noise of the SfM points are measured on.
 SAMPLED_REFERENCES = 30
-# Standard deviation of a match along its epipolar line, network pixels.
-MATCH_SIGMA = 1.0
-# Least relative standard deviation of a depth that was inferred from one view's points.
-INFERRED_SIGMA = 0.05
-# Relative standard deviation of the depth of observed SfM points: bounds, and what it is taken to
-# be where fewer than so many features tell.
+# Bounds on the relative standard deviation of the depth of observed SfM points, and how many
+# features it takes to tell.
 OBSERVED_SIGMA = (0.001, 0.1)
-USUAL_OBSERVED_SIGMA = 0.003
 MIN_COMPARED = 200
 # How often a depth is right that so many other views agree on (0, 1, 2, more).
 TRUST = np.array([0.0, 0.8, 0.95, 1.0])
@@ -70,15 +71,19 @@ def make_consistent(
         seen[int(i)] = match(int(i), neighbours[i])
     bias = estimate_bias(reference_map, seen)
     epipolar_share = share_on_epipolar_lines(reference_map, seen, bias)
-    observed_sigma = _observed_sigma(reference_map, seen, bias)
+    aligns = config.alignment.enabled and reference_map.alignable
+    aligner = Aligner(reference_map, config) if aligns else None
+    measure = ViewDepths(reference_map, bias, aligner, seen)
+    observed_sigma = _observed_sigma(reference_map, seen, measure)
     points = np.array(reference_map.feature_points)
     confidence = np.array(reference_map.confidence)
+    depth_sigma = np.empty(len(confidence), dtype=np.float16)
     supported = 0
     for i in tqdm(range(count), desc="fusing depths", unit="image", disable=None):
         found = seen.pop(i) if i in seen else match(i, neighbours[i])
         rows = reference_map.features_of(i)
-        points[rows], confidence[rows], support = _fused(
-            reference_map, i, _measured(reference_map, i, found, bias), observed_sigma
+        points[rows], confidence[rows], depth_sigma[rows], support = _fused(
+            reference_map, i, measure(i, found), observed_sigma
         )
         missed = not_found_again(reference_map, i, neighbours[i], support, confidence[rows])
         confidence[rows][missed] = 0.0
@@ -87,59 +92,25 @@ def make_consistent(
         reference_map,
         feature_points=points,
         confidence=confidence,
+        depth_sigma=depth_sigma,
         calibration=Calibration(bias.constant, offset_pull=bias.pull),
     ).with_meta(
         {
             "consistent_share": supported / max(1, len(points)),
             "observed_depth_sigma": observed_sigma,
             "epipolar_share": epipolar_share,
+            "epipolar_sigma_px": measure.line_sigma if aligns else None,
         }
     )
 
 
-def confidence_of(relative_sigma: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how likely a depth with this standard deviation is right to DEPTH_TOLERANCE."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(erf(DEPTH_TOLERANCE / (np.sqrt(2.0) * relative_sigma)))
-
-
-def sigma_of(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the relative standard deviation that a confidence stands for; see confidence_of."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(DEPTH_TOLERANCE / (np.sqrt(2.0) * erfinv(confidence)))
-
-
-def _measured(
-    reference_map: Map, index: int, found: Sequence[SeenAgain], bias: OffsetBias
-) -> list[Measurements]:
-    """Return what the neighbours say of a reference's features."""
-    parts = []
-    for seen in found:
-        measured = triangulate(reference_map, index, seen, bias)
-        with np.errstate(invalid="ignore"):
-            sound = (
-                (np.abs(measured.epipolar_error) < EPIPOLAR_GATE * seen.scale)
-                & (measured.inverse_depth > 0)
-                & np.isfinite(measured.sigma)
-            )
-        parts.append(
-            Measurements(
-                seen.feature[sound],
-                measured.inverse_depth[sound],
-                measured.sigma[sound] * MATCH_SIGMA * seen.scale,
-                np.ones(int(sound.sum()), dtype=np.bool_),
-            )
-        )
-    return parts
-
-
 def _observed_sigma(
-    reference_map: Map, seen: Mapping[int, Sequence[SeenAgain]], bias: OffsetBias
+    reference_map: Map, seen: Mapping[int, Sequence[SeenAgain]], measure: ViewDepths
 ) -> float:
     """Return how far the depths of SfM points are off, relative, by what other views say."""
     differences = []
     for i, found in seen.items():
-        parts = _measured(reference_map, i, found, bias)
+        parts = measure(i, found)
         if not parts:
             continue
         inverse_depth, observed = _lifted_inverse_depth(reference_map, i)
@@ -170,8 +141,8 @@ def _lifted_inverse_depth(
 
 def _fused(
     reference_map: Map, index: int, parts: list[Measurements], observed_sigma: float
-) -> tuple[NDArray[np.float32], NDArray[np.float16], NDArray[np.int64]]:
-    """Return points relative to the origin (N, 3), confidences and support (N,)."""
+) -> tuple[NDArray[np.float32], NDArray[np.float16], NDArray[np.float16], NDArray[np.int64]]:
+    """Return points relative to the origin (N, 3), confidences, sigmas of depths, support (N,)."""
     rows = reference_map.features_of(index)
     lifted, observed = _lifted_inverse_depth(reference_map, index)
     stored = np.asarray(reference_map.confidence[rows], dtype=np.float64)
@@ -184,7 +155,8 @@ def _fused(
     supported = fused.support > 0
     with np.errstate(invalid="ignore", divide="ignore"):
         agrees = np.abs(fused.inverse_depth - lifted) < 3 * observed_sigma * lifted
-        likely = confidence_of(fused.sigma / fused.inverse_depth)
+        fused_sigma = fused.sigma / fused.inverse_depth
+        likely = confidence_of(fused_sigma)
     likely = likely * TRUST[np.minimum(fused.support, len(TRUST) - 1)]
     # 1 says "observed": an inferred depth must not reach it in the map's float16.
     likely = np.where(observed & agrees, 1.0, np.minimum(likely, 0.999))
@@ -194,4 +166,11 @@ def _fused(
     points = reference.camera_from_map.inverse().apply(in_camera) - reference_map.origin
     points = np.where(supported[:, None], points, reference_map.feature_points[rows])
     confidence = np.where(supported, likely, stored)
-    return points.astype(np.float32), confidence.astype(np.float16), fused.support
+    # What one other view says shares that view's error of pose with all that it says alone.
+    confirmed = (fused.support > 1) | (observed & agrees)
+    sigma = np.where(confirmed, fused_sigma, np.maximum(fused_sigma, INFERRED_SIGMA))
+    sigma = np.where(supported, sigma, np.where(stored > 0, relative, np.nan))
+    return (
+        points.astype(np.float32), confidence.astype(np.float16), sigma.astype(np.float16),
+        fused.support,
+    )  # fmt: skip

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 # Of the image pyramid that features come from (localization/features.py).
 NUM_LEVELS = 2
+# What an error that aligned matches share usually is, pixels of the working size; where a map's
+# images are too few to tell.
+USUAL_SHARED_ERROR = 0.1
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,15 @@ class Calibration:
         topicfm_covariance_scale: the same with matcher topicfm, measured in a map made for it.
         offset_pull: (levels, 2) float64, what comes to the bias at the right and the lower edge of
             an image (mapping/offset_bias.py), network pixels.
+        aligned_shared_error: standard deviation of an error that aligned matches of a quarter of
+            an image share (localization/aligned_pose.py), pixels of the working size.
     """
 
     offset_bias: NDArray[np.float64]
     covariance_scale: float = 1.0
     topicfm_covariance_scale: float = 1.0
     offset_pull: NDArray[np.float64] = field(default_factory=lambda: np.zeros((NUM_LEVELS, 2)))
+    aligned_shared_error: float = USUAL_SHARED_ERROR
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Calibration:
@@ -38,12 +44,14 @@ class Calibration:
         Raises:
             KeyError, TypeError, ValueError, IndexError: it is something else.
         """
-        # Older maps know nothing of matcher topicfm, and have one bias for the whole image.
+        # Older maps know nothing of matcher topicfm, and have one bias for the whole image, and no
+        # images to align matches with.
         return Calibration(
             np.array(values["offset_bias"], dtype=np.float64),
             _factor(values["covariance_scale"]),
             _factor(values.get("topicfm_covariance_scale", 1.0)),
             np.array(values.get("offset_pull", np.zeros((NUM_LEVELS, 2))), dtype=np.float64),
+            float(values.get("aligned_shared_error", USUAL_SHARED_ERROR)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -52,6 +60,7 @@ class Calibration:
             "offset_bias": self.offset_bias.tolist(),
             "covariance_scale": self.covariance_scale,
             "topicfm_covariance_scale": self.topicfm_covariance_scale,
+            "aligned_shared_error": self.aligned_shared_error,
             "offset_pull": self.offset_pull.tolist(),
         }
 

@@ -41,6 +41,7 @@ def select(whole: Map, references: NDArray[np.int64]) -> Map:
         levels=whole.levels[features],
         feature_points=whole.feature_points[features],
         confidence=whole.confidence[features],
+        depth_sigma=None if whole.depth_sigma is None else whole.depth_sigma[features],
         global_descriptors=whole.global_descriptors[references],
         point_array=whole.point_array[points],
         observation_offsets=_offsets(np.diff(whole.observation_offsets)[references]),
@@ -48,7 +49,7 @@ def select(whole: Map, references: NDArray[np.int64]) -> Map:
         observation_pixels=whole.observation_pixels[observations],
         unregistered={},
     )
-    if whole.image_size is None or whole.image_offsets is None or whole.image_bytes is None:
+    if whole.image_offsets is None or whole.image_bytes is None:
         return part
     images = np.concatenate([_rows(whole.image_offsets, i) for i in references])
     offsets = _offsets(np.diff(whole.image_offsets)[references])

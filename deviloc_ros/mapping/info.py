@@ -52,6 +52,7 @@ def describe_map(path: Path, reference_map: Map) -> dict[str, Any]:
             "offset_pull_px": reference_map.calibration.offset_pull.tolist(),
             "covariance_scale": reference_map.calibration.covariance_scale,
             "topicfm_covariance_scale": reference_map.calibration.topicfm_covariance_scale,
+            "aligned_shared_error_px": reference_map.calibration.aligned_shared_error,
         },
         "meta": dict(reference_map.meta),
         **({} if tiles is None else {"tiles": tiles}),

@@ -43,9 +43,11 @@ class Map:
         calibration: see Calibration.
         unregistered: image name to why it is not in the map.
         meta: how the map was made.
-        image_size: longest side of the images below; None where there are none.
+        depth_sigma: (F,) float16, relative standard deviation of the depth of the feature's 3D
+            point; NaN where unknown. None in older maps.
+        image_size: longest side of the images below if they were made for matcher topicfm.
         image_offsets: (R + 1,) int64, where each reference's image begins and ends in the next.
-        image_bytes: (B,) uint8, reduced gray reference images as PNG, for matcher topicfm.
+        image_bytes: (B,) uint8, reduced gray reference images, as PNG for topicfm, else as JPEG.
         source: what to name in an error about this map.
     """
 
@@ -68,6 +70,7 @@ class Map:
     calibration: Calibration
     unregistered: Mapping[str, str] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+    depth_sigma: NDArray[np.float16] | None = None
     image_size: int | None = None
     image_offsets: NDArray[np.int64] | None = None
     image_bytes: NDArray[np.uint8] | None = None
@@ -78,7 +81,7 @@ class Map:
         "global_descriptors", "codebook", "point_array", "observation_offsets",
         "observation_points", "observation_pixels",
     )  # fmt: skip
-    IMAGE_ARRAYS = ("image_offsets", "image_bytes")
+    NEWER_ARRAYS = ("depth_sigma", "image_offsets", "image_bytes")
 
     @property
     def points3d(self) -> NDArray[np.float64]:
@@ -120,6 +123,11 @@ class Map:
             int(self.observation_offsets[reference]), int(self.observation_offsets[reference + 1])
         )
 
+    @property
+    def alignable(self) -> bool:
+        """Whether it holds what it takes to align matches; older maps do not."""
+        return self.image_bytes is not None and self.depth_sigma is not None
+
     def image_of(self, reference: int) -> NDArray[np.uint8]:
         """Return a reference's reduced image (H, W), gray.
 
@@ -127,7 +135,7 @@ class Map:
             InputError: the map holds no images, or this one is damaged.
         """
         if self.image_bytes is None or self.image_offsets is None:
-            raise InputError(f"{self.source}: holds no images; build it with --matcher topicfm")
+            raise InputError(f"{self.source}: holds no images; build it again")
         begin, end = self.image_offsets[reference : reference + 2]
         name = self.references[reference].name
         return decode_gray(np.array(self.image_bytes[begin:end]), f"{self.source}: {name}")
@@ -147,8 +155,9 @@ class Map:
             "meta": dict(self.meta),
             "image_size": self.image_size,
         }
-        names = self.ARRAYS + (self.IMAGE_ARRAYS if self.image_size is not None else ())
-        file.write(path, {name: getattr(self, name) for name in names}, description)
+        arrays = {name: getattr(self, name) for name in (*self.ARRAYS, *self.NEWER_ARRAYS)}
+        present = {name: array for name, array in arrays.items() if array is not None}
+        file.write(path, present, description)
 
     @staticmethod
     def load(path: str | Path, verify: bool = True) -> Map:
@@ -165,7 +174,7 @@ class Map:
         arrays, description = file.read(path, verify)
         try:
             image_size = description.get("image_size")
-            images = Map.IMAGE_ARRAYS if image_size is not None else ()
+            newer = [name for name in Map.NEWER_ARRAYS if name in arrays]
             result = Map(
                 references=[Reference.from_json(entry) for entry in description["references"]],
                 origin=np.array(description["origin"], dtype=np.float64),
@@ -176,7 +185,7 @@ class Map:
                 meta=description["meta"],
                 image_size=None if image_size is None else int(image_size),
                 source=str(path),
-                **{name: arrays[name] for name in (*Map.ARRAYS, *images)},
+                **{name: arrays[name] for name in (*Map.ARRAYS, *newer)},
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise InputError(f"{path}: the map is damaged: {error!r}; build it again") from None
@@ -192,9 +201,9 @@ class Map:
         return replace(self, meta={**self.meta, **more})
 
     def with_images(
-        self, image_size: int, offsets: NDArray[np.int64], data: NDArray[np.uint8]
+        self, image_size: int | None, offsets: NDArray[np.int64], data: NDArray[np.uint8]
     ) -> Map:
-        """Return the same map with reference images for matcher topicfm."""
+        """Return the same map with reference images; see the attributes."""
         return replace(self, image_size=image_size, image_offsets=offsets, image_bytes=data)
 
 
@@ -213,11 +222,8 @@ def _check(path: Path, read: Map) -> None:
         == len(read.confidence)
         == features
         and len(read.observation_pixels) == observations
-        and (
-            read.image_offsets is None
-            or read.image_bytes is None
-            or _are_offsets(read.image_offsets, count, len(read.image_bytes))
-        )
+        and (read.depth_sigma is None or len(read.depth_sigma) == features)
+        and _holds_images(read, count)
         and (
             observations == 0
             or (
@@ -237,3 +243,10 @@ def _are_offsets(offsets: NDArray[np.int64], count: int, total: int) -> bool:
         and offsets[-1] == total
         and (np.diff(offsets) >= 0).all()
     )
+
+
+def _holds_images(read: Map, count: int) -> bool:
+    """Whether the images are whole, or absent where nothing says that they are there."""
+    if read.image_offsets is None or read.image_bytes is None:
+        return read.image_offsets is None and read.image_bytes is None and read.image_size is None
+    return _are_offsets(read.image_offsets, count, len(read.image_bytes))

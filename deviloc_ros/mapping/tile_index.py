@@ -87,6 +87,7 @@ def write_index(output: Path, tiles: Sequence[Path], seed: int = 0) -> None:
         },
         "meta": {"program": f"deviloc_ros {__version__}", "tiles": len(maps)},
         "image_size": maps[0].image_size,
+        "alignable": maps[0].alignable,
     }
     file.write(output, arrays, description, file.TILES)
 
@@ -110,6 +111,7 @@ def _check_fits(first_path: Path, first: Map, path: Path, tile: Map) -> None:
     for name, ours, theirs in (
         ("metric", tile.metric, first.metric),
         ("z up", tile.gravity_aligned, first.gravity_aligned),
+        ("reference images to align with", tile.alignable, first.alignable),
         ("images for matcher topicfm", tile.image_size, first.image_size),
         ("length of descriptors", tile.descriptors.shape[1], first.descriptors.shape[1]),
         ("feature settings", tile.meta.get("features"), first.meta.get("features")),
@@ -153,6 +155,7 @@ def _together(calibrations: Sequence[Calibration], counts: Sequence[int]) -> Cal
         offset_pull=pull,
         covariance_scale=max(item.covariance_scale for item in calibrations),
         topicfm_covariance_scale=max(item.topicfm_covariance_scale for item in calibrations),
+        aligned_shared_error=max(item.aligned_shared_error for item in calibrations),
     )
 
 

@@ -68,6 +68,7 @@ class TiledMap(Map):
             place, lower index first.
         border_points: (E,) int32, how many SfM points both could see.
         prefetch_distance: tiles so near are fetched ahead, map units.
+        tiles_alignable: whether the tiles hold what it takes to align matches.
     """
 
     tiles: Sequence[Tile] = ()
@@ -76,6 +77,12 @@ class TiledMap(Map):
     border_pairs: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     border_points: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     prefetch_distance: float = 0.0
+    tiles_alignable: bool = False
+
+    @property
+    def alignable(self) -> bool:
+        """Whether the tiles hold what it takes to align matches."""
+        return self.tiles_alignable
 
     def approach(self, position: NDArray[np.float64]) -> None:
         """Fetch the tiles around a position (3,), nearest first, in the background."""
@@ -155,9 +162,11 @@ def load_tiled(path: Path, config: TileConfig) -> TiledMap:
             _check_tile(path, tile)
         store = TileStore(lambda number: _load_tile(path, tiles[number]), config.loaded)
         references = [Reference.from_json(entry) for entry in description["references"]]
+        origin = np.array(description["origin"], dtype=np.float64)
+        alignable = bool(description.get("alignable", False))
         result = TiledMap(
             references=references,
-            origin=np.array(description["origin"], dtype=np.float64),
+            origin=origin,
             metric=bool(description["metric"]),
             gravity_aligned=bool(description["gravity_aligned"]),
             calibration=Calibration.from_json(description),
@@ -168,8 +177,9 @@ def load_tiled(path: Path, config: TileConfig) -> TiledMap:
             tiles=tiles,
             store=store,
             prefetch_distance=config.prefetch_distance,
+            tiles_alignable=alignable,
             **{name: arrays[name] for name in INDEX_ARRAYS if name != "point_offsets"},
-            **_tiled(store, tiles, arrays, np.array(description["origin"], dtype=np.float64)),
+            **_tiled(store, tiles, arrays, origin, alignable),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         if isinstance(error, InputError):
@@ -190,8 +200,9 @@ def _tiled(
     tiles: Sequence[Tile],
     arrays: dict[str, NDArray[Any]],
     origin: NDArray[np.float64],
+    alignable: bool,
 ) -> dict[str, Any]:
-    """Return the arrays whose rows are in the tiles."""
+    """Return the arrays whose rows are in the tiles, of alignable tiles or older ones."""
     starts = arrays["reference_offsets"]
     features, observations = (
         np.asarray(arrays[f"{name}_offsets"])[starts] for name in ("feature", "observation")
@@ -214,6 +225,7 @@ def _tiled(
         "descriptors": array("descriptors", features, np.float16, size),
         "levels": array("levels", features, np.uint8),
         "confidence": array("confidence", features, np.float16),
+        "depth_sigma": array("depth_sigma", features, np.float16) if alignable else None,
         # float64, for float32 cannot hold millimetres some kilometres from the origin.
         "feature_points": array("feature_points", features, np.float64, 3, shift=moved),
         "point_array": array("point_array", points, np.float64, 3, shift=moved),

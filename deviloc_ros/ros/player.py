@@ -23,6 +23,9 @@ from deviloc_ros.ros.messages import stamp_message
 
 # Reliable messages that were lost are repeated after the middleware's next heartbeat.
 ARRIVAL_SECONDS = 5
+# A subscriber that we have found may not have found us yet; what is sent best effort meanwhile,
+# such as the only camera_info, it never gets.
+SETTLE_SECONDS = 0.3
 CLOCK_PERIOD = 0.01
 """Wall time between messages on /clock, seconds."""
 
@@ -144,6 +147,7 @@ class BagPlayer:
             InputError: the bag is damaged.
         """
         count = 0
+        time.sleep(SETTLE_SECONDS)
         while True:
             begin: int | None = None
             wall_begin = time.monotonic()

@@ -13,7 +13,7 @@ from deviloc_ros.geometry.base_pose import base_pose
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.geometry.uncertainty import pose_error
-from deviloc_ros.localization.covariance import pose_covariance
+from deviloc_ros.localization.covariance import agreeing, pose_covariance
 from deviloc_ros.localization.pose import PoseHypothesis, estimate_pose
 from deviloc_ros.localization.types import Correspondences
 
@@ -74,7 +74,9 @@ def many_runs(camera: Camera, runs: int = 150, **kind: float) -> tuple[Nees, Nee
     for seed in range(runs):
         matches = matches_of(camera, seed, **kind)  # type: ignore[arg-type]
         pose = solve(matches, camera)
-        covariance = pose_covariance(pose, matches, camera, 1.0, 1.0)
+        covariance = pose_covariance(
+            pose.camera_from_map, agreeing(pose, matches, camera), camera, 1.0, 1.0
+        )
         assert covariance is not None
         estimate = pose.camera_from_map.inverse()
         errors.append(pose_error(estimate, MAP_FROM_CAMERA))
@@ -111,13 +113,25 @@ def test_knows_that_references_err_as_a_whole() -> None:
 def test_grows_with_its_factor_and_needs_matches_in_several_places() -> None:
     matches = matches_of(PINHOLE, 0, noise=0.5)
     pose = solve(matches, PINHOLE)
-    plain = pose_covariance(pose, matches, PINHOLE, 1.0, 1.0)
-    scaled = pose_covariance(pose, matches, PINHOLE, 1.0, 4.0)
+    plain = pose_covariance(
+        pose.camera_from_map, agreeing(pose, matches, PINHOLE), PINHOLE, 1.0, 1.0
+    )
+    scaled = pose_covariance(
+        pose.camera_from_map, agreeing(pose, matches, PINHOLE), PINHOLE, 1.0, 4.0
+    )
     assert plain is not None
     assert scaled is not None
     np.testing.assert_allclose(scaled, 4 * plain)
     corner = matches.select(np.flatnonzero((matches.keypoints < 100).all(axis=1)))
     assert len(corner) >= 4
-    assert pose_covariance(pose, corner, PINHOLE, 1.0, 1.0) is None
+    assert (
+        pose_covariance(pose.camera_from_map, agreeing(pose, corner, PINHOLE), PINHOLE, 1.0, 1.0)
+        is None
+    )
     nothing = PoseHypothesis(pose.camera_from_map, np.zeros(400, dtype=bool), pose.residuals)
-    assert pose_covariance(nothing, matches, PINHOLE, 1.0, 1.0) is None
+    assert (
+        pose_covariance(
+            nothing.camera_from_map, agreeing(nothing, matches, PINHOLE), PINHOLE, 1.0, 1.0
+        )
+        is None
+    )

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from deviloc_ros.config import PoseConfig, VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.covariance import pose_covariance
+from deviloc_ros.localization.covariance import agreeing, pose_covariance
 from deviloc_ros.localization.pose import PoseHypothesis, estimate_pose
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 from deviloc_ros.localization.verification import image_coverage, verify
@@ -77,7 +77,9 @@ def judge(
     **limits: float,
 ) -> FailureReason | None:
     pose = solve(matches, PINHOLE)
-    covariance = pose_covariance(pose, matches, PINHOLE, 1.0, 1.0)
+    covariance = pose_covariance(
+        pose.camera_from_map, agreeing(pose, matches, PINHOLE), PINHOLE, 1.0, 1.0
+    )
     config = VerificationConfig.model_validate(limits)
     doubt = verify(pose, matches, rivals or [], covariance, PINHOLE, prior, metric, config)
     return None if doubt is None else doubt[0]

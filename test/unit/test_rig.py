@@ -103,7 +103,7 @@ def test_what_each_camera_saw_is_told(
         error = np.linalg.norm(error - matches.keypoints, axis=1)
         assert (error[view.inliers] < 6.0).all()
         assert len(view.references) > 0
-    stages = ["extract", "retrieve", "match", "lift", "aggregate", "pose", "covariance", "verify"]
+    stages = ["extract", "retrieve", "match", "lift", "aggregate", "pose", "align", "verify"]
     assert list(estimate.stage_seconds) == stages
 
 

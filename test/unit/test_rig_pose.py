@@ -15,7 +15,12 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.rig_evidence import weigh
 from deviloc_ros.localization.rig_matches import RigMatches, gather
-from deviloc_ros.localization.rig_pose import RigHypothesis, estimate_rig_poses, rig_covariance
+from deviloc_ros.localization.rig_pose import (
+    RigHypothesis,
+    estimate_rig_poses,
+    rig_agreeing,
+    rig_covariance,
+)
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 from deviloc_ros.localization.verification import judge
 from deviloc_ros.simulation.drive import mounted
@@ -177,7 +182,9 @@ def test_covariance_is_that_of_many_runs() -> None:
     for seed in range(100):
         matches = rig_of((80, 80, 80), seed, outliers=0.0)
         pose = solve(matches)
-        covariance = rig_covariance(pose, matches, matches, 1.0, 1.0)
+        covariance = rig_covariance(
+            pose.base_from_map, matches.select(rig_agreeing(pose, matches, matches)), 1.0, 1.0
+        )
         assert covariance is not None
         estimate = pose.base_from_map.inverse()
         shift = estimate.translation - MAP_FROM_BASE.translation

@@ -1,0 +1,114 @@
+"""The pose that aligned matches give, and how certain it is.
+
+Its covariance has two parts. One is the jackknife of covariance.py. The other is for what residuals
+hardly show: errors that the matches of a large part of an image share, from lenses, from the map's
+poses and surfaces, from light. Such an error is taken to be constant within each quarter of the
+image and independent between them; what it does to the pose follows from the matches' derivatives,
+as in a consider covariance (Tapley, Schutz and Born, "Statistical Orbit Determination", 2004,
+chapter 6). How large it is was measured when the map was built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.alignment import AlignedMatches
+from deviloc_ros.localization.covariance import image_cells, m_estimate_covariance, whitening_of
+from deviloc_ros.localization.refinement import projection_jacobian, refine, whitened
+
+# Of the Cauchy loss, standard deviations: 95 % efficient where errors are Gaussian (Holland and
+# Welsch, "Robust regression using iteratively reweighted least-squares", 1977).
+LOSS_SCALE = 2.385
+# Along the longer side of an image, the parts whose matches share an error.
+PARTS = 2
+
+PoseWithCovariance = tuple[Transform, NDArray[np.float64] | None]
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """What residuals do not tell of a pose's covariance.
+
+    Attributes:
+        shared_error: standard deviation of an error that the matches of a quarter of an image
+            share, in x and in y, pixels of the working size.
+        factor: on the whole covariance.
+    """
+
+    shared_error: float
+    factor: float = 1.0
+
+
+def aligned_pose(
+    first: Transform,
+    aligned: AlignedMatches,
+    camera: Camera,
+    pixel_scale: float,
+    uncertainty: Uncertainty,
+) -> PoseWithCovariance:
+    """Return camera_from_map of aligned matches, and the covariance of map_from_camera.
+
+    Args:
+        first: the pose that they were aligned with.
+        aligned: the matches.
+        camera: intrinsics of the query.
+        pixel_scale: query pixels per pixel of the working size.
+        uncertainty: of the map.
+    """
+    matches, whitening = aligned.matches, aligned.whitening
+    pose = refine(camera, first, matches.keypoints, matches.points3d, LOSS_SCALE, whitening)
+    pixels, derivative = projection_jacobian(camera, pose, matches.points3d)
+    residuals, derivative = whitened(pixels - matches.keypoints, derivative, whitening)
+    places = image_cells(matches.keypoints, camera), matches.reference
+    parts = image_cells(matches.keypoints, camera, PARTS)
+    covariance = aligned_covariance(
+        derivative, residuals, whitening * pixel_scale, matches.confidence, places, parts,
+        uncertainty,
+    )  # fmt: skip
+    return pose, covariance
+
+
+def aligned_covariance(
+    derivative: NDArray[np.float64],
+    residuals: NDArray[np.float64],
+    whitening: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    groups: tuple[NDArray[np.int64], NDArray[np.int64]],
+    parts: NDArray[np.int64],
+    uncertainty: Uncertainty,
+) -> NDArray[np.float64] | None:
+    """Return the covariance (6, 6) of a body's pose, or None where it is not determined.
+
+    Args:
+        derivative: (N, 2, 6), of the projections by the body's shift and turn, whitened.
+        residuals: (N, 2), whitened.
+        whitening: (N, 2, 2), from pixels of the working size to standard deviations.
+        weights: (N,), of the matches.
+        groups: (N,) each, see `m_estimate_covariance`.
+        parts: (N,), numbers of the parts of images within which errors are shared.
+        uncertainty: of the map.
+    """
+    covariance = m_estimate_covariance(
+        derivative, residuals, weights, groups, LOSS_SCALE, uncertainty.factor
+    )
+    if covariance is None:
+        return None
+    squared = np.sum((residuals / LOSS_SCALE) ** 2, axis=1)
+    counted = np.nan_to_num(weights / (1 + squared))[:, None, None]
+    derivative = np.nan_to_num(derivative)
+    information = np.einsum("nai,naj->ij", derivative * counted, derivative)
+    solve = whitening_of(information)
+    if solve is None:
+        return None
+    pulls = np.einsum("nai,nab->nib", derivative * counted, whitening)
+    _, part = np.unique(parts, return_inverse=True)
+    by_part = np.zeros((int(part.max()) + 1, *pulls.shape[1:]))
+    np.add.at(by_part, part, pulls)
+    moved = solve @ solve.T @ by_part
+    shared = uncertainty.shared_error**2 * np.einsum("pib,pjb->ij", moved, moved)
+    return np.asarray(covariance + uncertainty.factor * shared)
