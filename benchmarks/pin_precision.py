@@ -23,7 +23,7 @@ from pin_queries import CONDITIONS, PLAIN
 from pin_scenes import SCENES, Scene
 from pin_sift import SiftLocalizer
 
-from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.config import AlignmentConfig, LocalizerConfig
 from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.images import read_gray
 from deviloc_ros.localization import Localizer
@@ -167,7 +167,8 @@ def main() -> int:
     print("| queries | matches | agreeing | error | in common | position, m | rotation, deg |")
     print("|---" * 7 + "|")
     for name in args.only:
-        exchange = Exchange(SCENES[name](bench), LocalizerConfig())
+        config = LocalizerConfig(alignment=AlignmentConfig(enabled=False))
+        exchange = Exchange(SCENES[name](bench), config)
         for condition in (PLAIN, "occluded"):
             for way, measures in exchange.rows(condition).items():
                 count, error, common, metres, degrees = np.median(measures, axis=0)

@@ -33,10 +33,10 @@ MIN_CORRELATION = 0.7
 MAX_SHIFT = 3.0
 # What the pixels do not tell of a keypoint's error: surfaces are not flat, optics not sharp.
 # Standard deviation, pixels of the working size.
-FLOOR = 0.2
+FLOOR = 0.1
 # Standard deviation of keypoints that were not found, pixels of the working size: more than the
 # matcher's, which err alike.
-UNFOUND_SIGMA = 2.0
+UNFOUND_SIGMA = 4.0
 # Of the numeric derivative by the depth, relative.
 DEPTH_STEP = 1e-4
 # Patches whose sides would change by more than this factor are seen too differently.

@@ -43,7 +43,7 @@ LEFT_OUT_SHARE = 6
 COUNTED_SHARE = 0.95
 SCALE_ITERATIONS = 50
 # Bounds on the error that aligned matches share, pixels of the working size.
-SHARED_ERROR = (0.02, 2.0)
+SHARED_ERROR = (0.01, 2.0)
 TRIED_ERROR = 0.1
 
 
@@ -79,7 +79,7 @@ def calibrate(reference_map: Map, config: LocalizerConfig, lifted_alone: Map | N
     calibration = replace(unbiased, covariance_scale=scale)
     evidence = {"calibration_matches": num_residuals, "calibration_poses": num_poses}
     if reference_map.alignable:
-        shared, num_poses = _shared_error(independent, queries, _aligning(xfeat, True))
+        shared, num_poses = _shared_error(unscaled, queries, _aligning(xfeat, True))
         calibration = replace(calibration, aligned_shared_error=shared)
         evidence["aligned_calibration_poses"] = num_poses
     if config.matching.matcher == "topicfm":
@@ -182,7 +182,8 @@ def _shared_error(
     """Return the error that aligned matches share, pixels, and how many poses it rests on.
 
     It is what the covariances of the map's own images need for their errors to be as large as they
-    say; the jackknife's part stays as it is.
+    say; the jackknife's part stays as it is. That an image has had a part in the depths of others
+    matters little here: it is poses and lenses that such errors come from.
     """
     without, within = (
         _errors(Localizer(reference_map.with_calibration(calibration), config), queries, config)

@@ -65,13 +65,14 @@ def saved(tmp_path: Path) -> Path:
         metric=True,
         gravity_aligned=True,
         calibration=Calibration(np.zeros((2, 2))),
+        depth_sigma=np.zeros(5, np.float16),
     ).with_images(64, np.array([0, 4, 9]), np.zeros(9, np.uint8)).save(path)
     return path
 
 
 def test_arrays_are_those_of_the_map_with_their_types() -> None:
     documented = dict(zip(column("Arrays", 0), column("Arrays", 1), strict=True))
-    assert documented == {name: dtype_in_code(name) for name in (*Map.ARRAYS, *Map.IMAGE_ARRAYS)}
+    assert documented == {name: dtype_in_code(name) for name in (*Map.ARRAYS, *Map.NEWER_ARRAYS)}
 
 
 def test_shapes_are_those_of_a_written_map(saved: Path) -> None:
