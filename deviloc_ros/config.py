@@ -51,7 +51,7 @@ class MatchingConfig(Section):
         0.25, ge=0, le=1, description="least confidence of a match's fine offset"
     )
     cached_references: int = Field(
-        256, ge=1, le=1000000, description="references whose descriptors stay on the device"
+        256, ge=1, le=1000000, description="references whose descriptors and images stay in memory"
     )
 
 

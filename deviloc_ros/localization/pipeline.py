@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustS
 from deviloc_ros.localization.topicfm import TopicFmMatcher
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.models.runtime import choose_backend, one_torch_thread
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,4 +112,10 @@ class Pipeline:
 def _aligns(reference_map: Map, config: LocalizerConfig) -> bool:
     """Whether matches are aligned: those of topicfm stay as its paper has them."""
     wanted = config.alignment.enabled and config.matching.matcher == "xfeat"
+    if wanted and not reference_map.alignable:
+        LOGGER.warning(
+            "%s: was made by an older program and holds no images: matches are not aligned, and "
+            "poses are less accurate; build it again, or set alignment.enabled=false",
+            reference_map.source,
+        )
     return wanted and reference_map.alignable

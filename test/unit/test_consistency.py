@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,8 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.ray_triangulation import triangulate_on_rays
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.lifting import INFERRED_SIGMA, confidence_of, sigma_of
 from deviloc_ros.mapping import consistency
-from deviloc_ros.mapping.consistency import confidence_of, sigma_of
 from deviloc_ros.mapping.corrections import Calibration
 from deviloc_ros.mapping.fusion import Measurements, fuse
 from deviloc_ros.mapping.map import Map
@@ -217,6 +218,23 @@ def test_views_that_agree_correct_depths(
     rays = [CAMERA.project(r.camera_from_map.apply(after.feature_points[i * 300 : i * 300 + 300]))
             for i, r in enumerate(world.references)]  # fmt: skip
     np.testing.assert_allclose(np.concatenate(rays), before.keypoints, atol=0.02)
+
+
+def test_what_one_view_alone_says_of_a_depth_is_not_trusted() -> None:
+    world = World(4, 0.0)
+    before = world.map(0, depth_error=1.3)
+
+    def only_neighbours(count: int) -> Callable[[int, np.ndarray], list[SeenAgain]]:
+        return lambda index, neighbours: world(index, neighbours[:count])
+
+    one, many = (
+        consistency.make_consistent(before, LocalizerConfig(), only_neighbours(count))
+        for count in (1, 3)
+    )
+    assert one.depth_sigma is not None
+    assert many.depth_sigma is not None
+    assert (one.depth_sigma >= np.float16(INFERRED_SIGMA)).all()
+    assert np.median(many.depth_sigma) < INFERRED_SIGMA / 2
 
 
 def test_features_that_nobody_sees_again_keep_what_they_had_if_there_are_no_others(

@@ -18,6 +18,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.aligned_pose import Uncertainty, aligned_pose
 from deviloc_ros.localization.alignment import AlignedMatches, Aligner, reduced_to
+from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.types import Correspondences, Features, Query
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.reference import Reference
@@ -165,3 +166,16 @@ def test_images_are_reduced_but_never_enlarged() -> None:
     assert reduced_to(image, 200).shape == (150, 200)
     assert reduced_to(image, 400) is image
     assert reduced_to(image, 1000) is image
+
+
+def test_a_localizer_says_that_an_older_map_is_not_aligned(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    older = small_map()
+    assert Pipeline.of(older, CONFIG).align is None
+    assert "holds no images" in caplog.text
+    caplog.clear()
+    off = build(LocalizerConfig, {"alignment.enabled": False}, "test")
+    assert Pipeline.of(older, off).align is None
+    assert Pipeline.of(replace(place(plane()), depth_sigma=np.zeros(10, np.float16)), CONFIG).align
+    assert not caplog.text
