@@ -27,7 +27,7 @@ from deviloc_ros.mapping.map import Map
 from deviloc_ros.simulation.light import DAY, EVENING
 
 HEADER = (
-    "| what | poses | factor of the map | NEES of position (95 %) | within 95 % | "
+    "| what | poses | shared error, px | NEES of position (95 %) | within 95 % | "
     "NEES of rotation (95 %) | within 95 % | required | met |\n"
     "|---|---|---|---|---|---|---|---|---|\n"
 )
@@ -43,7 +43,8 @@ class Row:
 
     Attributes:
         title: whose covariances.
-        factors: of the map, or of several; empty where there is none.
+        shared: error that the map takes aligned matches to share, pixels of the working size, or
+            those of several maps; empty where there is none.
         position: NEES of positions.
         rotation: NEES of orientations.
         required: where both means must lie; None: the line is a part of another one.
@@ -51,7 +52,7 @@ class Row:
     """
 
     title: str
-    factors: str
+    shared: str
     position: Nees
     rotation: Nees
     required: tuple[float, float] | None
@@ -67,7 +68,7 @@ class Row:
 
     def __str__(self) -> str:
         """Return the line."""
-        cells = [self.title, str(len(self.position.values)), self.factors]
+        cells = [self.title, str(len(self.position.values)), self.shared]
         for part in (self.position, self.rotation):
             low, high = part.interval(run=self.run)
             cells += [f"{part.mean:.2f} ({low:.2f}-{high:.2f})", f"{part.share_within:.0%}"]
@@ -108,7 +109,7 @@ def simulated_drives(bench: Bench) -> list[Row]:
             render_second_pass(scene, lights[light], queries)
             parts = _localize(bench, name, queries / "images", queries / "model")
             title = f"street {seed}, other lane, {light}"
-            rows[light].append(Row(title, _factors(bench, name), *parts, None, DRIVE_RUN))
+            rows[light].append(Row(title, _shared(bench, name), *parts, None, DRIVE_RUN))
     together = [_joined(f"all streets, {light}", rows[light], SIMULATED) for light in lights]
     return [row for part in rows.values() for row in part] + together
 
@@ -117,8 +118,8 @@ def _joined(title: str, rows: Sequence[Row], required: tuple[float, float]) -> R
     """Return several rows as one."""
     position = Nees(np.concatenate([row.position.values for row in rows]))
     rotation = Nees(np.concatenate([row.rotation.values for row in rows]))
-    factors = ", ".join(row.factors for row in rows)
-    return Row(title, factors, position, rotation, required, rows[0].run)
+    shared = ", ".join(row.shared for row in rows)
+    return Row(title, shared, position, rotation, required, rows[0].run)
 
 
 def castle(bench: Bench) -> list[Row]:
@@ -126,14 +127,14 @@ def castle(bench: Bench) -> list[Row]:
     scene, queries = bench.data / "castle-P30", bench.data / "castle-P19"
     bench.build("castle", scene / "images", "--model", scene, "--metric")
     parts = _localize(bench, "castle", queries / "images", queries)
-    return [Row("castle-P30 -> castle-P19", _factors(bench, "castle"), *parts, REAL)]
+    return [Row("castle-P30 -> castle-P19", _shared(bench, "castle"), *parts, REAL)]
 
 
 def kitti(bench: Bench) -> list[Row]:
     """Localize every third frame of a drive in a map of the others."""
     parts = _localize_fold(bench, "kitti-residential", 3, 0)
-    factors = _factors(bench, "kitti-residential-0-of-3")
-    return [Row("kitti-residential, every third frame", factors, *parts, REAL)]
+    shared = _shared(bench, "kitti-residential-0-of-3")
+    return [Row("kitti-residential, every third frame", shared, *parts, REAL)]
 
 
 def courtyard(bench: Bench) -> list[Row]:
@@ -143,7 +144,7 @@ def courtyard(bench: Bench) -> list[Row]:
         folds = []
         for fold in range(3):
             parts = _localize_fold(bench, scene, 3, fold)
-            folds.append(Row("", _factors(bench, f"{scene}-{fold}-of-3"), *parts, REAL))
+            folds.append(Row("", _shared(bench, f"{scene}-{fold}-of-3"), *parts, REAL))
         rows.append(_joined(f"{scene}, three folds", folds, REAL))
     return rows
 
@@ -172,9 +173,9 @@ def _localize(bench: Bench, name: str, images: Path, model: Path) -> tuple[Nees,
     return nees_of_poses(read_poses(poses), read_covariances(stats), truth)
 
 
-def _factors(bench: Bench, name: str) -> str:
+def _shared(bench: Bench, name: str) -> str:
     calibration = Map.load(bench.work / f"{name}.devmap", verify=False).calibration
-    return f"{calibration.covariance_scale:.1f}"
+    return f"{calibration.aligned_shared_error:.2f}"
 
 
 ROWS: dict[str, Callable[[Bench], list[Row]]] = {
