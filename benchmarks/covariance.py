@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from accuracy import Bench, print_table
 from covariance_simulation import monte_carlo, render_second_pass
+from numpy.typing import NDArray
 
 from deviloc_ros.datasets.colmap import posed_images, write_posed_images
 from deviloc_ros.datasets.poses import read_poses
@@ -27,14 +28,16 @@ from deviloc_ros.mapping.map import Map
 from deviloc_ros.simulation.light import DAY, EVENING
 
 HEADER = (
-    "| what | poses | shared error, px | NEES of position (95 %) | within 95 % | "
+    "| what | poses | median error | shared error, px | NEES of position (95 %) | within 95 % | "
     "NEES of rotation (95 %) | within 95 % | required | met |\n"
-    "|---|---|---|---|---|---|---|---|---|\n"
+    "|---|---|---|---|---|---|---|---|---|---|\n"
 )
 SIMULATED, REAL = (0.8, 1.25), (0.5, 2.0)
 STREETS = 4
 # Frames of the simulated drives that see mostly the same: 8 metres.
 DRIVE_RUN = 8
+# Errors (N, 2), metres and degrees; NEES of position and rotation.
+Localized = tuple[NDArray[np.float64], Nees, Nees]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Row:
         title: whose covariances.
         shared: error that the map takes aligned matches to share, pixels of the working size, or
             those of several maps; empty where there is none.
+        errors: (N, 2), metres and degrees; empty where there is no map.
         position: NEES of positions.
         rotation: NEES of orientations.
         required: where both means must lie; None: the line is a part of another one.
@@ -53,6 +57,7 @@ class Row:
 
     title: str
     shared: str
+    errors: NDArray[np.float64]
     position: Nees
     rotation: Nees
     required: tuple[float, float] | None
@@ -68,7 +73,9 @@ class Row:
 
     def __str__(self) -> str:
         """Return the line."""
-        cells = [self.title, str(len(self.position.values)), self.shared]
+        cells = [self.title, str(len(self.position.values)), "", self.shared]
+        if len(self.errors):
+            cells[2] = "{:.4f} m, {:.4f} deg".format(*np.median(self.errors, axis=0))
         for part in (self.position, self.rotation):
             low, high = part.interval(run=self.run)
             cells += [f"{part.mean:.2f} ({low:.2f}-{high:.2f})", f"{part.share_within:.0%}"]
@@ -86,7 +93,10 @@ def simulated_matches(_: Bench) -> list[Row]:
         "matches, each eight times side by side": (400, 8),
         "matches, few (80)": (80, 1),
     }
-    return [Row(title, "", *monte_carlo(*kind), SIMULATED) for title, kind in kinds.items()]
+    return [
+        Row(title, "", np.zeros((0, 2)), *monte_carlo(*kind), SIMULATED)
+        for title, kind in kinds.items()
+    ]
 
 
 def simulated_drives(bench: Bench) -> list[Row]:
@@ -119,7 +129,8 @@ def _joined(title: str, rows: Sequence[Row], required: tuple[float, float]) -> R
     position = Nees(np.concatenate([row.position.values for row in rows]))
     rotation = Nees(np.concatenate([row.rotation.values for row in rows]))
     shared = ", ".join(row.shared for row in rows)
-    return Row(title, shared, position, rotation, required, rows[0].run)
+    errors = np.concatenate([row.errors for row in rows])
+    return Row(title, shared, errors, position, rotation, required, rows[0].run)
 
 
 def castle(bench: Bench) -> list[Row]:
@@ -149,7 +160,7 @@ def courtyard(bench: Bench) -> list[Row]:
     return rows
 
 
-def _localize_fold(bench: Bench, scene: str, every: int, fold: int) -> tuple[Nees, Nees]:
+def _localize_fold(bench: Bench, scene: str, every: int, fold: int) -> Localized:
     """Localize images `fold`, `fold + every`, ... of a scene in a map of all others."""
     name = f"{scene}-{fold}-of-{every}"
     known = bench.work / f"{name}-map", bench.work / f"{name}-queries"
@@ -161,8 +172,8 @@ def _localize_fold(bench: Bench, scene: str, every: int, fold: int) -> tuple[Nee
     return _localize(bench, name, folder, known[1])
 
 
-def _localize(bench: Bench, name: str, images: Path, model: Path) -> tuple[Nees, Nees]:
-    """Return the NEES of images localized by the command line in a map of that name."""
+def _localize(bench: Bench, name: str, images: Path, model: Path) -> Localized:
+    """Return errors and NEES of images localized by the command line in a map of that name."""
     label = f"{name}--{model.parent.name}" if model.name == "model" else name
     poses, stats = bench.work / f"{label}.txt", bench.work / f"{label}.json"
     bench.deviloc(
@@ -170,7 +181,14 @@ def _localize(bench: Bench, name: str, images: Path, model: Path) -> tuple[Nees,
         "--output", poses, "--json", stats, *bench.settings,
     )  # fmt: skip
     truth = {image.name: image.camera_from_map for image in posed_images(model)}
-    return nees_of_poses(read_poses(poses), read_covariances(stats), truth)
+    estimates = read_poses(poses)
+    errors = [
+        pose.inverse().distance_to(truth[name].inverse())
+        for name, pose in estimates.items()
+        if name in truth
+    ]
+    told = nees_of_poses(estimates, read_covariances(stats), truth)
+    return np.array(errors).reshape(-1, 2), *told
 
 
 def _shared(bench: Bench, name: str) -> str:
