@@ -115,7 +115,7 @@ def test_the_arrays_of_an_index_are_documented(index: Path) -> None:
 def test_the_description_of_an_index_is_that_of_a_map_and_tiles(index: Path) -> None:
     _, description = file.read(index, kind=file.TILES)
     _, of_map = file.read(index.with_name("a.devmap"))
-    assert set(description) == {*of_map, "tiles"}
+    assert set(description) == {*of_map, "tiles", "alignable"}
     for key in description["tiles"][0]:
         assert f"`{key}`" in TILES
     assert f"`{file.TILES}`" in TILES
