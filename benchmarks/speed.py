@@ -45,6 +45,7 @@ class Setting:
         num_keypoints: features an image.
         num_references: references a query.
         num_matches: matches refined per reference.
+        num_aligned: matches aligned by their pixels.
         limit_ms: largest median wall time on two cores.
     """
 
@@ -52,6 +53,7 @@ class Setting:
     num_keypoints: int
     num_references: int
     num_matches: int
+    num_aligned: int
     limit_ms: float
 
     def config(self) -> LocalizerConfig:
@@ -59,13 +61,19 @@ class Setting:
         features = {"max_size": self.max_size, "num_keypoints": self.num_keypoints}
         retrieval = {"num_references": self.num_references}
         matching = {"num_matches": self.num_matches}
+        alignment = {"num_matches": self.num_aligned}
         return LocalizerConfig.model_validate(
-            {"features": features, "retrieval": retrieval, "matching": matching}
+            {
+                "features": features,
+                "retrieval": retrieval,
+                "matching": matching,
+                "alignment": alignment,
+            }
         )
 
 
 # The default, and config/one_camera_fast.yaml.
-SETTINGS = (Setting(1024, 4096, 5, 1200, 150.0), Setting(640, 2048, 3, 500, 50.0))
+SETTINGS = (Setting(1024, 4096, 5, 1200, 2000, 150.0), Setting(640, 2048, 3, 500, 300, 50.0))
 LEAST_RATIO = 3.0
 
 
