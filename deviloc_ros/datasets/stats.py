@@ -42,6 +42,7 @@ def query_record(query: Query) -> dict[str, Any]:
             "covariance": result.covariance.tolist(),
             "num_matches": len(result.correspondences),
             "num_aligned": result.num_aligned,
+            "light_change": result.light_change,
         }
     else:
         record |= {

@@ -138,5 +138,12 @@ class Camera:
         camera.rescale(width, height)
         return Camera.from_pycolmap(camera)
 
+    def reduction_to(self, max_size: int) -> float:
+        """Return its pixels per pixel of the image whose longer side is reduced to `max_size`.
+
+        1 where the image is no larger.
+        """
+        return max(1.0, max(self.width, self.height) / max_size)
+
     def _empty(self) -> pycolmap.Camera:
         return pycolmap.Camera.create_from_model_name(0, self.model, 1.0, 1, 1)

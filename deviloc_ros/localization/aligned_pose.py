@@ -2,10 +2,11 @@
 
 Its covariance has two parts. One is the jackknife of covariance.py. The other is for what residuals
 hardly show: errors that the matches of a large part of an image share, from lenses, from the map's
-poses and surfaces, from light. Such an error is taken to be constant within each quarter of the
-image and independent between them; what it does to the pose follows from the matches' derivatives,
-as in a consider covariance (Tapley, Schutz and Born, "Statistical Orbit Determination", 2004,
-chapter 6). How large it is was measured when the map was built.
+poses and surfaces, from light. Such an error is taken to be constant within each square of a third
+of the image's longer side, and independent between them; what it does to the pose follows from the
+matches' derivatives, as in a consider covariance (Tapley, Schutz and Born, "Statistical Orbit
+Determination", 2004, chapter 6). How large it is in the map's light was measured when the map was
+built. Light from another side moves shading, on all relief of a facade alike, and comes on top.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from deviloc_ros.localization.refinement import projection_jacobian, refine, whi
 # Welsch, "Robust regression using iteratively reweighted least-squares", 1977).
 LOSS_SCALE = 2.385
 # Along the longer side of an image, the parts whose matches share an error.
-PARTS = 2
+PARTS = 3
+# By how much matches err together where the light has changed, for each unit of `light_change`,
+# pixels of the working size: measured on rendered streets (benchmarks/changed_light.py).
+LIGHT_ERROR = 0.076
 
 PoseWithCovariance = tuple[Transform, NDArray[np.float64] | None]
 
@@ -35,13 +39,18 @@ class Uncertainty:
     """What residuals do not tell of a pose's covariance.
 
     Attributes:
-        shared_error: standard deviation of an error that the matches of a quarter of an image
-            share, in x and in y, pixels of the working size.
+        shared_error: standard deviation of an error that the matches of a part of an image share
+            in the light of the map, in x and in y, pixels of the working size.
         factor: on the whole covariance.
     """
 
     shared_error: float
     factor: float = 1.0
+
+    def shared_error_of(self, aligned: AlignedMatches) -> NDArray[np.float64]:
+        """Return the error that each match of an image shares, (N,), pixels of the working size."""
+        size = np.hypot(self.shared_error, LIGHT_ERROR * aligned.light_change)
+        return np.full(len(aligned.found), size)
 
 
 def aligned_pose(
@@ -68,7 +77,7 @@ def aligned_pose(
     parts = image_cells(matches.keypoints, camera, PARTS)
     covariance = aligned_covariance(
         derivative, residuals, whitening * pixel_scale, matches.confidence, places, parts,
-        uncertainty,
+        uncertainty.shared_error_of(aligned), uncertainty.factor,
     )  # fmt: skip
     return pose, covariance
 
@@ -80,7 +89,8 @@ def aligned_covariance(
     weights: NDArray[np.float64],
     groups: tuple[NDArray[np.int64], NDArray[np.int64]],
     parts: NDArray[np.int64],
-    uncertainty: Uncertainty,
+    shared_error: NDArray[np.float64],
+    factor: float,
 ) -> NDArray[np.float64] | None:
     """Return the covariance (6, 6) of a body's pose, or None where it is not determined.
 
@@ -91,11 +101,10 @@ def aligned_covariance(
         weights: (N,), of the matches.
         groups: (N,) each, see `m_estimate_covariance`.
         parts: (N,), numbers of the parts of images within which errors are shared.
-        uncertainty: of the map.
+        shared_error: (N,), standard deviations of those, pixels of the working size.
+        factor: on the covariance.
     """
-    covariance = m_estimate_covariance(
-        derivative, residuals, weights, groups, LOSS_SCALE, uncertainty.factor
-    )
+    covariance = m_estimate_covariance(derivative, residuals, weights, groups, LOSS_SCALE, factor)
     if covariance is None:
         return None
     squared = np.sum((residuals / LOSS_SCALE) ** 2, axis=1)
@@ -105,10 +114,9 @@ def aligned_covariance(
     solve = whitening_of(information)
     if solve is None:
         return None
-    pulls = np.einsum("nai,nab->nib", derivative * counted, whitening)
+    pulls = np.einsum("nai,nab,n->nib", derivative * counted, whitening, shared_error)
     _, part = np.unique(parts, return_inverse=True)
     by_part = np.zeros((int(part.max()) + 1, *pulls.shape[1:]))
     np.add.at(by_part, part, pulls)
     moved = solve @ solve.T @ by_part
-    shared = uncertainty.shared_error**2 * np.einsum("pib,pjb->ij", moved, moved)
-    return np.asarray(covariance + uncertainty.factor * shared)
+    return np.asarray(covariance + factor * np.einsum("pib,pjb->ij", moved, moved))

@@ -52,16 +52,33 @@ class AlignedMatches:
         covariance: (N, 2, 2) float64, squared query pixels: of the keypoints, and of where the
             3D points would be seen, whose depths are uncertain.
         found: (N,) bool.
+        contrast: (N,) float64, of the patch in the query by that in the reference, of those that
+            were found.
     """
 
     matches: Correspondences
     covariance: NDArray[np.float64]
     found: NDArray[np.bool_]
+    contrast: NDArray[np.float64]
 
     @property
     def num_found(self) -> int:
         """Number of matches that were found."""
         return int(np.count_nonzero(self.found))
+
+    @property
+    def light_change(self) -> float:
+        """How differently contrast changed from patch to patch; small in the same light.
+
+        Standard deviation of its logarithm among the patches of a reference. Exposure changes all
+        of them alike, light from another side does not.
+        """
+        if not self.num_found:
+            return 0.0
+        _, reference = np.unique(self.matches.reference[self.found], return_inverse=True)
+        change = np.log(self.contrast[self.found])
+        mean = np.bincount(reference, change) / np.bincount(reference)
+        return float(np.sqrt(np.mean((change - mean[reference]) ** 2)))
 
     @property
     def whitening(self) -> NDArray[np.float64]:
@@ -150,6 +167,7 @@ class Aligner:
             replace(matches, keypoints=matches.keypoints.copy()),
             np.empty((len(matches), 2, 2)),
             np.empty(len(matches), dtype=np.bool_),
+            np.empty(len(matches)),
         )
 
         def with_reference(index: int) -> None:
@@ -160,6 +178,7 @@ class Aligner:
             )  # fmt: skip
             result.matches.keypoints[rows] = part.matches.keypoints
             result.covariance[rows], result.found[rows] = part.covariance, part.found
+            result.contrast[rows] = part.contrast
 
         # Images are decoded in this thread: the cache is not locked.
         references = [int(index) for index in np.unique(matches.reference)]
@@ -228,4 +247,5 @@ def _aligned(
         replace(matches, keypoints=keypoints),
         covariance / (second.scale[:, None] * second.scale[None, :]),
         found,
+        patches.gain,
     )

@@ -71,12 +71,13 @@ def localize_query(
     # Beyond the paper: matches are moved to where the images themselves agree, and the pose with
     # them (alignment.py); how certain it is, and whether to believe it.
     best, *rivals = attempt.hypotheses
-    pose, near, num_aligned = best.pose, agreeing(best.pose, best.unmerged, camera), 0
+    pose, near = best.pose, agreeing(best.pose, best.unmerged, camera)
+    num_aligned, light_change = 0, 0.0
     if stages.align is not None:
         with clock("align"):
             aligned = stages.align(query, pose.camera_from_map, near)
             pose, covariance = stages.aligned_pose(best, aligned, camera)
-            num_aligned = aligned.num_found
+            num_aligned, light_change = aligned.num_found, aligned.light_change
     else:
         with clock("covariance"):
             scales = stages.solver.loss_scale(camera), stages.covariance_scale
@@ -90,5 +91,5 @@ def localize_query(
         return attempt.failed(*(doubt or (FailureReason.UNCERTAIN, "the pose is not determined")))
     return PoseEstimate(
         pose.camera_from_map, covariance, best.merged, pose.inliers, matches,
-        attempt.references, clock.seconds, num_aligned,
+        attempt.references, clock.seconds, num_aligned, light_change,
     )  # fmt: skip

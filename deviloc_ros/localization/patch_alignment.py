@@ -37,11 +37,13 @@ class AlignedPatches:
         covariance: (N, 2, 2) float64 of them, squared pixels: from how much the patches still
             differ, and how much they show, as if every pixel erred by itself.
         correlation: (N,) float64 in [-1, 1], of the two patches; 0 where the second was not found.
+        gain: (N,) float64, contrast of the second patch by that of the first; 0 where not found.
     """
 
     keypoints: NDArray[np.float64]
     covariance: NDArray[np.float64]
     correlation: NDArray[np.float64]
+    gain: NDArray[np.float64]
 
 
 def align_patches(
@@ -62,11 +64,11 @@ def align_patches(
     """
     count = len(first_keypoints)
     found = AlignedPatches(
-        np.array(second_keypoints, dtype=np.float64), np.zeros((count, 2, 2)), np.zeros(count)
+        np.array(second_keypoints, dtype=np.float64), np.zeros((count, 2, 2)), *np.zeros((2, count))
     )
     _align(
         first, second, np.asarray(first_keypoints), np.asarray(second_from_first),
-        found.keypoints, found.covariance, found.correlation,
+        found.keypoints, found.covariance, found.correlation, found.gain,
     )  # fmt: skip
     return found
 
@@ -80,8 +82,9 @@ def _align(
     keypoints: NDArray[np.float64],
     covariance: NDArray[np.float64],
     correlation: NDArray[np.float64],
+    gains: NDArray[np.float64],
 ) -> None:
-    """Fill the last three, of which keypoints are the first guess."""
+    """Fill the last four, of which keypoints are the first guess."""
     side = 2 * HALF + 1
     around = np.empty((side + 2, side + 2))
     template, by_x, by_y = np.empty((side, side)), np.empty((side, side)), np.empty((side, side))
@@ -144,6 +147,7 @@ def _align(
         if not converged or variance <= 0:
             continue
         keypoints[n, 0], keypoints[n, 1] = at_x + 0.5, at_y + 0.5
+        gains[n] = gain
         correlation[n] = min(1.0, gain * np.sqrt(contrast / variance))
         unlike = max(variance / (gain * gain) - contrast, LEAST_VARIANCE / (gain * gain))
         scale = unlike / pixels / determinant

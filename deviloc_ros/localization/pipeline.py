@@ -97,7 +97,7 @@ class Pipeline:
             aligned: the matches.
             camera: intrinsics of the query.
         """
-        scale = max(1.0, max(camera.width, camera.height) / self.config.features.max_size)
+        scale = camera.reduction_to(self.config.features.max_size)
         pose, covariance = aligned_pose(
             first.pose.camera_from_map, aligned, camera, scale, self.aligned_uncertainty
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.aligned_pose import (
@@ -57,8 +59,9 @@ def aligned_rig_pose(
     residuals, derivative = together.linearise(pose, together.lens(pose))
     assert together.whitening is not None
     groups = together.places(CELLS), together.reference
+    shared_error = np.concatenate([uncertainty.shared_error_of(item) for item in aligned])
     covariance = aligned_covariance(
         derivative, residuals, together.whitening, together.confidence, groups,
-        together.places(PARTS), uncertainty,
+        together.places(PARTS), shared_error, uncertainty.factor,
     )  # fmt: skip
     return pose, covariance

@@ -164,7 +164,7 @@ def gather(
     """
     working, shrink = [], []
     for camera in cameras:
-        factor = min(1.0, max_size / max(camera.width, camera.height))
+        factor = 1 / camera.reduction_to(max_size)
         size = round(camera.width * factor), round(camera.height * factor)
         working.append(camera if factor == 1.0 else camera.scaled(*size))
         shrink.append((working[-1].width / camera.width, working[-1].height / camera.height))

@@ -58,7 +58,7 @@ class RobustSolver:
 
     def _pixel_scale(self, camera: Camera) -> float:
         """Return query pixels per pixel of the working size."""
-        return max(1.0, max(camera.width, camera.height) / self._config.features.max_size)
+        return camera.reduction_to(self._config.features.max_size)
 
 
 class PublishedSolver:

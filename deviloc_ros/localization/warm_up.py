@@ -60,5 +60,5 @@ def _estimate_pose(pipeline: Pipeline, camera: Camera, noise: NDArray[np.uint8])
         same = np.tile(np.eye(2), (NUM_POINTS, 1, 1))
         places = keypoints * image.scale
         align_patches(image.pixels, image.pixels, places, places, same)
-        some = AlignedMatches(matches, same, number == 0)
+        some = AlignedMatches(matches, same, number == 0, np.ones(NUM_POINTS))
         pipeline.aligned_pose(ClusterPose(pose, merged, matches), some, camera)

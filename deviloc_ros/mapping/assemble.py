@@ -114,8 +114,7 @@ def assemble(
 def _lift_features(
     view: ReferenceView, features: Features, config: LocalizerConfig, infer: PointInference
 ) -> LiftedKeypoints:
-    size = max(view.camera.width, view.camera.height)
-    radius = config.lifting.observed_radius * max(1.0, size / config.features.max_size)
+    radius = config.lifting.observed_radius * view.camera.reduction_to(config.features.max_size)
     keypoints = features.keypoints.numpy().astype(np.float64)
     return lift(view, keypoints, radius, infer)
 

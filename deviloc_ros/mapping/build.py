@@ -18,9 +18,10 @@ from deviloc_ros.errors import InputError
 from deviloc_ros.localization.retrieval import describe, make_codebook
 from deviloc_ros.localization.types import Features
 from deviloc_ros.mapping.assemble import assemble
-from deviloc_ros.mapping.calibration import calibrate
+from deviloc_ros.mapping.calibration import calibrate, calibration_queries
 from deviloc_ros.mapping.consistency import make_consistent
 from deviloc_ros.mapping.intrinsics import Intrinsics
+from deviloc_ros.mapping.left_out import LeftOut
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.pairs import choose_pairs
 from deviloc_ros.mapping.reference_images import store_images
@@ -125,8 +126,10 @@ def build_map(
         options.metric, options.gravity_aligned,
     )  # fmt: skip
     alone = store_images(alone, images, options.config)
-    built = make_consistent(alone, options.config) if options.config.lifting.neighbours else alone
-    built = calibrate(built, options.config, alone)
+    built, left_out = alone, LeftOut(calibration_queries(alone))
+    if options.config.lifting.neighbours:
+        built = make_consistent(alone, options.config, left_out=left_out)
+    built = calibrate(built, options.config, alone, left_out)
     built.save(output)
     if not options.keep_workspace:
         workspace.remove()

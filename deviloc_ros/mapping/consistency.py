@@ -11,25 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.alignment import Aligner
 from deviloc_ros.localization.lifting import (
     DEPTH_TOLERANCE,
-    INFERRED_SIGMA,
     USUAL_OBSERVED_SIGMA,
-    confidence_of,
-    sigma_of,
 )
 from deviloc_ros.mapping.corrections import Calibration
 from deviloc_ros.mapping.epipolar_bias import estimate_bias
+from deviloc_ros.mapping.fused_depths import fused_depths, lifted_inverse_depth
 from deviloc_ros.mapping.fusion import Measurements, fuse
+from deviloc_ros.mapping.left_out import LeftOut
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.neighbours import Neighbourhood
 from deviloc_ros.mapping.pose_check import share_on_epipolar_lines
-from deviloc_ros.mapping.repeatability import not_found_again
 from deviloc_ros.mapping.view_depths import ViewDepths
 from deviloc_ros.mapping.view_matching import SeenAgain, ViewMatcher, ViewMatches
 
@@ -39,12 +36,13 @@ SAMPLED_REFERENCES = 30
 # features it takes to tell.
 OBSERVED_SIGMA = (0.001, 0.1)
 MIN_COMPARED = 200
-# How often a depth is right that so many other views agree on (0, 1, 2, more).
-TRUST = np.array([0.0, 0.8, 0.95, 1.0])
 
 
 def make_consistent(
-    reference_map: Map, config: LocalizerConfig, match: ViewMatches | None = None
+    reference_map: Map,
+    config: LocalizerConfig,
+    match: ViewMatches | None = None,
+    left_out: LeftOut | None = None,
 ) -> Map:
     """Return the map with depths fused across references.
 
@@ -60,7 +58,9 @@ def make_consistent(
         config: `lifting.neighbours` of each reference are matched with it.
         match: finds a reference's features again; made here unless given. It does not depend on
             3D points, so that maps of the same images may share one.
+        left_out: is told the depths without each of the images that it is for.
     """
+    left_out = left_out or LeftOut()
     neighbourhood = Neighbourhood(reference_map)
     match = match or ViewMatcher(reference_map, config)
     count = len(reference_map.references)
@@ -81,13 +81,19 @@ def make_consistent(
     supported = 0
     for i in tqdm(range(count), desc="fusing depths", unit="image", disable=None):
         found = seen.pop(i) if i in seen else match(i, neighbours[i])
+        measured = measure(i, found)
+        fused = fused_depths(reference_map, i, neighbours[i], measured, observed_sigma)
         rows = reference_map.features_of(i)
-        points[rows], confidence[rows], depth_sigma[rows], support = _fused(
-            reference_map, i, measure(i, found), observed_sigma
-        )
-        missed = not_found_again(reference_map, i, neighbours[i], support, confidence[rows])
-        confidence[rows][missed] = 0.0
-        supported += int(np.count_nonzero(support))
+        points[rows], confidence[rows], depth_sigma[rows] = (
+            fused.points, fused.confidence, fused.sigma,
+        )  # fmt: skip
+        supported += fused.num_supported
+        for image in left_out.among(neighbours[i]):
+            others = [
+                part for seen, part in zip(found, measured, strict=True) if seen.neighbour != image
+            ]
+            left = neighbours[i][neighbours[i] != image]
+            left_out.add(image, i, fused_depths(reference_map, i, left, others, observed_sigma))
     return replace(
         reference_map,
         feature_points=points,
@@ -113,7 +119,7 @@ def _observed_sigma(
         parts = measure(i, found)
         if not parts:
             continue
-        inverse_depth, observed = _lifted_inverse_depth(reference_map, i)
+        inverse_depth, observed = lifted_inverse_depth(reference_map, i)
         fused = fuse(Measurements.joined(parts), len(inverse_depth))
         with np.errstate(invalid="ignore"):
             relative_sigma = fused.sigma / fused.inverse_depth
@@ -124,53 +130,3 @@ def _observed_sigma(
         return USUAL_OBSERVED_SIGMA
     # Median absolute deviation, as a normal distribution's standard deviation.
     return float(np.clip(1.4826 * np.median(np.abs(joined)), *OBSERVED_SIGMA))
-
-
-def _lifted_inverse_depth(
-    reference_map: Map, index: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the inverse depths that lifting gave, NaN where none, and which are observed."""
-    rows = reference_map.features_of(index)
-    points = np.asarray(reference_map.feature_points[rows], dtype=np.float64)
-    pose = reference_map.references[index].camera_from_map
-    depth = pose.apply(points + reference_map.origin)[:, 2]
-    with np.errstate(invalid="ignore"):
-        inverse = np.where(depth > 0, 1.0 / depth, np.nan)
-    return inverse, np.asarray(reference_map.confidence[rows] == 1.0)
-
-
-def _fused(
-    reference_map: Map, index: int, parts: list[Measurements], observed_sigma: float
-) -> tuple[NDArray[np.float32], NDArray[np.float16], NDArray[np.float16], NDArray[np.int64]]:
-    """Return points relative to the origin (N, 3), confidences, sigmas of depths, support (N,)."""
-    rows = reference_map.features_of(index)
-    lifted, observed = _lifted_inverse_depth(reference_map, index)
-    stored = np.asarray(reference_map.confidence[rows], dtype=np.float64)
-    known = np.flatnonzero(np.isfinite(lifted) & (stored > 0))
-    relative = np.where(observed, observed_sigma, np.maximum(sigma_of(stored), INFERRED_SIGMA))
-    own = Measurements(
-        known, lifted[known], (relative * lifted)[known], np.zeros(len(known), dtype=np.bool_)
-    )
-    fused = fuse(Measurements.joined([own, *parts]), len(lifted))
-    supported = fused.support > 0
-    with np.errstate(invalid="ignore", divide="ignore"):
-        agrees = np.abs(fused.inverse_depth - lifted) < 3 * observed_sigma * lifted
-        fused_sigma = fused.sigma / fused.inverse_depth
-        likely = confidence_of(fused_sigma)
-    likely = likely * TRUST[np.minimum(fused.support, len(TRUST) - 1)]
-    # 1 says "observed": an inferred depth must not reach it in the map's float16.
-    likely = np.where(observed & agrees, 1.0, np.minimum(likely, 0.999))
-    reference = reference_map.references[index]
-    keypoints = np.asarray(reference_map.keypoints[rows], dtype=np.float64)
-    in_camera = reference.camera.rays(keypoints) / fused.inverse_depth[:, None]
-    points = reference.camera_from_map.inverse().apply(in_camera) - reference_map.origin
-    points = np.where(supported[:, None], points, reference_map.feature_points[rows])
-    confidence = np.where(supported, likely, stored)
-    # What one other view says shares that view's error of pose with all that it says alone.
-    confirmed = (fused.support > 1) | (observed & agrees)
-    sigma = np.where(confirmed, fused_sigma, np.maximum(fused_sigma, INFERRED_SIGMA))
-    sigma = np.where(supported, sigma, np.where(stored > 0, relative, np.nan))
-    return (
-        points.astype(np.float32), confidence.astype(np.float16), sigma.astype(np.float16),
-        fused.support,
-    )  # fmt: skip

@@ -14,10 +14,10 @@ from deviloc_ros.geometry.ray_triangulation import RayMeasurements, triangulate_
 from deviloc_ros.localization.features import LEVELS
 from deviloc_ros.localization.matching import SemiDenseMatcher
 from deviloc_ros.localization.types import Features
-from deviloc_ros.mapping.calibration import reference_features
 from deviloc_ros.mapping.corrections import Calibration
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.offset_bias import OffsetBias
+from deviloc_ros.mapping.reference_features import reference_features
 from deviloc_ros.models.runtime import choose_device
 
 

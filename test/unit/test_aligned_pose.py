@@ -31,13 +31,15 @@ def nees(shared: float, told: float, scale: float = 1.0, runs: int = 120) -> np.
         points = TRUTH.inverse().apply(camera.rays(keypoints) * depth)
         sigma = SIGMA * scale * generator.uniform(0.5, 2.0, (COUNT, 1))
         _, quarter = np.unique(image_cells(keypoints, camera, PARTS), return_inverse=True)
-        common = generator.normal(0, shared * scale, (4, 2))[quarter]
+        common = generator.normal(0, shared * scale, (9, 2))[quarter]
         seen = keypoints + generator.normal(size=(COUNT, 2)) * sigma + common
         matches = Correspondences(
             seen, points, np.ones(COUNT), generator.integers(0, 5, COUNT), keypoints
         )
         covariance = sigma[:, :, None] ** 2 * np.eye(2)
-        aligned = AlignedMatches(matches, covariance, np.ones(COUNT, dtype=np.bool_))
+        aligned = AlignedMatches(
+            matches, covariance, np.ones(COUNT, dtype=np.bool_), np.ones(COUNT)
+        )
         pose, told_covariance = aligned_pose(TRUTH, aligned, camera, scale, Uncertainty(told))
         assert told_covariance is not None
         error = pose_error(pose.inverse(), TRUTH.inverse())
@@ -68,7 +70,9 @@ def test_the_users_factor_is_on_all_of_it() -> None:
         0, 0.3, (COUNT, 2)
     )
     matches = Correspondences(noisy, points, np.ones(COUNT), np.arange(COUNT) % 5, keypoints)
-    aligned = AlignedMatches(matches, np.tile(np.eye(2), (COUNT, 1, 1)), np.ones(COUNT, np.bool_))
+    aligned = AlignedMatches(
+        matches, np.tile(np.eye(2), (COUNT, 1, 1)), np.ones(COUNT, np.bool_), np.ones(COUNT)
+    )
     _, one = aligned_pose(TRUTH, aligned, CAMERA, 1.0, Uncertainty(0.1, 1.0))
     _, two = aligned_pose(TRUTH, aligned, CAMERA, 1.0, Uncertainty(0.1, 2.0))
     assert one is not None

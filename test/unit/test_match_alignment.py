@@ -16,7 +16,7 @@ from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.aligned_pose import Uncertainty, aligned_pose
+from deviloc_ros.localization.aligned_pose import LIGHT_ERROR, Uncertainty, aligned_pose
 from deviloc_ros.localization.alignment import AlignedMatches, Aligner, reduced_to
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.types import Correspondences, Features, Query
@@ -118,12 +118,37 @@ def test_an_error_that_all_matches_share_is_taken_away(camera: Camera) -> None:
     assert covariance is not None
 
 
+@pytest.mark.parametrize("light", ["dimmer", "from another side"])
+def test_light_from_another_side_is_told_from_exposure(light: str) -> None:
+    painted = plane()
+    seen = query(CAMERA, painted)
+    assert seen.image is not None
+    change = np.full(400, 0.6)
+    if light == "from another side":
+        change[:200] = 1.0
+    image = np.clip((seen.image - 128.0) * change + 110, 0, 255).astype(np.uint8)
+    found = Aligner(place(painted), CONFIG)(replace(seen, image=image), TRUTH, matches(CAMERA, 0.0))
+    assert found.num_found > 200
+    # Half of the patches have log 0.6 less contrast than the others.
+    expected = 0.0 if light == "dimmer" else -np.log(0.6) / 2
+    assert found.light_change == pytest.approx(expected, abs=0.06)
+    size = Uncertainty(0.1).shared_error_of(found)
+    np.testing.assert_allclose(size, np.hypot(0.1, LIGHT_ERROR * found.light_change))
+    assert size.shape == (400,)
+
+
+def test_without_matches_light_has_not_changed() -> None:
+    none = matches(CAMERA, 0.0, 5)
+    found = AlignedMatches(none, np.zeros((5, 2, 2)), np.zeros(5, np.bool_), np.zeros(5))
+    assert found.light_change == 0.0
+
+
 def test_whitening_undoes_the_covariance() -> None:
     generator = np.random.default_rng(0)
     half = generator.normal(size=(20, 2, 2))
     covariance = half @ half.transpose(0, 2, 1) + 0.01 * np.eye(2)
     none = matches(CAMERA, 0.0, 20)
-    whitening = AlignedMatches(none, covariance, np.ones(20, np.bool_)).whitening
+    whitening = AlignedMatches(none, covariance, np.ones(20, np.bool_), np.ones(20)).whitening
     np.testing.assert_allclose(
         whitening @ covariance @ whitening.transpose(0, 2, 1), np.tile(np.eye(2), (20, 1, 1)),
         atol=1e-9,

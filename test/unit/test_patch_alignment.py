@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -74,6 +75,7 @@ def test_a_shift_is_found_through_turns_scales_and_light(
     error = found.keypoints[0] - MIDDLE[0] - shift
     assert np.hypot(*error) < 0.1, error
     assert found.correlation[0] > 0.95
+    assert found.gain[0] == pytest.approx(gain, rel=0.15)
 
 
 def test_the_covariance_is_that_of_many_noisy_images() -> None:
