@@ -27,7 +27,8 @@ def weigh(
 
     Args:
         best: the pose.
-        rivals: other ones; those of the same place do no harm.
+        rivals: other ones; those of the same place do no harm. Only matches that the pose does not
+            explain speak for them: of one camera alone, far points fit many poses.
         matches: of all cameras.
         covariance: (6, 6) of map_from_base, or None where it is not determined.
         min_inlier_ratio: of a part.
@@ -47,5 +48,8 @@ def weigh(
             for index, camera in enumerate(matches.cameras)
         ),
         depth=float(np.median(depths)) if len(depths) else 0.0,
-        rivals=[(rival.base_from_map.inverse(), rival.num_inliers) for rival in rivals],
+        rivals=[
+            (rival.base_from_map.inverse(), int(np.count_nonzero(rival.inliers & ~best.inliers)))
+            for rival in rivals
+        ],
     )

@@ -176,6 +176,15 @@ def test_another_place_that_explains_the_images_makes_it_ambiguous() -> None:
     assert refused[0] is FailureReason.AMBIGUOUS
 
 
+def test_what_the_pose_explains_does_not_speak_for_another_place() -> None:
+    together = rig_of((100, 100, 100), outliers=0.0)
+    best = solve(together)
+    away = Transform(Rotation.identity(), np.array([40.0, 0.0, 0.0])) @ best.base_from_map
+    rival = RigHypothesis(away, best.inliers)
+    evidence = weigh(best, [rival], together, np.eye(6) * 1e-4, 0.1)
+    assert judge(evidence, None, True, CONFIG.verification) is None
+
+
 def test_covariance_is_that_of_many_runs() -> None:
     """Normalised squared errors average one per degree of freedom, over position and rotation."""
     whole = []
