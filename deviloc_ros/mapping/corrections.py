@@ -27,8 +27,8 @@ class Calibration:
         topicfm_covariance_scale: the same with matcher topicfm, measured in a map made for it.
         offset_pull: (levels, 2) float64, what comes to the bias at the right and the lower edge of
             an image (mapping/offset_bias.py), network pixels.
-        aligned_shared_error: standard deviation of an error that aligned matches of a quarter of
-            an image share (localization/aligned_pose.py), pixels of the working size.
+        aligned_shared_error: standard deviation of an error that aligned matches in a part of an
+            image share (localization/aligned_pose.py), pixels of the working size.
     """
 
     offset_bias: NDArray[np.float64]

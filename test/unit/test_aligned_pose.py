@@ -21,7 +21,7 @@ COUNT = 500
 
 
 def nees(shared: float, told: float, scale: float = 1.0, runs: int = 120) -> np.ndarray:
-    """Return the NEES of position and rotation where quarters of an image share an error."""
+    """Return the NEES of position and rotation where parts of an image share an error."""
     camera = CAMERA.scaled(round(1024 * scale), round(768 * scale))
     values = []
     for seed in range(runs):
@@ -30,8 +30,8 @@ def nees(shared: float, told: float, scale: float = 1.0, runs: int = 120) -> np.
         depth = generator.uniform(4, 25, (COUNT, 1))
         points = TRUTH.inverse().apply(camera.rays(keypoints) * depth)
         sigma = SIGMA * scale * generator.uniform(0.5, 2.0, (COUNT, 1))
-        _, quarter = np.unique(image_cells(keypoints, camera, PARTS), return_inverse=True)
-        common = generator.normal(0, shared * scale, (9, 2))[quarter]
+        _, part = np.unique(image_cells(keypoints, camera, PARTS), return_inverse=True)
+        common = generator.normal(0, shared * scale, (int(part.max()) + 1, 2))[part]
         seen = keypoints + generator.normal(size=(COUNT, 2)) * sigma + common
         matches = Correspondences(
             seen, points, np.ones(COUNT), generator.integers(0, 5, COUNT), keypoints
