@@ -2,9 +2,9 @@
 
     ./run bench changed_light --work DIR [--streets 10 11 ...] [--output table.md]
 
-Drives on the other lane of rendered streets that no other benchmark uses, in the light of the map
-and in others: sun, sky, exposure and noise at random between day and evening. The error is the one
-that makes the errors of all poses most likely, given their covariances.
+Drives on the other lane of rendered streets that no other benchmark uses, in the light of the map,
+in the evening, and in others: sun, sky, exposure and noise at random between the two. The error is
+the one that makes the errors of all poses most likely, given their covariances.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,6 @@ from deviloc_ros.mapping.map import Map
 from deviloc_ros.simulation.light import DAY, EVENING, Light
 
 LIGHTS = 2
-TRIED_ERROR = 0.1
 LARGEST_ERROR = 1.0
 HEADER = (
     "| street | light | poses | change of light | NEES of position, rotation without | with |\n"
@@ -93,23 +92,16 @@ def random_light(seed: int) -> Light:
     )
 
 
-def drive(localizers: Sequence[Localizer], known_error: float, folder: Path) -> list[Pose]:
-    """Localize a drive's images.
-
-    Args:
-        localizers: with a map whose matches share no error, and one where it is TRIED_ERROR.
-        known_error: what the map says.
-        folder: of the drive.
-    """
+def drive(localizer: Localizer, folder: Path) -> list[Pose]:
+    """Localize a drive's images."""
     poses = []
     for image in sorted(posed_images(folder / "model"), key=lambda image: image.name):
-        pixels = read_gray(folder / "images" / image.name)
-        none, some = (localizer.localize(pixels, image.camera) for localizer in localizers)
-        if isinstance(none, PoseEstimate) and isinstance(some, PoseEstimate):
-            error = pose_error(none.map_from_camera, image.camera_from_map.inverse())
-            shared = (some.covariance - none.covariance) / TRIED_ERROR**2
-            known = known_error**2 - (LIGHT_ERROR * none.light_change) ** 2
-            poses.append(Pose(error, none.covariance + known * shared, shared, none.light_change))
+        result = localizer.localize(read_gray(folder / "images" / image.name), image.camera)
+        if isinstance(result, PoseEstimate) and result.alignment is not None:
+            error = pose_error(result.map_from_camera, image.camera_from_map.inverse())
+            change, shared = result.alignment.light_change, result.alignment.of_shared_error
+            covariance = result.covariance - (LIGHT_ERROR * change) ** 2 * shared
+            poses.append(Pose(error, covariance, shared, change))
     return poses
 
 
@@ -119,21 +111,14 @@ def street(bench: Bench, seed: int) -> dict[str, list[Pose]]:
     if not (folder / "model" / "images.txt").exists():
         photograph_first_pass(scene, folder)
     bench.build(folder.name, folder / "images", "--model", folder / "model", "--metric")
-    built = Map.load(folder.with_suffix(".devmap"))
-    localizers = [
-        Localizer(
-            built.with_calibration(replace(built.calibration, aligned_shared_error=error)),
-            LocalizerConfig(),
-        )
-        for error in (0.0, TRIED_ERROR)
-    ]
-    lights = {"the map's": DAY}
+    localizer = Localizer(Map.load(folder.with_suffix(".devmap")), LocalizerConfig())
+    lights = {"the map's": DAY, "evening": EVENING}
     lights |= {f"random {i}": random_light(LIGHTS * seed + i) for i in range(LIGHTS)}
     drives = {}
     for name, light in lights.items():
         passed = folder / name.replace(" ", "-").replace("'", "")
         render_second_pass(scene, light, passed)
-        drives[name] = drive(localizers, built.calibration.aligned_shared_error, passed)
+        drives[name] = drive(localizer, passed)
     return drives
 
 

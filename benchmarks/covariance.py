@@ -33,7 +33,7 @@ HEADER = (
     "|---|---|---|---|---|---|---|---|---|---|\n"
 )
 SIMULATED, REAL = (0.8, 1.25), (0.5, 2.0)
-STREETS = 4
+STREETS = 8
 # Frames of the simulated drives that see mostly the same: 8 metres.
 DRIVE_RUN = 8
 # Errors (N, 2), metres and degrees; NEES of position and rotation.

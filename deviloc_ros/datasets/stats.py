@@ -42,7 +42,7 @@ def query_record(query: Query) -> dict[str, Any]:
             "covariance": result.covariance.tolist(),
             "num_matches": len(result.correspondences),
             "num_aligned": result.num_aligned,
-            "light_change": result.light_change,
+            "light_change": None if result.alignment is None else result.alignment.light_change,
         }
     else:
         record |= {

@@ -29,9 +29,24 @@ LOSS_SCALE = 2.385
 PARTS = 3
 # By how much matches err together where the light has changed, for each unit of `light_change`,
 # pixels of the working size: measured on rendered streets (benchmarks/changed_light.py).
-LIGHT_ERROR = 0.076
+LIGHT_ERROR = 0.075
 
-PoseWithCovariance = tuple[Transform, NDArray[np.float64] | None]
+
+@dataclass(frozen=True)
+class AlignedCovariance:
+    """How certain a pose of aligned matches is.
+
+    Attributes:
+        total: (6, 6), of a body's pose.
+        of_shared_error: (6, 6), what an error of one pixel of the working size that the matches of
+            each part share adds to it.
+    """
+
+    total: NDArray[np.float64]
+    of_shared_error: NDArray[np.float64]
+
+
+PoseWithCovariance = tuple[Transform, AlignedCovariance | None]
 
 
 @dataclass(frozen=True)
@@ -91,8 +106,8 @@ def aligned_covariance(
     parts: NDArray[np.int64],
     shared_error: NDArray[np.float64],
     factor: float,
-) -> NDArray[np.float64] | None:
-    """Return the covariance (6, 6) of a body's pose, or None where it is not determined.
+) -> AlignedCovariance | None:
+    """Return the covariance of a body's pose, or None where it is not determined.
 
     Args:
         derivative: (N, 2, 6), of the projections by the body's shift and turn, whitened.
@@ -101,7 +116,8 @@ def aligned_covariance(
         weights: (N,), of the matches.
         groups: (N,) each, see `m_estimate_covariance`.
         parts: (N,), numbers of the parts of images within which errors are shared.
-        shared_error: (N,), standard deviations of those, pixels of the working size.
+        shared_error: (N,), standard deviations of those, pixels of the working size; of one part
+            all are equal.
         factor: on the covariance.
     """
     covariance = m_estimate_covariance(derivative, residuals, weights, groups, LOSS_SCALE, factor)
@@ -114,9 +130,11 @@ def aligned_covariance(
     solve = whitening_of(information)
     if solve is None:
         return None
-    pulls = np.einsum("nai,nab,n->nib", derivative * counted, whitening, shared_error)
-    _, part = np.unique(parts, return_inverse=True)
+    pulls = np.einsum("nai,nab->nib", derivative * counted, whitening)
+    _, first, part = np.unique(parts, return_index=True, return_inverse=True)
     by_part = np.zeros((int(part.max()) + 1, *pulls.shape[1:]))
     np.add.at(by_part, part, pulls)
     moved = solve @ solve.T @ by_part
-    return np.asarray(covariance + factor * np.einsum("pib,pjb->ij", moved, moved))
+    of_part = factor * np.einsum("pib,pjb->pij", moved, moved)
+    shared = np.einsum("p,pij->ij", shared_error[first] ** 2, of_part)
+    return AlignedCovariance(covariance + shared, of_part.sum(axis=0))

@@ -14,6 +14,7 @@ from deviloc_ros.localization.covariance import agreeing, pose_covariance
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.stages import StageClock
 from deviloc_ros.localization.types import (
+    AlignmentEvidence,
     FailureReason,
     Localization,
     PoseEstimate,
@@ -72,12 +73,11 @@ def localize_query(
     # them (alignment.py); how certain it is, and whether to believe it.
     best, *rivals = attempt.hypotheses
     pose, near = best.pose, agreeing(best.pose, best.unmerged, camera)
-    num_aligned, light_change = 0, 0.0
+    alignment: AlignmentEvidence | None = None
     if stages.align is not None:
         with clock("align"):
             aligned = stages.align(query, pose.camera_from_map, near)
-            pose, covariance = stages.aligned_pose(best, aligned, camera)
-            num_aligned, light_change = aligned.num_found, aligned.light_change
+            pose, covariance, alignment = stages.aligned_pose(best, aligned, camera)
     else:
         with clock("covariance"):
             scales = stages.solver.loss_scale(camera), stages.covariance_scale
@@ -91,5 +91,5 @@ def localize_query(
         return attempt.failed(*(doubt or (FailureReason.UNCERTAIN, "the pose is not determined")))
     return PoseEstimate(
         pose.camera_from_map, covariance, best.merged, pose.inliers, matches,
-        attempt.references, clock.seconds, num_aligned, light_change,
+        attempt.references, clock.seconds, alignment,
     )  # fmt: skip

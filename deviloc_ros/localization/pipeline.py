@@ -20,6 +20,7 @@ from deviloc_ros.localization.pose import PoseHypothesis, agreement
 from deviloc_ros.localization.retrieval import Retrieval
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.topicfm import TopicFmMatcher
+from deviloc_ros.localization.types import AlignmentEvidence
 from deviloc_ros.mapping.map import Map
 from deviloc_ros.models.runtime import choose_backend, one_torch_thread
 
@@ -89,8 +90,10 @@ class Pipeline:
 
     def aligned_pose(
         self, first: ClusterPose, aligned: AlignedMatches, camera: Camera
-    ) -> tuple[PoseHypothesis, NDArray[np.float64] | None]:
-        """Return the pose of aligned matches and its covariance; see aligned_pose.py.
+    ) -> tuple[PoseHypothesis, NDArray[np.float64] | None, AlignmentEvidence | None]:
+        """Return the pose of aligned matches, its covariance and what else they tell.
+
+        The last two are None where the pose is not determined; see aligned_pose.py.
 
         Args:
             first: the pose that they were aligned with.
@@ -102,7 +105,13 @@ class Pipeline:
             first.pose.camera_from_map, aligned, camera, scale, self.aligned_uncertainty
         )
         threshold = self.config.pose.max_reprojection_error * scale
-        return agreement(pose, first.merged, camera, threshold), covariance
+        hypothesis = agreement(pose, first.merged, camera, threshold)
+        if covariance is None:
+            return hypothesis, None, None
+        evidence = AlignmentEvidence(
+            aligned.num_found, aligned.light_change, covariance.of_shared_error
+        )
+        return hypothesis, covariance.total, evidence
 
     def threads(self) -> AbstractContextManager[None]:
         """Return what a query must run in, so that torch and OpenVINO do not fight for cores."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.aligned_pose import (
     LOSS_SCALE,
     PARTS,
-    PoseWithCovariance,
     Uncertainty,
     aligned_covariance,
 )
@@ -30,7 +30,7 @@ def aligned_rig_pose(
     base_from_camera: Sequence[Transform],
     max_size: int,
     uncertainty: Uncertainty,
-) -> PoseWithCovariance:
+) -> tuple[Transform, NDArray[np.float64] | None]:
     """Return base_from_map of aligned matches, and the covariance of map_from_base.
 
     Args:
@@ -64,4 +64,4 @@ def aligned_rig_pose(
         derivative, residuals, together.whitening, together.confidence, groups,
         together.places(PARTS), shared_error, uncertainty.factor,
     )  # fmt: skip
-    return pose, covariance
+    return pose, None if covariance is None else covariance.total

@@ -140,6 +140,24 @@ class FailureReason(enum.Enum):
 
 
 @dataclass(frozen=True)
+class AlignmentEvidence:
+    """What aligned matches tell beside the pose that rests on them.
+
+    Attributes:
+        num_aligned: how many were found in the pixels.
+        light_change: how differently the light falls than in the references, by the contrast of
+            patches (AlignedMatches): about 0.2 in the same light, 0.4 and more where the sun has
+            moved.
+        of_shared_error: (6, 6) float64, what an error of one pixel of the working size that matches
+            share adds to the covariance.
+    """
+
+    num_aligned: int
+    light_change: float
+    of_shared_error: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class PoseEstimate:
     """A verified pose of the query camera.
 
@@ -153,11 +171,7 @@ class PoseEstimate:
         matches: the matches before merging, each with the reference it comes from.
         references: names of the reference images used, best first.
         stage_seconds: wall time per stage, in order.
-        num_aligned: matches aligned by their pixels that the pose rests on; 0: it rests on those
-            that RANSAC was given.
-        light_change: how differently the light falls than in the references, by the contrast of
-            aligned patches (AlignedMatches): below 0.2 in the same light, 0.4 and more where the
-            sun has moved; 0 where matches are not aligned.
+        alignment: None: the pose rests on the matches that RANSAC was given.
     """
 
     camera_from_map: Transform
@@ -167,8 +181,7 @@ class PoseEstimate:
     matches: Correspondences
     references: Sequence[str]
     stage_seconds: Mapping[str, float]
-    num_aligned: int = 0
-    light_change: float = 0.0
+    alignment: AlignmentEvidence | None = None
 
     @property
     def map_from_camera(self) -> Transform:
@@ -179,6 +192,11 @@ class PoseEstimate:
     def num_inliers(self) -> int:
         """Number of merged matches that agree with the pose."""
         return int(np.count_nonzero(self.inliers))
+
+    @property
+    def num_aligned(self) -> int:
+        """Number of matches, aligned by their pixels, that the pose rests on."""
+        return 0 if self.alignment is None else self.alignment.num_aligned
 
 
 @dataclass(frozen=True)

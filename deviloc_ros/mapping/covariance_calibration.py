@@ -35,7 +35,6 @@ COUNTED_SHARE = 0.95
 SCALE_ITERATIONS = 50
 # Bounds on the error that aligned matches share, pixels of the working size.
 SHARED_ERROR = (0.01, 2.0)
-TRIED_ERROR = 0.1
 
 
 def covariance_scale(
@@ -47,8 +46,11 @@ def covariance_scale(
     which both come. How they divide between the two depends on the direction in which the map's
     images see the place from one another, and a robot's need not be that.
     """
-    results = (_error_of(localizer, int(query), config) for query in _progress(queries))
-    found = [result for result in results if result is not None]
+    found = []
+    for query in _progress(queries):
+        result = _localized(localizer, query, config)
+        if result is not None:
+            found.append((_error_of(result, localizer.map, query), result.covariance))
     if len(found) < MIN_POSES:
         return 1.0, len(found)
     normalised = [
@@ -69,18 +71,13 @@ def shared_error(
     are wrong must not make all others look uncertain, as long as they are fewer than half.
     """
     poses = []
+    unshared = replace(reference_map.calibration, aligned_shared_error=0.0)
     for query, without in left_out.maps(reference_map, _progress(queries)):
-        # Poses do not depend on it, and covariances on its square.
-        none, some = (
-            _error_of(Localizer(without.with_calibration(calibration), config), query, config)
-            for calibration in (
-                replace(reference_map.calibration, aligned_shared_error=shared)
-                for shared in (0.0, TRIED_ERROR)
-            )
-        )
-        if none is not None and some is not None:
-            error, own = none
-            poses.append((error, own, (some[1] - own) / TRIED_ERROR**2))
+        localizer = Localizer(without.with_calibration(unshared), config)
+        result = _localized(localizer, query, config)
+        if result is not None and result.alignment is not None:
+            unit = result.alignment.of_shared_error
+            poses.append((_error_of(result, without, query), result.covariance, unit))
     if len(poses) < MIN_POSES:
         return USUAL_SHARED_ERROR, len(poses)
 
@@ -107,20 +104,22 @@ def _progress(queries: NDArray[np.int64]) -> Iterator[int]:
     )
 
 
-def _error_of(
-    localizer: Localizer, query: int, config: LocalizerConfig
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Localize an image of the map without itself; return its error (6,) and covariance (6, 6)."""
+def _error_of(estimate: PoseEstimate, reference_map: Map, query: int) -> NDArray[np.float64]:
+    """Return the error (6,) of an image's estimated pose."""
+    map_from_camera = reference_map.references[query].camera_from_map.inverse()
+    return pose_error(estimate.map_from_camera, map_from_camera)
+
+
+def _localized(localizer: Localizer, query: int, config: LocalizerConfig) -> PoseEstimate | None:
+    """Localize an image of the map without itself."""
     features = reference_features(localizer.map, query, config, localizer.device)
-    truth = localizer.map.references[query]
+    camera = localizer.map.references[query].camera
     has_image = localizer.map.image_bytes is not None
     image = localizer.map.image_of(query) if has_image else None
-    as_query = Query(features, truth.camera, image)
+    as_query = Query(features, camera, image)
     excluded = _with_neighbours(localizer.map, query, config.retrieval.num_references)
     result = localizer.localize_query(as_query, excluded=excluded)
-    if not isinstance(result, PoseEstimate):
-        return None
-    return pose_error(result.map_from_camera, truth.camera_from_map.inverse()), result.covariance
+    return result if isinstance(result, PoseEstimate) else None
 
 
 def _with_neighbours(reference_map: Map, query: int, count: int) -> NDArray[np.int64]:

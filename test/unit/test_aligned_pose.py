@@ -43,7 +43,7 @@ def nees(shared: float, told: float, scale: float = 1.0, runs: int = 120) -> np.
         pose, told_covariance = aligned_pose(TRUTH, aligned, camera, scale, Uncertainty(told))
         assert told_covariance is not None
         error = pose_error(pose.inverse(), TRUTH.inverse())
-        values.append(normalised_squared_errors(error, told_covariance))
+        values.append(normalised_squared_errors(error, told_covariance.total))
     return np.asarray(np.mean(values, axis=0) / 3)
 
 
@@ -77,4 +77,9 @@ def test_the_users_factor_is_on_all_of_it() -> None:
     _, two = aligned_pose(TRUTH, aligned, CAMERA, 1.0, Uncertainty(0.1, 2.0))
     assert one is not None
     assert two is not None
-    np.testing.assert_allclose(two, 2 * one, rtol=1e-9)
+    np.testing.assert_allclose(two.total, 2 * one.total, rtol=1e-9)
+    np.testing.assert_allclose(two.of_shared_error, 2 * one.of_shared_error, rtol=1e-9)
+    _, without = aligned_pose(TRUTH, aligned, CAMERA, 1.0, Uncertainty(0.0, 1.0))
+    assert without is not None
+    shared = one.total - without.total
+    np.testing.assert_allclose(shared, 0.1**2 * one.of_shared_error, rtol=1e-6, atol=1e-14)

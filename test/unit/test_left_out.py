@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from test_consistency import World
 
 from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.types import AlignmentEvidence, Correspondences, PoseEstimate
 from deviloc_ros.mapping import covariance_calibration
 from deviloc_ros.mapping.consistency import make_consistent
 from deviloc_ros.mapping.left_out import LeftOut
@@ -66,7 +69,7 @@ def test_given_poses_that_are_wrong_do_not_make_all_others_look_uncertain(
     wrong: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = np.random.default_rng(1)
-    unit = np.diag([1.0, 1.0, 1.0, 0.1, 0.1, 0.1])
+    unit = np.diag([1.0, 1.0, 1.0, 0.1, 0.1, 0.1]) * 0.01
     jackknife, shared = 0.01**2 * unit, 0.2**2 * unit
     errors = generator.multivariate_normal(np.zeros(6), jackknife + shared, 40)
     errors[:wrong] *= 30.0
@@ -75,14 +78,24 @@ def test_given_poses_that_are_wrong_do_not_make_all_others_look_uncertain(
         def __init__(self, reference_map: Map, _: LocalizerConfig) -> None:
             self.map = reference_map
 
-    def error_of(localizer: OfMap, query: int, _: LocalizerConfig) -> tuple:
-        told = localizer.map.calibration.aligned_shared_error
-        return errors[query], jackknife + told**2 * unit
+    def localized(localizer: OfMap, query: int, _: LocalizerConfig) -> PoseEstimate:
+        assert localizer.map.calibration.aligned_shared_error == 0.0
+        nothing = np.zeros((0, 3))
+        no_matches = Correspondences(nothing[:, :2], nothing, *np.zeros((2, 0)), nothing[:, :2])
+        truth = localizer.map.references[0].camera_from_map.inverse()
+        turn = Rotation.from_rotvec(errors[query, 3:]) * truth.rotation
+        return PoseEstimate(
+            Transform(turn, truth.translation + errors[query, :3]).inverse(),
+            jackknife, no_matches, np.zeros(0, np.bool_), no_matches, (), {},
+            AlignmentEvidence(0, 0.0, unit),
+        )  # fmt: skip
 
     monkeypatch.setattr(covariance_calibration, "Localizer", OfMap)
-    monkeypatch.setattr(covariance_calibration, "_error_of", error_of)
+    monkeypatch.setattr(covariance_calibration, "_localized", localized)
+    place = made(World(7, 0.0))
+    place = replace(place, references=[place.references[0]] * 40)
     found, number = covariance_calibration.shared_error(
-        made(World(7, 0.0)), np.arange(40), LocalizerConfig(), LeftOut()
+        place, np.arange(40), LocalizerConfig(), LeftOut()
     )
     assert number == 40
     assert found == pytest.approx(0.2, rel=0.2)
