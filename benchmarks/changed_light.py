@@ -49,7 +49,7 @@ class Pose:
     Attributes:
         error: (6,), metres and radians.
         covariance: (6, 6) with what the map says of its matches, whatever the light.
-        shared: (6, 6), what comes to it for an error of one pixel that matches share.
+        shared: (6, 6), what comes to it for an error of one pixel that light makes.
         light_change: see AlignedMatches.
     """
 
@@ -99,7 +99,7 @@ def drive(localizer: Localizer, folder: Path) -> list[Pose]:
         result = localizer.localize(read_gray(folder / "images" / image.name), image.camera)
         if isinstance(result, PoseEstimate) and result.alignment is not None:
             error = pose_error(result.map_from_camera, image.camera_from_map.inverse())
-            change, shared = result.alignment.light_change, result.alignment.of_shared_error
+            change, shared = result.alignment.light_change, result.alignment.of_light_error
             covariance = result.covariance - (LIGHT_ERROR * change) ** 2 * shared
             poses.append(Pose(error, covariance, shared, change))
     return poses

@@ -3,14 +3,16 @@
 Its covariance has two parts. One is the jackknife of covariance.py. The other is for what residuals
 hardly show: errors that the matches of a large part of an image share, from lenses, from the map's
 poses and surfaces, from light. Such an error is taken to be constant within each square of a third
-of the image's longer side, and independent between them; what it does to the pose follows from the
-matches' derivatives, as in a consider covariance (Tapley, Schutz and Born, "Statistical Orbit
-Determination", 2004, chapter 6). How large it is in the map's light was measured when the map was
-built. Light from another side moves shading, on all relief of a facade alike, and comes on top.
+of the image's longer side (of light: a quarter), and independent between them; what it does to the
+pose follows from the matches' derivatives, as in a consider covariance (Tapley, Schutz and Born,
+"Statistical Orbit Determination", 2004, chapter 6). How large it is in the map's light was measured
+when the map was built. Light from another side moves shading, on all relief of a facade alike, and
+comes on top.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,11 +27,25 @@ from deviloc_ros.localization.refinement import projection_jacobian, refine, whi
 # Of the Cauchy loss, standard deviations: 95 % efficient where errors are Gaussian (Holland and
 # Welsch, "Robust regression using iteratively reweighted least-squares", 1977).
 LOSS_SCALE = 2.385
-# Along the longer side of an image, the parts whose matches share an error.
-PARTS = 3
+# Along the longer side of an image, the parts whose matches share an error, and one from light.
+PARTS, LIGHT_PARTS = 3, 4
 # By how much matches err together where the light has changed, for each unit of `light_change`,
 # pixels of the working size: measured on rendered streets (benchmarks/changed_light.py).
-LIGHT_ERROR = 0.075
+LIGHT_ERROR = 0.07
+
+
+@dataclass(frozen=True)
+class SharedError:
+    """An error that the matches of each part of an image share.
+
+    Attributes:
+        part: (N,) int64, number of the part that each match is in.
+        size: (N,) float64, standard deviation in x and in y, pixels of the working size; of one
+            part all are equal.
+    """
+
+    part: NDArray[np.int64]
+    size: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -38,12 +54,11 @@ class AlignedCovariance:
 
     Attributes:
         total: (6, 6), of a body's pose.
-        of_shared_error: (6, 6), what an error of one pixel of the working size that the matches of
-            each part share adds to it.
+        of_pixel: for each shared error (6, 6), what comes to it if that is one pixel.
     """
 
     total: NDArray[np.float64]
-    of_shared_error: NDArray[np.float64]
+    of_pixel: tuple[NDArray[np.float64], ...]
 
 
 PoseWithCovariance = tuple[Transform, AlignedCovariance | None]
@@ -63,9 +78,13 @@ class Uncertainty:
     factor: float = 1.0
 
     def shared_error_of(self, aligned: AlignedMatches) -> NDArray[np.float64]:
-        """Return the error that each match of an image shares, (N,), pixels of the working size."""
-        size = np.hypot(self.shared_error, LIGHT_ERROR * aligned.light_change)
-        return np.full(len(aligned.found), size)
+        """Return the error that each match of an image shares in the map's light, (N,)."""
+        return np.full(len(aligned.found), self.shared_error)
+
+
+def light_error_of(aligned: AlignedMatches) -> NDArray[np.float64]:
+    """Return what comes to that from light, (N,), pixels of the working size."""
+    return np.full(len(aligned.found), LIGHT_ERROR * aligned.light_change)
 
 
 def aligned_pose(
@@ -89,10 +108,16 @@ def aligned_pose(
     pixels, derivative = projection_jacobian(camera, pose, matches.points3d)
     residuals, derivative = whitened(pixels - matches.keypoints, derivative, whitening)
     places = image_cells(matches.keypoints, camera), matches.reference
-    parts = image_cells(matches.keypoints, camera, PARTS)
+    parts, light_parts = (
+        image_cells(matches.keypoints, camera, along) for along in (PARTS, LIGHT_PARTS)
+    )
+    shared = (
+        SharedError(parts, uncertainty.shared_error_of(aligned)),
+        SharedError(light_parts, light_error_of(aligned)),
+    )
     covariance = aligned_covariance(
-        derivative, residuals, whitening * pixel_scale, matches.confidence, places, parts,
-        uncertainty.shared_error_of(aligned), uncertainty.factor,
+        derivative, residuals, whitening * pixel_scale, matches.confidence, places, shared,
+        uncertainty.factor,
     )  # fmt: skip
     return pose, covariance
 
@@ -103,8 +128,7 @@ def aligned_covariance(
     whitening: NDArray[np.float64],
     weights: NDArray[np.float64],
     groups: tuple[NDArray[np.int64], NDArray[np.int64]],
-    parts: NDArray[np.int64],
-    shared_error: NDArray[np.float64],
+    shared_errors: Sequence[SharedError],
     factor: float,
 ) -> AlignedCovariance | None:
     """Return the covariance of a body's pose, or None where it is not determined.
@@ -115,9 +139,7 @@ def aligned_covariance(
         whitening: (N, 2, 2), from pixels of the working size to standard deviations.
         weights: (N,), of the matches.
         groups: (N,) each, see `m_estimate_covariance`.
-        parts: (N,), numbers of the parts of images within which errors are shared.
-        shared_error: (N,), standard deviations of those, pixels of the working size; of one part
-            all are equal.
+        shared_errors: what residuals do not tell of.
         factor: on the covariance.
     """
     covariance = m_estimate_covariance(derivative, residuals, weights, groups, LOSS_SCALE, factor)
@@ -131,10 +153,13 @@ def aligned_covariance(
     if solve is None:
         return None
     pulls = np.einsum("nai,nab->nib", derivative * counted, whitening)
-    _, first, part = np.unique(parts, return_index=True, return_inverse=True)
-    by_part = np.zeros((int(part.max()) + 1, *pulls.shape[1:]))
-    np.add.at(by_part, part, pulls)
-    moved = solve @ solve.T @ by_part
-    of_part = factor * np.einsum("pib,pjb->pij", moved, moved)
-    shared = np.einsum("p,pij->ij", shared_error[first] ** 2, of_part)
-    return AlignedCovariance(covariance + shared, of_part.sum(axis=0))
+    of_pixel = []
+    for shared in shared_errors:
+        _, first, part = np.unique(shared.part, return_index=True, return_inverse=True)
+        by_part = np.zeros((len(first), *pulls.shape[1:]))
+        np.add.at(by_part, part, pulls)
+        moved = solve @ solve.T @ by_part
+        of_part = factor * np.einsum("pib,pjb->pij", moved, moved)
+        covariance = covariance + np.einsum("p,pij->ij", shared.size[first] ** 2, of_part)
+        of_pixel.append(of_part.sum(axis=0))
+    return AlignedCovariance(covariance, tuple(of_pixel))

@@ -108,9 +108,7 @@ class Pipeline:
         hypothesis = agreement(pose, first.merged, camera, threshold)
         if covariance is None:
             return hypothesis, None, None
-        evidence = AlignmentEvidence(
-            aligned.num_found, aligned.light_change, covariance.of_shared_error
-        )
+        evidence = AlignmentEvidence(aligned.num_found, aligned.light_change, *covariance.of_pixel)
         return hypothesis, covariance.total, evidence
 
     def threads(self) -> AbstractContextManager[None]:

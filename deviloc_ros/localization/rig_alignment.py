@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.aligned_pose import (
+    LIGHT_PARTS,
     LOSS_SCALE,
     PARTS,
+    SharedError,
     Uncertainty,
     aligned_covariance,
+    light_error_of,
 )
 from deviloc_ros.localization.alignment import Aligner
 from deviloc_ros.localization.covariance import CELLS
@@ -59,9 +62,17 @@ def aligned_rig_pose(
     residuals, derivative = together.linearise(pose, together.lens(pose))
     assert together.whitening is not None
     groups = together.places(CELLS), together.reference
-    shared_error = np.concatenate([uncertainty.shared_error_of(item) for item in aligned])
+    shared = (
+        SharedError(
+            together.places(PARTS),
+            np.concatenate([uncertainty.shared_error_of(item) for item in aligned]),
+        ),
+        SharedError(
+            together.places(LIGHT_PARTS), np.concatenate([light_error_of(item) for item in aligned])
+        ),
+    )
     covariance = aligned_covariance(
         derivative, residuals, together.whitening, together.confidence, groups,
-        together.places(PARTS), shared_error, uncertainty.factor,
+        shared, uncertainty.factor,
     )  # fmt: skip
     return pose, None if covariance is None else covariance.total

@@ -149,12 +149,14 @@ class AlignmentEvidence:
             patches (AlignedMatches): about 0.2 in the same light, 0.4 and more where the sun has
             moved.
         of_shared_error: (6, 6) float64, what an error of one pixel of the working size that matches
-            share adds to the covariance.
+            share in the map's light adds to the covariance.
+        of_light_error: (6, 6) float64, the same of an error that comes from another light.
     """
 
     num_aligned: int
     light_change: float
     of_shared_error: NDArray[np.float64]
+    of_light_error: NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,8 @@ def test_the_users_factor_is_on_all_of_it() -> None:
     assert one is not None
     assert two is not None
     np.testing.assert_allclose(two.total, 2 * one.total, rtol=1e-9)
-    np.testing.assert_allclose(two.of_shared_error, 2 * one.of_shared_error, rtol=1e-9)
+    np.testing.assert_allclose(two.of_pixel, 2 * np.array(one.of_pixel), rtol=1e-9)
     _, without = aligned_pose(TRUTH, aligned, CAMERA, 1.0, Uncertainty(0.0, 1.0))
     assert without is not None
     shared = one.total - without.total
-    np.testing.assert_allclose(shared, 0.1**2 * one.of_shared_error, rtol=1e-6, atol=1e-14)
+    np.testing.assert_allclose(shared, 0.1**2 * one.of_pixel[0], rtol=1e-6, atol=1e-14)

@@ -87,7 +87,7 @@ def test_given_poses_that_are_wrong_do_not_make_all_others_look_uncertain(
         return PoseEstimate(
             Transform(turn, truth.translation + errors[query, :3]).inverse(),
             jackknife, no_matches, np.zeros(0, np.bool_), no_matches, (), {},
-            AlignmentEvidence(0, 0.0, unit),
+            AlignmentEvidence(0, 0.0, unit, unit),
         )  # fmt: skip
 
     monkeypatch.setattr(covariance_calibration, "Localizer", OfMap)

@@ -16,7 +16,12 @@ from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.aligned_pose import LIGHT_ERROR, Uncertainty, aligned_pose
+from deviloc_ros.localization.aligned_pose import (
+    LIGHT_ERROR,
+    Uncertainty,
+    aligned_pose,
+    light_error_of,
+)
 from deviloc_ros.localization.alignment import AlignedMatches, Aligner, reduced_to
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.types import Correspondences, Features, Query
@@ -133,8 +138,9 @@ def test_light_from_another_side_is_told_from_exposure(light: str) -> None:
     expected = 0.0 if light == "dimmer" else -np.log(0.6) / 2
     assert found.light_change == pytest.approx(expected, abs=0.06)
     size = Uncertainty(0.1).shared_error_of(found)
-    np.testing.assert_allclose(size, np.hypot(0.1, LIGHT_ERROR * found.light_change))
-    assert size.shape == (400,)
+    np.testing.assert_allclose(light_error_of(found), LIGHT_ERROR * found.light_change)
+    np.testing.assert_allclose(size, 0.1)
+    assert size.shape == light_error_of(found).shape == (400,)
 
 
 def test_without_matches_light_has_not_changed() -> None:
