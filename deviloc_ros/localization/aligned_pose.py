@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.alignment import AlignedMatches
+from deviloc_ros.localization.aligned_matches import AlignedMatches, decisive
 from deviloc_ros.localization.covariance import image_cells, m_estimate_covariance, whitening_of
 from deviloc_ros.localization.refinement import projection_jacobian, refine, whitened
 
@@ -103,6 +103,7 @@ def aligned_pose(
         pixel_scale: query pixels per pixel of the working size.
         uncertainty: of the map.
     """
+    (aligned,) = decisive([aligned])
     matches, whitening = aligned.matches, aligned.whitening
     pose = refine(camera, first, matches.keypoints, matches.points3d, LOSS_SCALE, whitening)
     pixels, derivative = projection_jacobian(camera, pose, matches.points3d)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.aligned_matches import AlignedMatches
 from deviloc_ros.localization.patch_alignment import align_patches
 from deviloc_ros.localization.types import Correspondences, Query
 from deviloc_ros.mapping.map import Map
@@ -41,55 +42,6 @@ UNFOUND_SIGMA = 4.0
 DEPTH_STEP = 1e-4
 # Patches whose sides would change by more than this factor are seen too differently.
 MAX_CHANGE_OF_SCALE = 3.0
-
-
-@dataclass(frozen=True)
-class AlignedMatches:
-    """Matches, most of whose query keypoints were found in the pixels.
-
-    Attributes:
-        matches: those that were found have new keypoints.
-        covariance: (N, 2, 2) float64, squared query pixels: of the keypoints, and of where the
-            3D points would be seen, whose depths are uncertain.
-        found: (N,) bool.
-        contrast: (N,) float64, of the patch in the query by that in the reference, of those that
-            were found.
-    """
-
-    matches: Correspondences
-    covariance: NDArray[np.float64]
-    found: NDArray[np.bool_]
-    contrast: NDArray[np.float64]
-
-    @property
-    def num_found(self) -> int:
-        """Number of matches that were found."""
-        return int(np.count_nonzero(self.found))
-
-    @property
-    def light_change(self) -> float:
-        """How differently contrast changed from patch to patch; small in the same light.
-
-        Standard deviation of its logarithm among the patches of a reference. Exposure changes all
-        of them alike, light from another side does not.
-        """
-        if not self.num_found:
-            return 0.0
-        _, reference = np.unique(self.matches.reference[self.found], return_inverse=True)
-        change = np.log(self.contrast[self.found])
-        mean = np.bincount(reference, change) / np.bincount(reference)
-        return float(np.sqrt(np.mean((change - mean[reference]) ** 2)))
-
-    @property
-    def whitening(self) -> NDArray[np.float64]:
-        """From query pixels to standard deviations: (N, 2, 2), W with W' W = covariance^-1."""
-        a, b, c = (self.covariance[:, i, j] for i, j in ((0, 0), (0, 1), (1, 1)))
-        result = np.zeros_like(self.covariance)
-        determinant = a * c - b * b
-        result[:, 0, 0] = np.sqrt(c / determinant)
-        result[:, 0, 1] = -b / np.sqrt(c * determinant)
-        result[:, 1, 1] = 1 / np.sqrt(c)
-        return result
 
 
 @dataclass(frozen=True)
@@ -145,7 +97,7 @@ class Aligner:
                 so many are taken evenly.
 
         Returns:
-            All of them; those that were not found stay where they are, and count little.
+            All of them; those that were not found stay where they are.
         """
         if query.image is None:
             raise ValueError("matches are aligned by the query's image, not only by its features")

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.localization.aligned_matches import AlignedMatches
 from deviloc_ros.localization.aligned_pose import Uncertainty, aligned_pose
-from deviloc_ros.localization.alignment import AlignedMatches, Aligner
+from deviloc_ros.localization.alignment import Aligner
 from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.matching import Matcher, SemiDenseMatcher

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.aligned_matches import decisive
 from deviloc_ros.localization.aligned_pose import (
     LIGHT_PARTS,
     LOSS_SCALE,
@@ -47,10 +48,12 @@ def aligned_rig_pose(
     """
     cameras: list[Camera] = [queries[index].camera for index, _ in near]
     places = [base_from_camera[index] for index, _ in near]
-    aligned = [
-        align(queries[index], place.inverse() @ base_from_map, matches)
-        for place, (index, matches) in zip(places, near, strict=True)
-    ]
+    aligned = decisive(
+        [
+            align(queries[index], place.inverse() @ base_from_map, matches)
+            for place, (index, matches) in zip(places, near, strict=True)
+        ]
+    )
     together = gather(
         [(i, item.matches) for i, item in enumerate(aligned)],
         cameras,

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.localization.alignment import AlignableImage, AlignedMatches
+from deviloc_ros.localization.aligned_matches import AlignedMatches
+from deviloc_ros.localization.alignment import AlignableImage
 from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.covariance import pose_covariance
 from deviloc_ros.localization.patch_alignment import align_patches

@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.geometry.uncertainty import normalised_squared_errors, pose_error
+from deviloc_ros.localization.aligned_matches import AlignedMatches
 from deviloc_ros.localization.aligned_pose import PARTS, Uncertainty, aligned_pose
-from deviloc_ros.localization.alignment import AlignedMatches
 from deviloc_ros.localization.covariance import image_cells
 from deviloc_ros.localization.types import Correspondences
 
