@@ -148,7 +148,9 @@ def test_real_tf2_and_the_projects_buffer_agree_on_what_the_node_says(
         stamp = round(at * SECOND)
         found = ours.lookup("map", "base_link", stamp, 0.0)
         metres, degrees = found.distance_to(theirs.lookup("map", "base_link", stamp, 0.0))
-        assert metres < 1e-3
+        # tf2 goes straight where the project's buffer follows a screw. A fix turns map -> odom by
+        # 0.3 degrees about an origin 300 m away: the chord is 1.04 mm off its arc.
+        assert metres < 2e-3
         assert degrees < 1e-2
     newest = ours.newest("map", "base_link").distance_to(theirs.newest("map", "base_link"))
     assert newest[0] < 1e-6
