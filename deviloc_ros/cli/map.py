@@ -92,7 +92,8 @@ def _add_build(actions: Subparsers) -> None:
     cameras.add_argument(
         "--camera-model",
         metavar="NAME",
-        help="COLMAP model to estimate where intrinsics are unknown (SIMPLE_RADIAL)",
+        help="COLMAP model to estimate where intrinsics are unknown (SIMPLE_RADIAL, and RADIAL "
+        "for cameras of 20 images or more)",
     )
     cameras.add_argument(
         "--shared-camera",
@@ -135,11 +136,11 @@ def _build(args: argparse.Namespace) -> int:
     from deviloc_ros.geometry.camera import MODEL_NAMES, Camera
     from deviloc_ros.mapping.align import transform_map, z_up_from
     from deviloc_ros.mapping.build import BuildOptions, build_map
-    from deviloc_ros.mapping.intrinsics import Intrinsics
+    from deviloc_ros.mapping.intrinsics import AUTO, Intrinsics
     from deviloc_ros.mapping.pose_check import doubt
 
-    model = args.camera_model or "SIMPLE_RADIAL"
-    if model not in MODEL_NAMES:
+    model = args.camera_model or AUTO
+    if model not in (AUTO, *MODEL_NAMES):
         raise InputError(f"--camera-model {model}: unknown; use one of {', '.join(MODEL_NAMES)}")
     known = Camera.parse(args.camera) if args.camera else None
     options = BuildOptions(

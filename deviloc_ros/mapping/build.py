@@ -116,9 +116,7 @@ def build_map(
         sfm.import_images(usable, options.intrinsics)
         sfm.extract(usable)
         sfm.match(choose_pairs(descriptors))
-        reconstruction, elsewhere = sfm.reconstruct(
-            len(usable), options.intrinsics.known is not None
-        )
+        reconstruction, elsewhere = sfm.reconstruct(len(usable), options.intrinsics)
         unregistered |= _without_pose(reconstruction, usable, elsewhere, sfm.verified_matches())
 
     alone = assemble(
@@ -175,7 +173,7 @@ def _check_topicfm(posed: Mapping[str, PosedImage], intrinsics: Intrinsics) -> N
     elif intrinsics.known is not None:
         check_models([("--camera", intrinsics.known.model)])
     else:
-        check_models([("--camera-model", intrinsics.model)])
+        check_models([("--camera-model", intrinsics.first_model)])
 
 
 def _sample(features: Mapping[str, Features], seed: int) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ CAMERA_MODES = {
     "folder": pycolmap.CameraMode.PER_FOLDER,
     "image": pycolmap.CameraMode.PER_IMAGE,
 }
+AUTO, FIRST_MODEL = "auto", "SIMPLE_RADIAL"
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,25 @@ class Intrinsics:
     Attributes:
         sharing: whether `all` images, those of a `folder`, or no two have one camera (`image`);
             `auto` is `all` where all images have one size, else `image`.
-        model: COLMAP camera model to estimate.
+        model: COLMAP camera model to estimate; `auto` is SIMPLE_RADIAL, and in the end RADIAL for
+            cameras of many images (lenses.py).
         known: intrinsics of all images, held fixed; None estimates them, from EXIF where it is.
     """
 
     sharing: str = "auto"
-    model: str = "SIMPLE_RADIAL"
+    model: str = AUTO
     known: Camera | None = None
+
+    @property
+    def first_model(self) -> str:
+        """The model that reconstruction begins with."""
+        return FIRST_MODEL if self.model == AUTO else self.model
 
     def options(
         self, images: Sequence[Path]
     ) -> tuple[pycolmap.CameraMode, pycolmap.ImageReaderOptions]:
         """Return what COLMAP is to be told for these images."""
-        reader = pycolmap.ImageReaderOptions(camera_model=self.model)
+        reader = pycolmap.ImageReaderOptions(camera_model=self.first_model)
         if self.known is not None:
             reader.camera_model = self.known.model
             reader.camera_params = ",".join(repr(value) for value in self.known.params)

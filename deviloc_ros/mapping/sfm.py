@@ -13,8 +13,8 @@ from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.mapping.colmap_model import model_of, write_model
 from deviloc_ros.mapping.interruptible import cancellable, in_steps
-from deviloc_ros.mapping.intrinsics import Intrinsics
-from deviloc_ros.mapping.principal_point import refine_principal_points
+from deviloc_ros.mapping.intrinsics import AUTO, Intrinsics
+from deviloc_ros.mapping.lenses import refine_lenses
 
 MIN_MODEL_IMAGES = 3
 # COLMAP works in steps of this size: what a step wrote to the database survives a Ctrl-C.
@@ -107,9 +107,13 @@ class StructureFromMotion:
         return pycolmap.Reconstruction(output)
 
     def reconstruct(
-        self, num_images: int, fixed_intrinsics: bool
+        self, num_images: int, intrinsics: Intrinsics
     ) -> tuple[pycolmap.Reconstruction, Mapping[str, int]]:
         """Find poses and points from the matches.
+
+        Args:
+            num_images: how many there are.
+            intrinsics: what is known of their cameras.
 
         Returns:
             The largest model, and for every image that is only in a smaller one that one's size.
@@ -120,8 +124,7 @@ class StructureFromMotion:
         options = pycolmap.IncrementalPipelineOptions(
             random_seed=self.seed, min_model_size=MIN_MODEL_IMAGES
         )
-        options.ba_refine_focal_length = not fixed_intrinsics
-        options.ba_refine_extra_params = not fixed_intrinsics
+        options.ba_refine_focal_length = options.ba_refine_extra_params = intrinsics.known is None
         models = self._map_incrementally(options, num_images)
         if not models:
             # Cameras that only move forward never show the angles COLMAP likes to begin with.
@@ -140,8 +143,8 @@ class StructureFromMotion:
             for image in model.images.values():
                 if image.has_pose and image.name not in registered:
                     elsewhere.setdefault(image.name, model.num_reg_images())
-        if not fixed_intrinsics:
-            refine_principal_points(best)
+        if intrinsics.known is None:
+            refine_lenses(best, may_change_model=intrinsics.model == AUTO)
         return best, elsewhere
 
     def _map_incrementally(
