@@ -31,7 +31,7 @@ LOSS_SCALE = 2.385
 PARTS, LIGHT_PARTS = 3, 4
 # By how much matches err together where the light has changed, for each unit of `light_change`,
 # pixels of the working size: measured on rendered streets (benchmarks/changed_light.py).
-LIGHT_ERROR = 0.06
+LIGHT_ERROR = 0.065
 
 
 @dataclass(frozen=True)

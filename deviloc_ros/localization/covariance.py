@@ -102,7 +102,7 @@ def m_estimate_covariance(
         residuals: (N, 2), in the same pixels.
         weights: (N,), of the matches.
         groups: two groupings of the matches, (N,) each: by place in the image (of one camera), and
-            by reference. What both know of is counted twice; the scale makes up for it.
+            by reference.
         loss_scale: of the Cauchy loss in the refinement.
         scale: factor on it.
     """
@@ -115,16 +115,18 @@ def m_estimate_covariance(
     squared = np.sum((residuals / loss_scale) ** 2, axis=1)
     slope = np.average(1 / (1 + squared) - squared / (1 + squared) ** 2, weights=weights)
     pull = residuals * (weights / (1 + squared))[:, None]
-    by_cell, by_view = (
+    by_both = np.unique(by_place * (by_reference.max() + 1) + by_reference, return_inverse=True)[1]
+    of_place, of_reference, of_both = (
         _sums(derivative, slope * weights, pull, group, int(group.max()) + 1)
-        for group in (by_place, by_reference)
+        for group in (by_place, by_reference, by_both)
     )
-    whitening = whitening_of(by_cell[1].sum(axis=0))
+    whitening = whitening_of(of_place[1].sum(axis=0))
     if slope <= 0 or whitening is None:
         return None
-    spread = _jackknife(*by_cell, whitening)
+    spread = _jackknife(*of_place, whitening)
     if by_reference.max() > 0:
-        spread += _jackknife(*by_view, whitening)
+        # Errors of single matches are in both spreads, and are taken off once.
+        spread += _positive(_jackknife(*of_reference, whitening) - _jackknife(*of_both, whitening))
     covariance = scale * whitening @ spread @ whitening.T
     covariance = (covariance + covariance.T) / 2
     if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance).min() <= 0:
@@ -163,6 +165,15 @@ def _jackknife(
     along = np.einsum("gij,gi->gj", axes, influence @ whitening)
     moved = np.einsum("gij,gj->gi", axes, along / np.maximum(1 - held, LEAST_REST))
     return np.asarray(moved.T @ moved)
+
+
+def _positive(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a symmetric matrix without its negative eigenvalues: few references spread by chance.
+
+    In coordinates where all axes are known equally well.
+    """
+    values, axes = np.linalg.eigh(matrix)
+    return np.asarray((axes * np.maximum(values, 0)) @ axes.T)
 
 
 @numba.njit(nogil=True, cache=True)
