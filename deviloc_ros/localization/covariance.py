@@ -161,9 +161,15 @@ def _jackknife(
         information: (G, 6, 6) of the groups.
         whitening: (6, 6), to those coordinates.
     """
-    held, axes = np.linalg.eigh(whitening.T @ information @ whitening)
-    along = np.einsum("gij,gi->gj", axes, influence @ whitening)
-    moved = np.einsum("gij,gj->gi", axes, along / np.maximum(1 - held, LEAST_REST))
+    information, influence = whitening.T @ information @ whitening, influence @ whitening
+    moved = np.empty_like(influence)
+    # No eigenvalue is above the trace: most groups hold too little for the limit to matter.
+    small = np.trace(information, axis1=1, axis2=2) <= 1 - LEAST_REST
+    rest = np.eye(PARAMETERS) - information[small]
+    moved[small] = np.linalg.solve(rest, influence[small][:, :, None])[:, :, 0]
+    held, axes = np.linalg.eigh(information[~small])
+    along = np.einsum("gij,gi->gj", axes, influence[~small])
+    moved[~small] = np.einsum("gij,gj->gi", axes, along / np.maximum(1 - held, LEAST_REST))
     return np.asarray(moved.T @ moved)
 
 
