@@ -34,7 +34,7 @@ HEADER = (
 )
 SIMULATED, REAL = (0.8, 1.25), (0.5, 2.0)
 STREETS = range(8)
-# Rendered for the first time when nothing was left to be chosen.
+# Rendered when the model and its constants were chosen; docs/accuracy.md tells what came after.
 LATER_STREETS = range(20, 26)
 # Frames of the simulated drives that see mostly the same: 8 metres.
 DRIVE_RUN = 8
@@ -107,7 +107,7 @@ def simulated_drives(bench: Bench) -> list[Row]:
 
 
 def later_drives(bench: Bench) -> list[Row]:
-    """Localize drives through streets that were not."""
+    """Localize drives through streets that were seen last."""
     return _drives(bench, LATER_STREETS, "later streets")
 
 
