@@ -13,7 +13,7 @@ from deviloc_ros.geometry.base_pose import base_pose
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.geometry.uncertainty import pose_error
-from deviloc_ros.localization.covariance import agreeing, pose_covariance
+from deviloc_ros.localization.covariance import agreeing, m_estimate_covariance, pose_covariance
 from deviloc_ros.localization.pose import PoseHypothesis, estimate_pose
 from deviloc_ros.localization.types import Correspondences
 
@@ -135,3 +135,19 @@ def test_grows_with_its_factor_and_needs_matches_in_several_places() -> None:
         )
         is None
     )
+
+
+def test_independent_errors_of_many_references_are_counted_once() -> None:
+    generator = np.random.default_rng(0)
+    ratios = []
+    for _ in range(20):
+        derivative = generator.normal(size=(1000, 2, 6))
+        groups = generator.integers(0, 100, 1000), generator.integers(0, 60, 1000)
+        covariance = m_estimate_covariance(
+            derivative, generator.normal(size=(1000, 2)), np.ones(1000), groups, 100.0, 1.0
+        )
+        assert covariance is not None
+        information = np.einsum("nai,naj->ij", derivative, derivative)
+        ratios.append(np.trace(covariance @ information) / 6)
+    # They are in the spread over places and in that over references: added, these give 2.05.
+    assert 0.9 < np.mean(ratios) < 1.5
