@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.localization.rig_matches import RigMatches
-from deviloc_ros.localization.rig_pose import RigHypothesis
+from deviloc_ros.localization.rig.matches import RigMatches
+from deviloc_ros.localization.rig.pose import RigHypothesis
 from deviloc_ros.localization.verification import Evidence, image_coverage
 
 

@@ -14,18 +14,18 @@ from deviloc_ros import __version__
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.features import LEVELS
-from deviloc_ros.localization.learned_lifting import make_inference
-from deviloc_ros.localization.lifting import (
+from deviloc_ros.lifting.geometric import (
     LiftedKeypoints,
     PointInference,
     ReferenceView,
     lift,
 )
+from deviloc_ros.lifting.learned import make_inference
+from deviloc_ros.localization.features import LEVELS
 from deviloc_ros.localization.types import Features
-from deviloc_ros.mapping.corrections import Calibration
-from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.reference import Reference
+from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.map import Map
 
 
 def assemble(

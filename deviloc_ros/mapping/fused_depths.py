@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.localization.lifting import INFERRED_SIGMA, confidence_of, sigma_of
-from deviloc_ros.mapping.fusion import Measurements, fuse
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.mapping.repeatability import not_found_again
+from deviloc_ros.lifting.geometric import INFERRED_SIGMA, confidence_of, sigma_of
+from deviloc_ros.mapping.multiview.depth_fusion import Measurements, fuse
+from deviloc_ros.mapping.multiview.repeatability import not_found_again
+from deviloc_ros.maps.map import Map
 
 # How often a depth is right that so many other views agree on (0, 1, 2, more).
 TRUST = np.array([0.0, 0.8, 0.95, 1.0])

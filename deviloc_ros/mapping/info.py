@@ -11,10 +11,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from deviloc_ros.atomic import atomic_path
-from deviloc_ros.mapping.file import map_id
-from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.tile_info import count_lifted, describe_tiles, tile_text
-from deviloc_ros.mapping.tiles import TiledMap
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.map_file import map_id
+from deviloc_ros.maps.tiled_map import TiledMap
 
 SHOWN_SHARE = 99.0
 VIEW_LENGTH = 0.03

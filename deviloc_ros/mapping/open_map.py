@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from deviloc_ros.config import TileConfig
-from deviloc_ros.mapping import file
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.mapping.tiles import load_tiled
+from deviloc_ros.maps import map_file
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.tiled_map import load_tiled
 
 
 def open_map(path: str | Path, tiles: TileConfig | None = None) -> Map:
@@ -21,6 +21,6 @@ def open_map(path: str | Path, tiles: TileConfig | None = None) -> Map:
         InputError: neither, damaged, or of a newer version.
     """
     path = Path(path)
-    if file.kind_of(path) == file.TILES:
+    if map_file.kind_of(path) == map_file.TILES:
         return load_tiled(path, tiles or TileConfig())
     return Map.load(path)

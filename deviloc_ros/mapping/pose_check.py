@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.mapping.offset_bias import OffsetBias
-from deviloc_ros.mapping.view_matching import SeenAgain, triangulate
+from deviloc_ros.mapping.multiview.matching import SeenAgain, triangulate
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.offset_bias import OffsetBias
 
 # Matches further from their epipolar line are wrong, or their poses are; network pixels.
 EPIPOLAR_GATE = 2.5

@@ -8,7 +8,7 @@ import torch
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.features import network_sizes
 from deviloc_ros.localization.types import Features
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 
 
 def reference_features(

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.images import read_gray
-from deviloc_ros.localization.alignment import reduced_to
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.localization.photometric.aligner import reduced_to
+from deviloc_ros.maps.map import Map
 from deviloc_ros.models.published.preprocessing import network_image
 
 JPEG_QUALITY = 92

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 
 # Cameras of different tiles so far apart, map units, are not asked what both could see.
 BORDER_REACH = 30.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.mapping.tiles import TiledMap
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.tiled_map import TiledMap
 
 
 def describe_tiles(path: Path, tiled: TiledMap) -> Sequence[dict[str, Any]]:

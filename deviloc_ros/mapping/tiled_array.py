@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.mapping.tile_store import TileStore
+from deviloc_ros.maps.tile_store import TileStore
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from launch.events.process import ProcessExited
 from launch.launch_context import LaunchContext
 from launch_ros.substitutions import ExecutableInPackage
 
-from deviloc_ros.ros.launching import PACKAGE, end
+from deviloc_ros.ros.launch.launching import PACKAGE, end
 
 Step = Callable[[], Sequence[str]]
 """Returns the arguments of a command; it is asked when the step before is done."""

@@ -6,7 +6,7 @@ from diagnostic_msgs.msg import KeyValue
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from deviloc_ros.ros.loaded_map import LoadedMap
+from deviloc_ros.ros.node.loaded_map import LoadedMap
 
 LATCHED = QoSProfile(
     depth=1,

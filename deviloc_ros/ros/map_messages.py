@@ -11,8 +11,8 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from deviloc_ros.mapping.map import Map
 from deviloc_ros.mapping.reference import Reference
+from deviloc_ros.maps.map import Map
 
 REFERENCE_COLOUR = ColorRGBA(r=1.0, g=0.6, b=0.1, a=0.8)
 EDGES = ((0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (2, 3), (3, 4), (4, 1))

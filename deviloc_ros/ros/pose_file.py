@@ -7,9 +7,9 @@ from pathlib import Path
 from rclpy.node import Node
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.ros.priors import Priors
-from deviloc_ros.ros.saved_pose import load_pose, save_pose
-from deviloc_ros.ros.state_config import PriorConfig
+from deviloc_ros.ros.config.state_config import PriorConfig
+from deviloc_ros.ros.inputs.priors import Priors
+from deviloc_ros.ros.inputs.saved_pose import load_pose, save_pose
 
 
 class PoseFile:

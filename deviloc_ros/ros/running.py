@@ -14,7 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.ros.termination import Termination
+from deviloc_ros.ros.process import Termination
 
 FINISHED_PERIOD = 0.1
 """Time between two looks at whether a node has finished by itself, seconds."""

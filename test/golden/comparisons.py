@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import covisibility
 import cv2
+import loss
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,19 +30,17 @@ from recorded import (
 )
 
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.models.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published import (
     absolute_pose,
     assignment,
-    covisibility,
     deviloc,
     intrinsics,
-    loss,
     merging,
     preprocessing,
     sampling,
 )
 from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
 from deviloc_ros.models.published.settings import PublishedSettings
 from deviloc_ros.models.topicfm import coarse_matching

@@ -13,17 +13,19 @@ from typing import Any
 
 import comparisons
 import cv2
+import loss
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from deviloc_ros.models import pin, pin_geometry, pin_layers
+from deviloc_ros.models import pin_layers
 from deviloc_ros.models.published import (
     assignment,
-    loss,
     merging,
+    pin,
+    pin_geometry,
     preprocessing,
 )
 from deviloc_ros.models.published.network import DeViLocNetwork

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from deviloc_ros.models.pin import PointInferenceNetwork
+from deviloc_ros.models.published.pin import PointInferenceNetwork
 from deviloc_ros.models.topicfm.matcher import TopicFM
 
 

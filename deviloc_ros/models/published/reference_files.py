@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from deviloc_ros.atomic import atomic_path
-from deviloc_ros.models.pin import ObservedBranch
-from deviloc_ros.models.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.pin import ObservedBranch
+from deviloc_ros.models.published.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published.reference import EncodedReference
 from deviloc_ros.models.topicfm.image_features import ImageFeatures, TokenMean
 
