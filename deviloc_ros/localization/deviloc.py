@@ -70,7 +70,7 @@ def localize_query(
         return attempt.without_pose()
 
     # Beyond the paper: matches are moved to where the images themselves agree, and the pose with
-    # them (alignment.py); how certain it is, and whether to believe it.
+    # them (photometric/); how certain it is, and whether to believe it.
     best, *rivals = attempt.hypotheses
     pose, near = best.pose, agreeing(best.pose, best.unmerged, camera)
     alignment: AlignmentEvidence | None = None

@@ -1,4 +1,4 @@
-"""What others call: a map, and what localizes images in it. The method stands in `localizer.py`."""
+"""What others call: a map, and what localizes images in it. The method stands in `deviloc.py`."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from deviloc_ros.localization.types import (
     Query,
 )
 from deviloc_ros.localization.warm_up import warm_up
-from deviloc_ros.mapping.open_map import open_map
 from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.tiled_map import open_map
 
 
 class Localizer:

@@ -20,8 +20,7 @@ from deviloc_ros.geometry.similarity_fit import (
     fit_positions,
 )
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.mapping.reference import Reference
-from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.map import Map, Reference
 
 MIN_IMAGES = 3
 MAX_TILT_SIGMA = math.radians(5)

@@ -24,7 +24,7 @@ from deviloc_ros.geometry.uncertainty import (
 from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.localization.types import PoseEstimate, Query
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
-from deviloc_ros.mapping.reference_features import reference_features
+from deviloc_ros.mapping.multiview.matching import reference_features
 from deviloc_ros.maps.calibration import USUAL_SHARED_ERROR
 from deviloc_ros.maps.map import Map
 

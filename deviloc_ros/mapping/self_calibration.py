@@ -19,7 +19,7 @@ from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.localization.types import Features, Query
 from deviloc_ros.mapping.covariance_calibration import covariance_scale, shared_error
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
-from deviloc_ros.mapping.reference_features import reference_features
+from deviloc_ros.mapping.multiview.matching import reference_features
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map
 
@@ -67,7 +67,7 @@ def calibrate(
         update={"matching": config.matching.model_copy(update={"matcher": "xfeat"})}
     )
     queries = calibration_queries(reference_map)
-    # What is left of the bias that the map has already (mapping/epipolar_bias.py).
+    # What is left of the bias that the map has already (mapping/multiview/epipolar.py).
     left, num_residuals = _offset_bias(Localizer(reference_map, xfeat), queries, xfeat)
     pull = reference_map.calibration.offset_pull
     unbiased = Calibration(reference_map.calibration.offset_bias + left, offset_pull=pull)

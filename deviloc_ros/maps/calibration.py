@@ -18,7 +18,7 @@ USUAL_SHARED_ERROR = 0.1
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the map learned from localizing its own images (mapping/calibration.py).
+    """What the map learned from localizing its own images (mapping/self_calibration.py).
 
     Attributes:
         offset_bias: (levels, 2) float64, mean error of a match's query keypoint per pyramid level,
@@ -26,9 +26,9 @@ class Calibration:
         covariance_scale: factor on the covariance of poses, with matcher xfeat.
         topicfm_covariance_scale: the same with matcher topicfm, measured in a map made for it.
         offset_pull: (levels, 2) float64, what comes to the bias at the right and the lower edge of
-            an image (mapping/offset_bias.py), network pixels.
+            an image (maps/offset_bias.py), network pixels.
         aligned_shared_error: standard deviation of an error that aligned matches in a part of an
-            image share (localization/aligned_pose.py), pixels of the working size.
+            image share (localization/photometric/pose.py), pixels of the working size.
     """
 
     offset_bias: NDArray[np.float64]

@@ -1,7 +1,8 @@
 """A map of several map files in one frame, for places too large for memory.
 
 What retrieval needs of all tiles is in the index file and stays in memory; the tiles are loaded
-where the camera is, or where retrieval says it may be.
+where the camera is, or where retrieval says it may be. `open_map` opens a map file or such an
+index.
 """
 
 from __future__ import annotations
@@ -16,12 +17,10 @@ from numpy.typing import NDArray
 
 from deviloc_ros.config import TileConfig
 from deviloc_ros.errors import DamagedMapError, InputError
-from deviloc_ros.mapping.reference import Reference
-from deviloc_ros.mapping.tiled_array import TiledArray
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map
-from deviloc_ros.maps.tile_store import TileStore
+from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.tile_store import TiledArray, TileStore
 
 INDEX_ARRAYS = (
     "reference_offsets", "point_offsets", "feature_offsets", "observation_offsets",
@@ -262,3 +261,19 @@ def _load_tile(path: Path, tile: Tile) -> Map:
         return Map.load(tile.path)
     except InputError as error:
         raise DamagedMapError(str(error)) from None
+
+
+def open_map(path: str | Path, tiles: TileConfig | None = None) -> Map:
+    """Open a map file or an index of tiles.
+
+    Args:
+        path: the file.
+        tiles: how many tiles may be in memory.
+
+    Raises:
+        InputError: neither, damaged, or of a newer version.
+    """
+    path = Path(path)
+    if map_file.kind_of(path) == map_file.TILES:
+        return load_tiled(path, tiles or TileConfig())
+    return Map.load(path)

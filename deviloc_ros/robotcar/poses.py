@@ -18,8 +18,8 @@ from deviloc_ros.datasets.lines import numbers
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.trajectory import Trajectory
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.robotcar.frames import BASE_FROM_VEHICLE, ENU_FROM_NED, from_xyz_rpy
-from deviloc_ros.robotcar.table import nanoseconds, read_table
+from deviloc_ros.robotcar.calibration import BASE_FROM_VEHICLE, ENU_FROM_NED, from_xyz_rpy
+from deviloc_ros.robotcar.sensors import nanoseconds, read_table
 
 ABSOLUTE = ("timestamp", "northing", "easting", "down", "roll", "pitch", "yaw")
 RELATIVE = (

@@ -26,9 +26,8 @@ from deviloc_ros.datasets.lines import numbers, read_lines, split_name
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.robotcar.calibration import rigid
-from deviloc_ros.robotcar.frames import BASE_FROM_CAR
-from deviloc_ros.robotcar.table import nanoseconds
+from deviloc_ros.robotcar.calibration import BASE_FROM_CAR, rigid
+from deviloc_ros.robotcar.sensors import nanoseconds
 
 CAMERAS = ("left", "rear", "right")
 REFERENCE_CONDITION = "overcast-reference"

@@ -17,15 +17,14 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import MAX_PIXELS
 from deviloc_ros.messages.image import ENCODINGS
 from deviloc_ros.robotcar.calibration import (
+    BASE_FROM_VEHICLE,
     CameraModel,
     UndistortionTable,
     read_camera_model,
     read_extrinsics,
     read_table_of,
 )
-from deviloc_ros.robotcar.frames import BASE_FROM_VEHICLE
-from deviloc_ros.robotcar.sensors import SENSORS, CalibrationFolders, Sensor
-from deviloc_ros.robotcar.table import nanoseconds
+from deviloc_ros.robotcar.sensors import SENSORS, CalibrationFolders, Sensor, nanoseconds
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import pycolmap  # noqa: F401  # Its logging takes SIGTERM for a crash.
     from deviloc_ros.localization import Localizer
     from deviloc_ros.ros.node.node import LocalizationNode
-    from deviloc_ros.ros.running import run, spin
+    from deviloc_ros.ros.process import run, spin
 
     def localize() -> int:
         node = LocalizationNode(Localizer.load)

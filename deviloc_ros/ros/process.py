@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM: the process is asked to end, and ended if it does not within a moment."""
+"""A process of the package: how it begins, spins and ends.
+
+SIGINT and SIGTERM ask the process to end, and end it if it does not within a moment.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+
+import rclpy
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+
+from deviloc_ros.errors import InputError
 
 GRACE_SECONDS = 0.7
 """What is in hand may take so long after a signal, seconds."""
@@ -112,3 +125,55 @@ def _install_handlers() -> None:
 
 def _leave_it_to_the_thread(number: int, frame: FrameType | None) -> None:
     """Do nothing: without a handler in Python, no number is written into the pipe."""
+
+
+FINISHED_PERIOD = 0.1
+"""Time between two looks at whether a node has finished by itself, seconds."""
+
+
+def run(body: Callable[[], int], arguments: Sequence[str] | None, termination: Termination) -> int:
+    """Run the body of a main function between `rclpy.init` and shutdown; return the exit code.
+
+    Args:
+        body: makes a node, spins it and returns the exit code.
+        arguments: of the command line; None: the process' own.
+        termination: after a signal this does not return: the process ends here.
+
+    Returns:
+        What the body returns, 0 if the context was shut down, 2 for an InputError, told in a line.
+    """
+    rclpy.init(
+        args=list(arguments) if arguments is not None else None,
+        # After rclpy's own handlers the context is gone, and what is in hand with it.
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
+    code = 0
+    try:
+        code = body()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except ExternalShutdownException:
+        pass
+    finally:
+        rclpy.try_shutdown()
+    if termination.requested:
+        termination.end_process(code)
+    return code
+
+
+def spin(node: Node, termination: Termination, finished: Callable[[], bool] | None = None) -> None:
+    """Let a node work until a signal comes, the context is shut down, or it has finished."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    ended: Future[None] = Future(executor=executor)
+
+    def look() -> None:
+        if finished is not None and finished():
+            ended.set_result(None)
+
+    if finished is not None:
+        # On the machine's clock: simulated time stands still when playback is over.
+        node.create_timer(FINISHED_PERIOD, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+    termination.call(lambda: ended.set_result(None))
+    executor.spin_until_future_complete(ended)

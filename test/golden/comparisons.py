@@ -39,7 +39,7 @@ from deviloc_ros.models.published import (
     preprocessing,
     sampling,
 )
-from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.deviloc import DeViLocNetwork
 from deviloc_ros.models.published.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
 from deviloc_ros.models.published.settings import PublishedSettings

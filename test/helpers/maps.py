@@ -9,9 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.mapping.reference import Reference
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.map import Map, Reference
 
 CAMERA = Camera("PINHOLE", 320, 240, (300.0, 300.0, 160.0, 120.0))
 

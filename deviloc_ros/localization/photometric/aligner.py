@@ -2,7 +2,7 @@
 
 A network's matches err by about half a pixel, and those of one surface err alike, the more so in
 another light. Once a pose is known, so is what a patch around a reference's keypoint looks like in
-the query, but for a shift; that shift is found in the pixels (patch_alignment.py).
+the query, but for a shift; that shift is found in the pixels (lucas_kanade.py).
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.photometric.lucas_kanade import align_patches
 from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.types import Correspondences, Query
-from deviloc_ros.mapping.reference import Reference
-from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.map import Map, Reference
 
 # Smoothed by this much, pixels, images can be interpolated and differentiated.
 SMOOTHING = 0.8

@@ -1,6 +1,6 @@
 """The method for several cameras on one body: one pose from all images of an instant.
 
-Every camera goes through the stages of `localizer.py` by itself up to its merged 2D-3D matches; the
+Every camera goes through the stages of `deviloc.py` by itself up to its merged 2D-3D matches; the
 networks see all images as one batch. Then one generalized RANSAC-PnP, one refinement, one
 covariance and one verdict. A camera that sees nothing of the map contributes nothing.
 """
@@ -25,9 +25,9 @@ from deviloc_ros.localization.rig.pose import (
     rig_agreeing,
     rig_agreement,
     rig_covariance,
+    weigh,
 )
 from deviloc_ros.localization.rig.types import CameraView, RigEstimate
-from deviloc_ros.localization.rig_evidence import weigh
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import (
     Correspondences,

@@ -1,4 +1,4 @@
-"""Aligned matches of a rig, and the pose of the base that they give; see alignment.py."""
+"""Aligned matches of a rig, and the pose of the base that they give; see ../photometric."""
 
 from __future__ import annotations
 

@@ -19,14 +19,17 @@ from deviloc_ros.lifting.geometric import (
     USUAL_OBSERVED_SIGMA,
 )
 from deviloc_ros.localization.photometric.aligner import Aligner
-from deviloc_ros.mapping.fused_depths import fused_depths, lifted_inverse_depth
-from deviloc_ros.mapping.multiview.depth_fusion import Measurements, fuse
-from deviloc_ros.mapping.multiview.epipolar import estimate_bias
+from deviloc_ros.mapping.multiview.depth_fusion import (
+    Measurements,
+    fuse,
+    fused_depths,
+    lifted_inverse_depth,
+)
+from deviloc_ros.mapping.multiview.epipolar import estimate_bias, share_on_epipolar_lines
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
 from deviloc_ros.mapping.multiview.matching import SeenAgain, ViewMatcher, ViewMatches
 from deviloc_ros.mapping.multiview.neighbours import Neighbourhood
 from deviloc_ros.mapping.multiview.view_depths import ViewDepths
-from deviloc_ros.mapping.pose_check import share_on_epipolar_lines
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map
 

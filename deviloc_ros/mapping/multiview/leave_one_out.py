@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.mapping.fused_depths import FusedDepths
+from deviloc_ros.mapping.multiview.depth_fusion import FusedDepths
 from deviloc_ros.maps.map import Map
 
 

@@ -1,4 +1,4 @@
-"""Features of one reference, seen again in its neighbours."""
+"""Features of one reference, found again in its neighbours by the product's own matcher."""
 
 from __future__ import annotations
 
@@ -6,19 +6,40 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.ray_triangulation import RayMeasurements, triangulate_on_rays
-from deviloc_ros.localization.features import LEVELS
+from deviloc_ros.localization.features import LEVELS, network_sizes
 from deviloc_ros.localization.matching import SemiDenseMatcher
 from deviloc_ros.localization.types import Features
-from deviloc_ros.mapping.reference_features import reference_features
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.offset_bias import OffsetBias
 from deviloc_ros.models.runtime import choose_device
+
+
+def reference_features(
+    reference_map: Map, index: int, config: LocalizerConfig, device: torch.device
+) -> Features:
+    """Return a reference's stored features, as if it were a query."""
+    stored = reference_map.features_of(index)
+    camera = reference_map.references[index].camera
+    sizes = network_sizes(camera.width, camera.height, config.features.max_size)
+    scales = torch.tensor(
+        [(camera.width / width + camera.height / height) / 2 for width, height in sizes]
+    )
+    levels = torch.from_numpy(np.array(reference_map.levels[stored]))
+    return Features(
+        keypoints=torch.from_numpy(np.array(reference_map.keypoints[stored])).to(device),
+        descriptors=torch.from_numpy(np.array(reference_map.descriptors[stored]))
+        .to(device)
+        .float(),
+        scales=scales[levels.long()].to(device),
+        levels=levels.to(device),
+    )
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from deviloc_ros.geometry.ray_triangulation import RayMeasurements, triangulate_
 from deviloc_ros.localization.photometric.aligner import Aligner
 from deviloc_ros.localization.types import Correspondences
 from deviloc_ros.mapping.multiview.depth_fusion import Measurements
+from deviloc_ros.mapping.multiview.epipolar import EPIPOLAR_GATE
 from deviloc_ros.mapping.multiview.matching import SeenAgain, triangulate, unbiased
-from deviloc_ros.mapping.pose_check import EPIPOLAR_GATE
 from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.offset_bias import OffsetBias
 

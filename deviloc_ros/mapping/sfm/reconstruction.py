@@ -1,20 +1,50 @@
-"""Structure from motion with pycolmap: sparse points, and poses where they are not given."""
+"""Structure from motion with pycolmap: sparse points, and poses where they are not given.
+
+Its long steps can be ended by Ctrl-C, and finished ones are kept.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pycolmap
 from tqdm import tqdm
 
 from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.errors import NothingFoundError
-from deviloc_ros.mapping.interruptible import cancellable, in_steps
-from deviloc_ros.mapping.lenses import refine_lenses
 from deviloc_ros.mapping.sfm.colmap_model import model_of, write_model
-from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics
+from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics, refine_lenses
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def cancellable(step: Callable[..., Result], *args: Any, **options: Any) -> Result:
+    """Run a step of COLMAP in a thread, so that Ctrl-C reaches this one and cancels the step."""
+    token = pycolmap.CancellationToken()
+    with ThreadPoolExecutor(1, "colmap") as pool:
+        future = pool.submit(step, *args, **options, cancellation_token=token)
+        try:
+            while not future.done():
+                wait([future], timeout=0.2)
+        except BaseException:
+            token.cancel()
+            raise
+        return future.result()
+
+
+def in_steps(items: Sequence[Item], size: int, title: str, unit: str) -> Iterator[list[Item]]:
+    """Yield the items in steps, each of which is kept if a later one is interrupted."""
+    with tqdm(total=len(items), desc=title, unit=unit, disable=None) as bar:
+        for start in range(0, len(items), size):
+            chunk = list(items[start : start + size])
+            yield chunk
+            bar.update(len(chunk))
+
 
 MIN_MODEL_IMAGES = 3
 # COLMAP works in steps of this size: what a step wrote to the database survives a Ctrl-C.

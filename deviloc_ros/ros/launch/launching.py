@@ -1,4 +1,4 @@
-"""What the launch files share: arguments with descriptions, and the nodes that they start."""
+"""What the launch files share: arguments with descriptions, nodes, and commands in a row."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    ExecuteProcess,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+)
+from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_context import LaunchContext
 from launch.launch_description import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
+from launch_ros.substitutions import ExecutableInPackage
 
 from deviloc_ros.ros.launch.arguments import SHOWN, Argument
 
@@ -152,3 +162,28 @@ def existing(path: str) -> str:
     if not Path(path).is_file():
         raise RuntimeError(f"{path}: there is no such file")
     return path
+
+
+Step = Callable[[], Sequence[str]]
+"""Returns the arguments of a command; it is asked when the step before is done."""
+
+
+def run_steps(steps: Sequence[Step]) -> list[Action]:
+    """Return the first step; each next one begins when one went well, and the launch ends then.
+
+    A step that fails ends the launch, with its command and exit code as the reason.
+    """
+    arguments = [str(argument) for argument in steps[0]()]
+
+    def follow(event: ProcessExited, context: LaunchContext) -> list[Action]:
+        if event.returncode != 0:
+            command = f"deviloc {' '.join(arguments)}"
+            return end(f"{command}: ended with exit code {event.returncode}")
+        return run_steps(steps[1:]) if len(steps) > 1 else end("done")
+
+    process = ExecuteProcess(
+        cmd=[ExecutableInPackage(package=PACKAGE, executable="deviloc"), *arguments],
+        output="screen",
+    )
+    handler = OnProcessExit(target_action=process, on_exit=follow)
+    return [RegisterEventHandler(handler), process]

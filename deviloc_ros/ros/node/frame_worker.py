@@ -1,4 +1,7 @@
-"""The thread that localizes: always the newest images, one set at a time."""
+"""The thread that localizes: always the newest images, one set at a time.
+
+What it could not get to is dropped and counted.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Generic, TypeVar
 
 from rclpy.lifecycle import LifecycleNode
 
@@ -21,7 +25,61 @@ from deviloc_ros.ros.inputs.extrinsics import Extrinsics
 from deviloc_ros.ros.inputs.priors import Priors
 from deviloc_ros.ros.node.loaded_map import LoadedMap
 from deviloc_ros.ros.outputs.results import Results
-from deviloc_ros.ros.worker import NewestItemWorker
+
+Item = TypeVar("Item")
+
+
+class NewestItemWorker(Generic[Item]):
+    """A one-slot mailbox and the thread that empties it.
+
+    A queue would only make poses older: a robot wants the pose of the newest image.
+
+    Args:
+        process: called in the worker's thread, one item at a time; it must not raise.
+        name: of the thread.
+    """
+
+    def __init__(self, process: Callable[[Item], None], name: str) -> None:
+        """Start the thread."""
+        self._process = process
+        self._changed = threading.Condition()
+        self._item: Item | None = None
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for their turn: 0 or 1."""
+        return int(self._item is not None)
+
+    def submit(self, item: Item) -> bool:
+        """Leave an item for the worker; return whether one that waited there was dropped for it.
+
+        Never blocks.
+        """
+        with self._changed:
+            replaced = self._item is not None
+            self._item = item
+            self._changed.notify()
+            return replaced
+
+    def stop(self) -> None:
+        """End the thread after the item in hand and wait for it; a waiting item is dropped."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._item is not None)
+                if self._stopping:
+                    return
+                item, self._item = self._item, None
+            assert item is not None
+            self._process(item)
 
 
 class FrameWorker:

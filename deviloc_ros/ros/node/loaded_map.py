@@ -1,4 +1,4 @@
-"""A map in use, and another one that is loaded while it serves."""
+"""The map in use, told to those who show it, and another one that is loaded while it serves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from diagnostic_msgs.msg import KeyValue
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
@@ -111,3 +115,31 @@ class MapReload:
     def _fail(self, text: str, log: str) -> None:
         self.text, self.failed = f"failed: {text}", True
         self._log_error(f"the map is not reloaded, the old one stays: {log}")
+
+
+LATCHED = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+class MapInUse:
+    """Publishes file and id of the map, latched, from configuration on and after each reload.
+
+    The publisher is not one of the lifecycle's: a map is loaded before the node is active.
+    """
+
+    def __init__(self, node: LifecycleNode, loaded: LoadedMap) -> None:
+        """Make the publisher and say which map it is."""
+        self._node = node
+        self._publisher = node.create_publisher(KeyValue, "~/map_file", LATCHED)
+        self.tell(loaded)
+
+    def tell(self, loaded: LoadedMap) -> None:
+        """Say which map is in use from now on; from any thread."""
+        self._publisher.publish(KeyValue(key=loaded.path, value=loaded.id))
+
+    def close(self) -> None:
+        """Give the publisher back."""
+        self._node.destroy_publisher(self._publisher)

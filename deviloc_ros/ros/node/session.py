@@ -9,22 +9,20 @@ from rclpy.lifecycle import LifecycleNode
 
 from deviloc_ros.robot.carried_pose import CarriedPose
 from deviloc_ros.ros.config.node_config import NodeConfig
-from deviloc_ros.ros.diagnostics.snapshot import Snapshot
+from deviloc_ros.ros.diagnostics.snapshot import Snapshot, device_memory, process_memory
 from deviloc_ros.ros.inputs.cameras import Cameras
 from deviloc_ros.ros.inputs.extrinsics import Extrinsics
 from deviloc_ros.ros.inputs.gnss import Gnss
 from deviloc_ros.ros.inputs.initial_pose import InitialPose
 from deviloc_ros.ros.inputs.odometry import Odometry
 from deviloc_ros.ros.inputs.priors import Priors
+from deviloc_ros.ros.inputs.saved_pose import PoseFile
 from deviloc_ros.ros.inputs.transforms import on_time_jump_back, transform_lookup
-from deviloc_ros.ros.map_in_use import MapInUse
-from deviloc_ros.ros.memory import device_memory, process_memory
 from deviloc_ros.ros.node.frame_worker import FrameWorker
-from deviloc_ros.ros.node.loaded_map import LoadedMap, MapReload
+from deviloc_ros.ros.node.loaded_map import LoadedMap, MapInUse, MapReload
 from deviloc_ros.ros.node.services import Answer, Services
 from deviloc_ros.ros.outputs.results import Results
 from deviloc_ros.ros.outputs.tf_output import TfOutput
-from deviloc_ros.ros.pose_file import PoseFile
 
 
 class Session:

@@ -27,8 +27,7 @@ from deviloc_ros.evaluation.tables import summary_text, to_json
 from deviloc_ros.geometry.trajectory import Trajectory
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.ros.messages import stamp_ns
-from deviloc_ros.ros.process import Termination
-from deviloc_ros.ros.running import run, spin
+from deviloc_ros.ros.process import Termination, run, spin
 
 LOCALIZED = "LOCALIZED"
 

@@ -14,8 +14,8 @@ from deviloc_ros.robot.base_pose import BasePose
 from deviloc_ros.robot.frame_set import FrameSet
 from deviloc_ros.robot.outcome import Fix, NodeRefusal, Outcome, Refusal
 from deviloc_ros.ros.diagnostics import statistics
+from deviloc_ros.ros.diagnostics.snapshot import device_memory, process_memory
 from deviloc_ros.ros.diagnostics.statistics import WINDOW_SECONDS, Statistics
-from deviloc_ros.ros.memory import device_memory, process_memory
 
 POSE = Fix(BasePose(Transform.identity(), np.eye(6)), {})
 

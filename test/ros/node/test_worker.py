@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from deviloc_ros.ros.worker import NewestItemWorker
+from deviloc_ros.ros.node.frame_worker import NewestItemWorker
 
 
 def test_only_the_newest_item_waits() -> None:

@@ -23,9 +23,8 @@ from deviloc_ros.errors import InputError
 from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.map_file import map_id
 from deviloc_ros.ros.launch.arguments import SHOWN
-from deviloc_ros.ros.map_messages import frustum
 from deviloc_ros.ros.messages import stamp_message
-from deviloc_ros.ros.tools.map_display import PARAMETERS, MapDisplay
+from deviloc_ros.ros.tools.map_display import PARAMETERS, MapDisplay, frustum
 
 pytestmark = pytest.mark.ros
 

@@ -27,9 +27,8 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.types import FailureReason, LocalizationFailure
 from deviloc_ros.mapping.align import UP_AXES
-from deviloc_ros.mapping.reference import Reference
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.map import Map, Reference
 
 CAMERA = "PINHOLE 64 48 50 50 32 24"
 Run = Callable[..., tuple[int, str, str]]

@@ -12,8 +12,7 @@ from deviloc_ros.config import RetrievalConfig
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.retrieval import Retrieval
 from deviloc_ros.localization.types import Features, PosePrior
-from deviloc_ros.mapping.reference import Reference
-from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.map import Map, Reference
 
 ALONG_X = Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 """map_from_camera of a camera that looks along the map's x axis."""

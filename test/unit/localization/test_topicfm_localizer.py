@@ -42,7 +42,7 @@ from deviloc_ros.models.published.deviloc import DeViLoc
 from deviloc_ros.models.published.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published.preprocessing import network_tensor
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
-from deviloc_ros.models.published.reference_cache import ReferenceCache
+from deviloc_ros.models.published.reference_files import ReferenceCache
 from deviloc_ros.models.published.rule_weights import rule_network
 from deviloc_ros.models.topicfm.matcher import TopicFM
 from deviloc_ros.models.weight_store import load_network

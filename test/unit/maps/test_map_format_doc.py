@@ -13,10 +13,9 @@ from safetensors import safe_open
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.mapping.reference import Reference
 from deviloc_ros.maps import map, map_file
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.map import Map, Reference
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "map-format.md").read_text("utf-8")
 

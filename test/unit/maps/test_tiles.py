@@ -17,13 +17,11 @@ from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping.cut import cut_map
-from deviloc_ros.mapping.open_map import open_map
-from deviloc_ros.mapping.reference import Reference
 from deviloc_ros.mapping.tiling import write_index
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.map import Map, Reference
 from deviloc_ros.maps.tile_store import TileStore
-from deviloc_ros.maps.tiled_map import TiledMap, load_tiled
+from deviloc_ros.maps.tiled_map import TiledMap, load_tiled, open_map
 
 CAMERA = Camera("PINHOLE", 64, 48, (50.0, 50.0, 32.0, 24.0))
 # A camera that looks along x, z up.

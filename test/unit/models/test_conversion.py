@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 pytest.importorskip("openvino", reason="what is converted is converted for OpenVINO")
 
-from deviloc_ros.models.conversion import converted
-from deviloc_ros.models.runtime import OpenVinoProgram
+from deviloc_ros.models.runtime import OpenVinoProgram, converted
 
 
 class Affine(nn.Module):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from deviloc_ros.cli.main import main
-from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.deviloc import DeViLocNetwork
 from deviloc_ros.models.published.rule_weights import rule_network
 from deviloc_ros.models.weight_store import load_network, weights_directory
 

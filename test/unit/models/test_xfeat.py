@@ -13,7 +13,6 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.features import LEVELS, FeatureExtractor, network_sizes
 from deviloc_ros.localization.mutual_nearest_neighbours import mutual_nearest_neighbours
-from deviloc_ros.models.integer_matcher import with_integer_products
 from deviloc_ros.models.runtime import (
     Backend,
     choose_backend,
@@ -21,7 +20,7 @@ from deviloc_ros.models.runtime import (
     has_integer_products,
     prepare,
 )
-from deviloc_ros.models.xfeat import _packaged_weights, load_xfeat
+from deviloc_ros.models.xfeat import _packaged_weights, load_xfeat, with_integer_products
 
 
 @pytest.fixture(scope="module")

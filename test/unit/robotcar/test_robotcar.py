@@ -15,12 +15,13 @@ from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.messages.image import ENCODINGS
 from deviloc_ros.robotcar.calibration import (
+    from_xyz_rpy,
     read_camera_model,
     read_extrinsics,
     read_table_of,
+    to_xyz_rpy,
 )
 from deviloc_ros.robotcar.fisheye import fit_fisheye
-from deviloc_ros.robotcar.frames import from_xyz_rpy, to_xyz_rpy
 from deviloc_ros.robotcar.poses import read_absolute, read_fixes, read_odometry
 from deviloc_ros.robotcar.seasons_files import Seasons
 from deviloc_ros.robotcar.sensors import CalibrationFolders, find_calibration

@@ -15,11 +15,10 @@ from deviloc_ros.bags.reader import Bag
 from deviloc_ros.cli.main import _parser, main
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.mapping.reference import Reference
 from deviloc_ros.mapping.tiling import write_index
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.map import Map, Reference
 
 ROOT = Path(__file__).resolve().parents[3]
 ROBOTCAR = (ROOT / "docs" / "robotcar.md").read_text("utf-8")

@@ -29,9 +29,8 @@ from deviloc_ros.localization.types import (
     PoseEstimate,
     PosePrior,
 )
-from deviloc_ros.mapping.open_map import open_map
 from deviloc_ros.maps.map import Map
-from deviloc_ros.maps.tiled_map import TiledMap
+from deviloc_ros.maps.tiled_map import TiledMap, open_map
 
 SIDES = ("left", "rear")
 STEP = 3 * SECOND // 4  # 3 m

@@ -19,8 +19,8 @@ from deviloc_ros.localization.rig.pose import (
     estimate_rig_poses,
     rig_agreeing,
     rig_covariance,
+    weigh,
 )
-from deviloc_ros.localization.rig_evidence import weigh
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 from deviloc_ros.localization.verification import judge
 from deviloc_ros.simulation.drive import mounted

@@ -12,7 +12,7 @@ from test_consistency import World
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping.multiview.consistency import make_consistent
-from deviloc_ros.mapping.pose_check import doubt
+from deviloc_ros.mapping.multiview.epipolar import doubt
 from deviloc_ros.maps.map import Map
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pycolmap
 import pytest
 
-from deviloc_ros.mapping.lenses import MIN_IMAGES, refine_lenses
+from deviloc_ros.mapping.sfm.intrinsics import MIN_IMAGES, refine_lenses
 
 # f, cx, cy, k1, k2: a telephone's, off its image's centre.
 TRUE = np.array([917.0, 369.5, 643.5, 0.058, -0.08])

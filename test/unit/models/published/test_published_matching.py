@@ -18,20 +18,18 @@ from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.models.published.absolute_pose import estimate_pose
 from deviloc_ros.models.published.assignment import assign_observed, assign_observed_exactly
-from deviloc_ros.models.published.deviloc import DeViLoc, LiftedMatches
-from deviloc_ros.models.published.intrinsics import pin_intrinsics
+from deviloc_ros.models.published.deviloc import DeViLoc, DeViLocNetwork, LiftedMatches
 from deviloc_ros.models.published.merging import Matches2D3D, merge, merge_exactly
-from deviloc_ros.models.published.network import DeViLocNetwork
 from deviloc_ros.models.published.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published.preprocessing import (
     network_image,
     network_tensor,
+    pin_intrinsics,
     read_gray,
     reference_target,
 )
 from deviloc_ros.models.published.reference import ReferenceView, choose_observations
-from deviloc_ros.models.published.reference_cache import ReferenceCache
-from deviloc_ros.models.published.reference_files import ReferenceFiles, fingerprint
+from deviloc_ros.models.published.reference_files import ReferenceCache, ReferenceFiles, fingerprint
 from deviloc_ros.models.published.rule_weights import rule_network
 from deviloc_ros.models.published.settings import Behaviour, Precision, PublishedSettings
 

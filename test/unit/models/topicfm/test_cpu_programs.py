@@ -8,7 +8,7 @@ import torch
 from deviloc_ros.models.published.rule_weights import rule_network
 from deviloc_ros.models.topicfm.cpu_programs import CpuPrograms
 from deviloc_ros.models.topicfm.encoder_layer import EncoderLayer
-from deviloc_ros.models.topicfm.fine_program import FineProgram
+from deviloc_ros.models.topicfm.fine_network import FineProgram
 from deviloc_ros.models.topicfm.matcher import TopicFM
 
 pytest.importorskip("openvino", reason="needs the package openvino")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deviloc_ros.models.topicfm.exponential_tiles import exponential_sums
-from deviloc_ros.models.topicfm.pair_products import pair_products
+from deviloc_ros.models.topicfm.exponential_tiles import exponential_sums, pair_products
 
 THRESHOLD = 0.02
 
