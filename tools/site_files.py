@@ -1,4 +1,4 @@
-"""Hook of mkdocs.yml: the site has the paths of the repository, so that the same links work in both.
+"""Hook of mkdocs.yml: the site has the paths of the repository, so the same links work in both.
 
 Pages are README.md, CONTRIBUTING.md, CHANGELOG.md and docs/. Other files of the repository that a
 page links to, such as a parameter file, are copied into the site beside them.
