@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from deviloc_ros.models.published.settings import TopicFmConfig
 from deviloc_ros.schema import Key, Section, build, keys, load
@@ -34,9 +35,7 @@ class RetrievalConfig(Section):
         True,
         description="one pose per covisibility cluster; most inliers win",
     )
-    prior_gate_sigmas: float = Field(
-        4.0, gt=0, le=100, description="size of a prior's gate, in sigmas"
-    )
+    prior_sigmas: float = Field(4.0, gt=0, le=100, description="size of a prior's gate, in sigmas")
     prior_reach: float = Field(
         20.0,
         ge=0,
@@ -75,7 +74,7 @@ class MatchingConfig(Section):
 class LiftingConfig(Section):
     """A 3D point for every reference keypoint (fixed when the map is built)."""
 
-    method: Literal["pin", "geometric"] = Field(
+    method: Literal["learned", "geometric"] = Field(
         "geometric",
         description="how unobserved keypoints get their depth: by a network or by triangles",
     )
@@ -91,6 +90,14 @@ class LiftingConfig(Section):
         le=1000,
         description="images that each image's keypoints are triangulated with; 0: single view only",
     )
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _renamed(cls, method: Any) -> Any:
+        # PIN is the paper's network; the one that this names is another.
+        if method == "pin":
+            raise ValueError("this method is called 'learned' now")
+        return method
 
 
 class AggregationConfig(Section):
@@ -175,6 +182,10 @@ class TileConfig(Section):
 
 class LocalizerConfig(Section):
     """Everything the localizer can be told."""
+
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "retrieval.prior_gate_sigmas": "retrieval.prior_sigmas",
+    }
 
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="device of the networks; auto: CUDA if available"
