@@ -72,7 +72,7 @@ def test_what_the_site_is_made_with_is_pinned() -> None:
 def test_names_of_the_api_reference_exist() -> None:
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     names = re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE)
-    assert "deviloc_ros.localization.Localizer" in names
+    assert "deviloc_ros.Localizer" in names
     for name in names:
         module, _, attribute = name.rpartition(".")
         assert hasattr(importlib.import_module(module), attribute), name
