@@ -122,6 +122,29 @@ def test_ros_parameters_named_in_the_text_exist() -> None:
     assert named <= known
 
 
+def test_sections_come_in_the_order_in_which_people_look() -> None:
+    titles = re.findall(r"^## (.+)$", README, re.MULTILINE)
+    first = ["Install", "Quick start", "Your own map", "Your robot", "Bags", "Python"]
+    assert titles[: len(first)] == first
+    assert titles[len(first)] == "Troubleshooting"
+    assert {"Configuration", "Documents", "Citation", "Licence"} <= set(titles)
+
+
+def test_the_system_packages_stand_before_the_first_commands() -> None:
+    (block,) = [block for block in blocks("sh") if "./run demo" in block]
+    install, demo, test = block.splitlines()
+    assert install.startswith("sudo apt install python3-venv python3-dev cmake g++ ")
+    assert [demo, test] == ["./run demo", "./run test"]
+
+
+def test_papers_can_be_cited() -> None:
+    (entries,) = blocks("bibtex")
+    assert re.findall(r"^@inproceedings\{(\w+),$", entries, re.MULTILINE) == [
+        "giang2024deviloc", "potje2024xfeat", "schoenberger2016sfm"
+    ]  # fmt: skip
+    assert entries.count("{") == entries.count("}")
+
+
 def test_the_picture_is_small() -> None:
     (picture,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert (ROOT / picture).stat().st_size < 400_000
