@@ -50,8 +50,8 @@ setup(
             "deviloc = deviloc_ros.cli.main:main",
             # What `ros2 run deviloc_ros ...` and launch files start.
             "localization_node = deviloc_ros.ros.main:main",
-            "map_display = deviloc_ros.ros.map_display:main",
-            "pose_recorder = deviloc_ros.ros.pose_recorder:main",
+            "map_display = deviloc_ros.ros.tools.map_display:main",
+            "pose_recorder = deviloc_ros.ros.tools.pose_recorder:main",
         ]
     },
     data_files=[

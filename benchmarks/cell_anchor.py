@@ -21,9 +21,9 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.features import CELL_ANCHOR, LEVELS, network_sizes
 from deviloc_ros.localization.types import Features, Query
-from deviloc_ros.mapping.corrections import Calibration
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.mapping.reference_features import reference_features
+from deviloc_ros.mapping.multiview.matching import reference_features
+from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.map import Map
 
 NEIGHBOURS = 5
 GATE = 8.0

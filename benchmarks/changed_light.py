@@ -28,10 +28,10 @@ from deviloc_ros.demo.passes import Scene, photograph_first_pass
 from deviloc_ros.evaluation.nees import Nees, nees
 from deviloc_ros.geometry.uncertainty import pose_error
 from deviloc_ros.images import read_gray
-from deviloc_ros.localization.aligned_pose import LIGHT_ERROR
-from deviloc_ros.localization.interface import Localizer
+from deviloc_ros.localization.localizer import Localizer
+from deviloc_ros.localization.photometric.pose import LIGHT_ERROR
 from deviloc_ros.localization.types import PoseEstimate
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 from deviloc_ros.simulation.light import DAY, EVENING, Light
 
 LIGHTS = 2

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from deviloc_ros.datasets.colmap import posed_images, write_posed_images
 from deviloc_ros.datasets.poses import read_poses
-from deviloc_ros.datasets.stats import read_covariances
 from deviloc_ros.demo.passes import Scene, photograph_first_pass
 from deviloc_ros.evaluation.nees import Nees, nees_of_poses
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
+from deviloc_ros.offline.stats import read_covariances
 from deviloc_ros.simulation.light import DAY, EVENING
 
 HEADER = (

@@ -32,7 +32,7 @@ from deviloc_ros.datasets.colmap import PosedImage, write_posed_images
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping.build import BuildOptions, build_map
-from deviloc_ros.ros.node_process import NodeProcess
+from deviloc_ros.ros.tools.node_process import NodeProcess
 from deviloc_ros.simulation import wall
 
 CAMERA = Camera("PINHOLE", 1024, 768, (850.0, 850.0, 512.0, 384.0))

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from deviloc_ros.config import LocalizerConfig
-from deviloc_ros.localization.lifting import DEPTH_TOLERANCE
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.lifting.geometric import DEPTH_TOLERANCE
+from deviloc_ros.maps.map import Map
 
 BAD = 0.05
 SENSOR_UNITS_PER_METRE = 5000.0

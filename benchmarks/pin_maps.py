@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.localization.lifting import ReferenceView
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.lifting.geometric import ReferenceView
+from deviloc_ros.maps.map import Map
 
 
 @dataclass(frozen=True)

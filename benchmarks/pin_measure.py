@@ -24,7 +24,7 @@ from deviloc_ros.images import read_gray
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.types import PoseEstimate, Query
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 
 SEED = 0
 # A scene without a unit gets one by which its observed points are this far away, in the median.

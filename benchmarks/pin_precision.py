@@ -29,7 +29,7 @@ from deviloc_ros.images import read_gray
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.types import Correspondences, PoseEstimate, Query
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 
 SEED = 0
 # Matches in one square of an image are neighbours, pixels; halves of a square have so many.

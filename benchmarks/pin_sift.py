@@ -19,7 +19,7 @@ from deviloc_ros.images import read_gray
 from deviloc_ros.localization.pose import PoseHypothesis, estimate_pose
 from deviloc_ros.localization.types import Correspondences
 from deviloc_ros.mapping.build import SIFT_IMAGE_SIZE
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 
 # As in tables.
 SIFT = "SIFT"

@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from process_memory import peak_bytes, reset_peak
 
-from deviloc_ros.models.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published.deviloc import DeViLoc, LiftedMatches
+from deviloc_ros.models.published.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published.preprocessing import network_tensor
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
 from deviloc_ros.models.published.rule_weights import rule_network

@@ -21,12 +21,12 @@ from tqdm import tqdm
 
 from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.evaluation.nees import nees
-from deviloc_ros.geometry.base_pose import BasePose, base_pose
 from deviloc_ros.geometry.uncertainty import pose_error
 from deviloc_ros.localization import Localizer
-from deviloc_ros.localization.rig_types import RigEstimate
+from deviloc_ros.localization.rig.types import RigEstimate
 from deviloc_ros.localization.types import PoseEstimate
 from deviloc_ros.mapping.build import BuildOptions, build_map
+from deviloc_ros.robot.base_pose import BasePose, base_pose
 from deviloc_ros.simulation.drive import Drive
 from deviloc_ros.simulation.light import DAY, EVENING
 from deviloc_ros.simulation.rig import RigCamera, robotcar_rig

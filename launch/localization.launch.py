@@ -6,8 +6,8 @@ ros2 launch deviloc_ros localization.launch.py map:=street.devmap image:=/front/
 
 from collections.abc import Sequence
 
-from deviloc_ros.ros.launch_arguments import ONE_CAMERA_ARGUMENTS
-from deviloc_ros.ros.launching import launch_file, localization, share
+from deviloc_ros.ros.launch.arguments import ONE_CAMERA_ARGUMENTS
+from deviloc_ros.ros.launch.launching import launch_file, localization, share
 from launch import Action, LaunchDescription
 
 

@@ -12,9 +12,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from deviloc_ros.ros.launch_arguments import Argument
-from deviloc_ros.ros.launching import launch_file
-from deviloc_ros.ros.launching_steps import run_steps
+from deviloc_ros.ros.launch.arguments import Argument
+from deviloc_ros.ros.launch.launching import launch_file, run_steps
 from launch import Action, LaunchDescription
 
 ARGUMENTS = {

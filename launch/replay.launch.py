@@ -8,9 +8,9 @@ ros2 launch deviloc_ros replay.launch.py map:=street.devmap bag:=drive/ output:=
 from collections.abc import Sequence
 from pathlib import Path
 
-from deviloc_ros.ros.launch_arguments import Argument
-from deviloc_ros.ros.launching import launch_file, share
-from deviloc_ros.ros.launching_replay import REPLAY_ARGUMENTS, Sources, replay
+from deviloc_ros.ros.launch.arguments import Argument
+from deviloc_ros.ros.launch.launching import launch_file, share
+from deviloc_ros.ros.launch.replay import REPLAY_ARGUMENTS, Sources, replay
 from launch import Action, LaunchDescription
 
 ARGUMENTS = {

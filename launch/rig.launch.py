@@ -5,8 +5,8 @@ ros2 launch deviloc_ros rig.launch.py map:=street.devmap cameras:=left,rear,righ
 
 from collections.abc import Sequence
 
-from deviloc_ros.ros.launch_arguments import NODE_ARGUMENTS, Argument
-from deviloc_ros.ros.launching import launch_file, localization, share
+from deviloc_ros.ros.launch.arguments import NODE_ARGUMENTS, Argument
+from deviloc_ros.ros.launch.launching import launch_file, localization, share
 from launch import Action, LaunchDescription
 
 ARGUMENTS = {

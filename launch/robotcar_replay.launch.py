@@ -11,8 +11,8 @@ ros2 launch deviloc_ros robotcar_replay.launch.py map:=oxford.devtiles bag:=driv
 from collections.abc import Sequence
 from pathlib import Path
 
-from deviloc_ros.ros.launching import Argument, launch_file, share
-from deviloc_ros.ros.launching_replay import REPLAY_ARGUMENTS, Sources, replay
+from deviloc_ros.ros.launch.launching import Argument, launch_file, share
+from deviloc_ros.ros.launch.replay import REPLAY_ARGUMENTS, Sources, replay
 from launch import Action, LaunchDescription
 
 ARGUMENTS = {

@@ -8,7 +8,7 @@ from typing import Any
 from deviloc_ros.bags.reader import TF_TYPE, Bag, Recorded
 from deviloc_ros.bags.types import stamp_of, transform_of
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.geometry.transform_buffer import TransformBuffer
+from deviloc_ros.robot.transform_buffer import TransformBuffer
 
 LOOK_AHEAD_NS = 1_000_000_000
 """A transform may be received this long after the image that needs it."""

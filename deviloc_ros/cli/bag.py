@@ -57,10 +57,10 @@ def run(args: argparse.Namespace) -> int:
     """Localize the bag and write the results."""
     from tqdm import tqdm
 
-    from deviloc_ros.bags.offline import BagOptions, localize_bag
     from deviloc_ros.bags.reader import Bag
     from deviloc_ros.errors import InputError
     from deviloc_ros.geometry.camera import Camera
+    from deviloc_ros.offline.bag import BagOptions, localize_bag
 
     config = load_config(args)
     options = BagOptions(

@@ -68,7 +68,6 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
     from deviloc_ros.datasets.colmap import posed_images
     from deviloc_ros.datasets.poses import read_poses
-    from deviloc_ros.datasets.stats import read_covariances
     from deviloc_ros.evaluation.errors import (
         BENCHMARK_THRESHOLDS,
         Threshold,
@@ -77,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     )
     from deviloc_ros.evaluation.nees import nees_json, nees_of_poses, nees_text
     from deviloc_ros.evaluation.tables import image_table, summary_text, to_json
+    from deviloc_ros.offline.stats import read_covariances
 
     check_output(args.report)
     if args.stats is not None and args.align != "none":

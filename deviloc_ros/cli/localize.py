@@ -18,8 +18,8 @@ from deviloc_ros.cli.arguments import (
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
-    from deviloc_ros.datasets.query_cameras import QueryCameras, QueryPairing
-    from deviloc_ros.localization.folder import Query
+    from deviloc_ros.offline.image_folder import Query
+    from deviloc_ros.offline.query_cameras import QueryCameras, QueryPairing
 
 DESCRIPTION = """\
 Localize every query image in a map. Poses are written as 'name qw qx qy qz tx ty tz', world to
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         args.debug_dir.mkdir(parents=True, exist_ok=True)
 
     from deviloc_ros.localization import Localizer
-    from deviloc_ros.localization.folder import localize_folder
+    from deviloc_ros.offline.image_folder import localize_folder
 
     localizer = Localizer.load(args.map, config)
     queries: list[Query] = []
@@ -111,8 +111,8 @@ def run(args: argparse.Namespace) -> int:
     poses = {query.name: query.estimate.camera_from_map for query in queries if query.estimate}
     write_poses(args.output, poses)
     if args.json is not None:
-        from deviloc_ros.datasets.stats import write_stats
-        from deviloc_ros.mapping.file import map_id
+        from deviloc_ros.maps.map_file import map_id
+        from deviloc_ros.offline.stats import write_stats
 
         context = {
             "map": {"path": str(args.map), "id": map_id(args.map), "metric": localizer.map.metric},
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _query_cameras(args: argparse.Namespace) -> QueryCameras:
-    from deviloc_ros.datasets.query_cameras import cameras_of_model, one_camera, read_cameras
+    from deviloc_ros.offline.query_cameras import cameras_of_model, one_camera, read_cameras
 
     if args.camera is not None:
         return one_camera(args.camera)

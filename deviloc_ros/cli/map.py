@@ -136,8 +136,8 @@ def _build(args: argparse.Namespace) -> int:
     from deviloc_ros.geometry.camera import MODEL_NAMES, Camera
     from deviloc_ros.mapping.align import transform_map, z_up_from
     from deviloc_ros.mapping.build import BuildOptions, build_map
-    from deviloc_ros.mapping.intrinsics import AUTO, Intrinsics
-    from deviloc_ros.mapping.pose_check import doubt
+    from deviloc_ros.mapping.multiview.epipolar import doubt
+    from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics
 
     model = args.camera_model or AUTO
     if model not in (AUTO, *MODEL_NAMES):
@@ -171,7 +171,7 @@ def _info(args: argparse.Namespace) -> int:
     check_output(args.picture)
 
     from deviloc_ros.mapping.info import describe_map, draw_map, info_text
-    from deviloc_ros.mapping.open_map import open_map
+    from deviloc_ros.maps.tiled_map import open_map
 
     reference_map = open_map(args.map)
     if args.picture is not None:

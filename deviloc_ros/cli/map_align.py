@@ -13,7 +13,7 @@ from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
     from deviloc_ros.mapping.align import Alignment
-    from deviloc_ros.mapping.map import Map
+    from deviloc_ros.maps.map import Map
 
 ALIGN = """\
 Bring a map into a metric frame whose z points up, which robots need. Up to nearly half of the given
@@ -72,7 +72,7 @@ def run_align(args: argparse.Namespace) -> int:
         transform_map,
         z_up_from,
     )
-    from deviloc_ros.mapping.map import Map
+    from deviloc_ros.maps.map import Map
 
     reference_map = Map.load(args.map)
     if args.scale is not None:

@@ -40,9 +40,9 @@ def build_dataset(args: argparse.Namespace) -> int:
         raise InputError(f"{given[0]} does not go with --dataset, which has its own models")
     places = read_places(args.places) if args.places is not None else None
 
-    from deviloc_ros.datasets.robotcar.seasons import Seasons
     from deviloc_ros.mapping.build import BuildOptions
-    from deviloc_ros.mapping.seasons import build_seasons
+    from deviloc_ros.robotcar.seasons_files import Seasons
+    from deviloc_ros.robotcar.seasons_map import build_seasons
 
     options = BuildOptions(config=load_config(args), keep_workspace=args.keep_workspace)
     summary = build_seasons(Seasons(args.images), args.output, args.up, options, places)

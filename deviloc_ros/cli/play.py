@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             "play needs ROS 2's rclpy, which this Python does not have; source a ROS 2 "
             "installation, or use ./run deviloc"
         )
-    from deviloc_ros.ros.player import PlayOptions, play_bag
+    from deviloc_ros.ros.tools.player import PlayOptions, play_bag
 
     options = PlayOptions(
         rate=args.rate,

@@ -150,10 +150,10 @@ def _raw(args: argparse.Namespace, cameras: list[str]) -> tuple[Recording, list[
     if args.condition or args.up:
         raise InputError(f"{args.folder}: --condition and --up are for RobotCar Seasons")
 
-    from deviloc_ros.bags.robotcar import RawOptions, RawRecording
-    from deviloc_ros.datasets.robotcar.poses import read_absolute, read_fixes, read_odometry
-    from deviloc_ros.datasets.robotcar.sensors import find_calibration
-    from deviloc_ros.datasets.robotcar.sequence import RawSequence
+    from deviloc_ros.robotcar.bag import RawOptions, RawRecording
+    from deviloc_ros.robotcar.poses import read_absolute, read_fixes, read_odometry
+    from deviloc_ros.robotcar.sensors import find_calibration
+    from deviloc_ros.robotcar.sequence import RawSequence
 
     folders = find_calibration(args.folder, args.models, args.extrinsics)
     sequence = RawSequence(args.folder, folders, cameras)
@@ -192,11 +192,11 @@ def _raw(args: argparse.Namespace, cameras: list[str]) -> tuple[Recording, list[
 
 def _seasons(args: argparse.Namespace, cameras: list[str]) -> tuple[Recording, list[str]]:
     """Open a condition of RobotCar Seasons; also return what to say about it."""
-    from deviloc_ros.bags.robotcar_seasons import SeasonsRecording
-    from deviloc_ros.datasets.robotcar.seasons import CAMERAS as OF_SEASONS
-    from deviloc_ros.datasets.robotcar.seasons import TRAIN, Seasons
     from deviloc_ros.geometry.transform import Transform
     from deviloc_ros.mapping.align import z_up_from
+    from deviloc_ros.robotcar.seasons_bag import SeasonsRecording
+    from deviloc_ros.robotcar.seasons_files import CAMERAS as OF_SEASONS
+    from deviloc_ros.robotcar.seasons_files import TRAIN, Seasons
 
     seasons = Seasons(args.folder)
     if args.condition is None:

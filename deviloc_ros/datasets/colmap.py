@@ -11,8 +11,7 @@ from pathlib import Path
 import pycolmap
 
 from deviloc_ros.atomic import atomic_path
-from deviloc_ros.datasets.colmap_binary import check_binary
-from deviloc_ros.datasets.colmap_text import check_text
+from deviloc_ros.datasets.colmap_checks import check_binary, check_text
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform

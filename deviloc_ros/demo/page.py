@@ -16,7 +16,7 @@ from deviloc_ros.atomic import atomic_path
 from deviloc_ros.demo import plots
 from deviloc_ros.demo.pictures import MatchPicture
 from deviloc_ros.demo.score import Score, Summary
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
 from deviloc_ros.demo.score import Score
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 
 INK, TRUTH, ESTIMATE, ODOMETRY, FAILURE = "#1f2933", "#9aa5b1", "#0b7285", "#e8590c", "#c92a2a"
 STAGES = ("#0b7285", "#1098ad", "#3bc9db", "#99e9f2", "#74c0fc", "#a5d8ff", "#d0ebff", "#ced4da")

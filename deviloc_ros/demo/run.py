@@ -12,9 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from deviloc_ros.bags.offline import BagOptions, localize_bag
 from deviloc_ros.bags.reader import Bag
-from deviloc_ros.bags.results import BagRun, FrameResult
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.poses import write_tum
 from deviloc_ros.demo.page import Story, headline, write_page
@@ -31,8 +29,10 @@ from deviloc_ros.demo.score import Live, Score, Summary, score, summarize
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.types import LocalizationFailure, PoseEstimate
 from deviloc_ros.mapping.build import BuildOptions, build_map
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 from deviloc_ros.messages.image import Pixels
+from deviloc_ros.offline.bag import BagOptions, localize_bag
+from deviloc_ros.offline.bag_results import BagRun, FrameResult
 from deviloc_ros.simulation.street import LANE
 
 LOAD = 0.6
@@ -147,7 +147,7 @@ def _live(
     folder: Path, map_path: Path, recording: Recording, offline: BagRun
 ) -> tuple[dict[int, Live], int | None, float]:
     """Play the bag to the node, not faster than this machine can localize."""
-    from deviloc_ros.ros.replay import ReplayTopics, replay
+    from deviloc_ros.ros.tools.replay import ReplayTopics, replay
 
     needed = [sum(frame.stage_seconds.values()) for frame in offline.frames[1:]] or [0.5]
     stamps = [stamp for stamp, _ in recording.truth]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.bags.results import BagRun, FrameResult
 from deviloc_ros.demo.passes import Recording
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.offline.bag_results import BagRun, FrameResult
 
 
 @dataclass(frozen=True)

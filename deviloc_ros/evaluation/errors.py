@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.geometry.alignment import SimilarityFit, UnderdeterminedError, fit_cameras
 from deviloc_ros.geometry.similarity import Similarity
+from deviloc_ros.geometry.similarity_fit import SimilarityFit, UnderdeterminedError, fit_cameras
 from deviloc_ros.geometry.transform import Transform
 
 

@@ -1,6 +1,6 @@
 """The method: from a query image and a map to a pose with covariance."""
 
-from deviloc_ros.localization.interface import Localizer
+from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.localization.types import (
     FailureReason,
     LocalizationFailure,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deviloc_ros.localization.pose import MIN_MATCHES, PoseHypothesis
-from deviloc_ros.localization.stages import StageClock
+from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Correspondences, FailureReason, LocalizationFailure
 
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.least_squares import projection_jacobian
 from deviloc_ros.localization.pose import PoseHypothesis
-from deviloc_ros.localization.refinement import projection_jacobian
 from deviloc_ros.localization.types import Correspondences
 
 # Cells along the longer side of an image: matches within one are taken to err together.

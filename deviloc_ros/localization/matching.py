@@ -12,13 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
-from deviloc_ros.localization.mutual import mutual_nearest_neighbours
-from deviloc_ros.localization.stages import StageClock
+from deviloc_ros.localization.mutual_nearest_neighbours import mutual_nearest_neighbours
+from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Correspondences, Features, Query
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.models.integer_matcher import with_integer_products
+from deviloc_ros.maps.map import Map
 from deviloc_ros.models.runtime import has_integer_products, prepare
-from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE, load_xfeat
+from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE, load_xfeat, with_integer_products
 
 # Networks compiled for one shape run fastest; matches come in any number.
 REFINEMENT_BATCH = 512

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.localization.aligned_matches import AlignedMatches
-from deviloc_ros.localization.aligned_pose import Uncertainty, aligned_pose
-from deviloc_ros.localization.alignment import Aligner
 from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.matching import Matcher, SemiDenseMatcher
+from deviloc_ros.localization.photometric.aligner import Aligner
+from deviloc_ros.localization.photometric.matches import AlignedMatches
+from deviloc_ros.localization.photometric.pose import Uncertainty, aligned_pose
 from deviloc_ros.localization.pose import PoseHypothesis, agreement
 from deviloc_ros.localization.retrieval import Retrieval
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.topicfm import TopicFmMatcher
 from deviloc_ros.localization.types import AlignmentEvidence
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 from deviloc_ros.models.runtime import choose_backend, one_torch_thread
 
 LOGGER = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from deviloc_ros.config import PoseConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.refinement import refine
+from deviloc_ros.localization.least_squares import refine
 from deviloc_ros.localization.types import Correspondences
 
 MIN_MATCHES = 4

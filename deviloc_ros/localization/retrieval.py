@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from deviloc_ros.config import RetrievalConfig
 from deviloc_ros.localization.features import normalised
 from deviloc_ros.localization.types import Features, PosePrior
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 
 CODEBOOK_SIZE = 64
 MIN_SHARED_POINTS = 10

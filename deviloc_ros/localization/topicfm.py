@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.localization.stages import StageClock
+from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Correspondences, Query
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.models.pin_geometry import ReferenceCamera
+from deviloc_ros.maps.map import Map
 from deviloc_ros.models.published.deviloc import DeViLoc
-from deviloc_ros.models.published.intrinsics import check_models, pin_intrinsics
+from deviloc_ros.models.published.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published.preprocessing import (
+    check_models,
     network_image,
     network_tensor,
+    pin_intrinsics,
     reference_target,
 )
 from deviloc_ros.models.published.reference import (
@@ -28,8 +29,7 @@ from deviloc_ros.models.published.reference import (
     ReferenceView,
     choose_observations,
 )
-from deviloc_ros.models.published.reference_cache import ReferenceCache
-from deviloc_ros.models.published.reference_files import ReferenceFiles, fingerprint
+from deviloc_ros.models.published.reference_files import ReferenceCache, ReferenceFiles, fingerprint
 from deviloc_ros.models.weight_store import load_network
 
 BYTES_PER_MB = 1_000_000

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.localization.aligned_matches import AlignedMatches
-from deviloc_ros.localization.alignment import AlignableImage
 from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.covariance import pose_covariance
-from deviloc_ros.localization.patch_alignment import align_patches
+from deviloc_ros.localization.photometric.aligner import AlignableImage
+from deviloc_ros.localization.photometric.lucas_kanade import align_patches
+from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.types import Correspondences, Localization, Query
 

@@ -11,17 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.geometry.alignment import (
+from deviloc_ros.geometry.similarity import Similarity
+from deviloc_ros.geometry.similarity_fit import (
     SimilarityFit,
     UnderdeterminedError,
     extents,
     fit_cameras,
     fit_positions,
 )
-from deviloc_ros.geometry.similarity import Similarity
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.mapping.reference import Reference
+from deviloc_ros.maps.map import Map, Reference
 
 MIN_IMAGES = 3
 MAX_TILT_SIGMA = math.radians(5)

@@ -17,17 +17,16 @@ from deviloc_ros.datasets.image_folder import list_images
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.retrieval import describe, make_codebook
 from deviloc_ros.localization.types import Features
-from deviloc_ros.mapping.assemble import assemble
-from deviloc_ros.mapping.calibration import calibrate, calibration_queries
-from deviloc_ros.mapping.consistency import make_consistent
-from deviloc_ros.mapping.intrinsics import Intrinsics
-from deviloc_ros.mapping.left_out import LeftOut
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.mapping.pairs import choose_pairs
-from deviloc_ros.mapping.reference_images import store_images
-from deviloc_ros.mapping.sfm import StructureFromMotion
+from deviloc_ros.mapping.assemble import assemble, store_images
+from deviloc_ros.mapping.multiview.consistency import make_consistent
+from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
+from deviloc_ros.mapping.self_calibration import calibrate, calibration_queries
+from deviloc_ros.mapping.sfm.intrinsics import Intrinsics
+from deviloc_ros.mapping.sfm.pairs import choose_pairs
+from deviloc_ros.mapping.sfm.reconstruction import StructureFromMotion
 from deviloc_ros.mapping.workspace import Workspace
-from deviloc_ros.models.published.intrinsics import check_models
+from deviloc_ros.maps.map import Map
+from deviloc_ros.models.published.preprocessing import check_models
 from deviloc_ros.models.weight_store import load_network
 
 SIFT_IMAGE_SIZE = 1600

@@ -21,12 +21,12 @@ from deviloc_ros.geometry.uncertainty import (
     normalised_squared_errors,
     pose_error,
 )
-from deviloc_ros.localization.interface import Localizer
+from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.localization.types import PoseEstimate, Query
-from deviloc_ros.mapping.corrections import USUAL_SHARED_ERROR
-from deviloc_ros.mapping.left_out import LeftOut
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.mapping.reference_features import reference_features
+from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
+from deviloc_ros.mapping.multiview.matching import reference_features
+from deviloc_ros.maps.calibration import USUAL_SHARED_ERROR
+from deviloc_ros.maps.map import Map
 
 MIN_POSES = 5
 # At most one in so many images of a map is left out with the one that is localized.

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 
 
 def cut_map(whole: Map, size: float) -> Sequence[Map]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.deviloc import DeViLocNetwork
 from deviloc_ros.models.topicfm.matcher import TopicFM
 
 MAX_FILE_BYTES = 2 * 1024**3

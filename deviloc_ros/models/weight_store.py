@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.errors import InputError
 from deviloc_ros.models.checkpoint import KINDS, Checkpoint
-from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.deviloc import DeViLocNetwork
 
 _SUFFIX = ".safetensors"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from deviloc_ros.ros.termination import Termination
+from deviloc_ros.ros.process import Termination
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with termination.held_back():
         import pycolmap  # noqa: F401  # Its logging takes SIGTERM for a crash.
     from deviloc_ros.localization import Localizer
-    from deviloc_ros.ros.node import LocalizationNode
-    from deviloc_ros.ros.running import run, spin
+    from deviloc_ros.ros.node.node import LocalizationNode
+    from deviloc_ros.ros.process import run, spin
 
     def localize() -> int:
         node = LocalizationNode(Localizer.load)

@@ -11,8 +11,8 @@ from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from geometry_msgs.msg import Transform as TransformMessage
 from scipy.spatial.transform import Rotation
 
-from deviloc_ros.geometry.base_pose import BasePose
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.robot.base_pose import BasePose
 
 
 def stamp_ns(stamp: TimeMessage) -> int:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.localization.lift_candidates import find_candidates
+from deviloc_ros.lifting.candidates import find_candidates
 from deviloc_ros.training.examples import Example, from_dense, from_sparse
 from deviloc_ros.training.views import DenseView, SparseView, load_rendered
 

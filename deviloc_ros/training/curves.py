@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from deviloc_ros.atomic import atomic_path
-from deviloc_ros.localization.lifting import DEPTH_TOLERANCE
+from deviloc_ros.lifting.geometric import DEPTH_TOLERANCE
 from deviloc_ros.training.trainer import History
 from deviloc_ros.training.validation import Validation
 

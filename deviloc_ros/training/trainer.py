@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.errors import InputError
-from deviloc_ros.localization.lift_candidates import NUM_INPUTS
-from deviloc_ros.models.lift_network import LiftNetwork
+from deviloc_ros.lifting.candidates import NUM_INPUTS
+from deviloc_ros.lifting.network import LiftNetwork
 from deviloc_ros.training.batches import Batch, BatchSource
 from deviloc_ros.training.validation import Validation, validate
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deviloc_ros.localization.lifting import DEPTH_TOLERANCE
-from deviloc_ros.models.lift_network import LiftNetwork
+from deviloc_ros.lifting.geometric import DEPTH_TOLERANCE
+from deviloc_ros.lifting.network import LiftNetwork
 from deviloc_ros.training.batches import Batch
 
 BINS = 10

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import covisibility
 import cv2
+import loss
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,19 +30,15 @@ from recorded import (
 )
 
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.models.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published import (
     absolute_pose,
     assignment,
-    covisibility,
     deviloc,
-    intrinsics,
-    loss,
     merging,
     preprocessing,
-    sampling,
 )
-from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.deviloc import DeViLocNetwork
+from deviloc_ros.models.published.pin_geometry import ReferenceCamera
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
 from deviloc_ros.models.published.settings import PublishedSettings
 from deviloc_ros.models.topicfm import coarse_matching
@@ -144,7 +142,7 @@ def _compare_coarse(recorded: Recorded, coarse: coarse_matching.CoarseMatches) -
 @torch.inference_mode()
 def compare_sample(folder: Path) -> None:
     recorded = Recorded(folder / "sample.npz")
-    sampled = sampling.sample_features(
+    sampled = assignment.sample_features(
         recorded.tensor("feat_map"), recorded.tensor("coords"), recorded.tensor("scale")
     )
     assert_relative("sampled", sampled, recorded["sampled"])
@@ -395,9 +393,9 @@ def _compare_reference(
     index = _compare_keypoints(part, inputs, key)
     fine, scale = reference.features.fine, 2 * reference.features.scale
     # At the recorded keypoints: ours were compared above, and a map's slope is its own matter.
-    of_keypoints = sampling.sample_features(fine, inputs.tensor(f"{key}rkpts"), scale)
+    of_keypoints = assignment.sample_features(fine, inputs.tensor(f"{key}rkpts"), scale)
     assert_close("features", of_keypoints[:, ::8], inputs[f"{key}rfeats_ch8"], FEATURE)
-    of_observed = sampling.sample_features(fine, reference.observations, scale)
+    of_observed = assignment.sample_features(fine, reference.observations, scale)
     assert_close("observed features", of_observed[:, ::8], inputs[f"{key}obsfeats_ch8"], FEATURE)
     _compare_assignment(part.observation[index], inputs, key)
     inferred = index[inputs[f"{key}infer_mask"]]
@@ -456,7 +454,7 @@ def compare_misc(folder: Path) -> None:
         number, camera = absolute_pose.parse_camera_line(recorded["line"])
         assert number == int(recorded["line"].split()[0])
         assert isinstance(camera, Camera)
-        matrix, distortion = intrinsics.pin_intrinsics(camera)
+        matrix, distortion = preprocessing.pin_intrinsics(camera)
         assert_close("K", matrix, recorded["K"], 1e-6)
         assert_close("radial", np.float32(distortion), recorded["radial"], 0)
     assert set(misc) == {"covis", "cameras", "salt"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.deviloc import DeViLocNetwork
 from deviloc_ros.models.published.rule_weights import rule_network
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[3] / "shared" / "spec" / "parity"

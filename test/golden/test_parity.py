@@ -8,7 +8,7 @@ from pathlib import Path
 import comparisons
 import pytest
 
-from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.deviloc import DeViLocNetwork
 
 KNOWN_FILES = {
     "assign.npz",

@@ -13,20 +13,21 @@ from typing import Any
 
 import comparisons
 import cv2
+import loss
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from deviloc_ros.models import pin, pin_geometry, pin_layers
 from deviloc_ros.models.published import (
     assignment,
-    loss,
     merging,
+    pin,
+    pin_geometry,
     preprocessing,
 )
-from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.deviloc import DeViLocNetwork
 from deviloc_ros.models.topicfm import (
     backbone,
     coarse_matching,
@@ -177,10 +178,8 @@ def dropped_gamma(_patch: Patch, network: DeViLocNetwork) -> None:
 
 
 def values_before_keys(patch: Patch, _network: DeViLocNetwork) -> None:
-    right = pin_layers.AttentionBlock.keys_values
-    patch.setattr(
-        pin_layers.AttentionBlock, "keys_values", lambda self, source: right(self, source)[::-1]
-    )
+    right = pin.AttentionBlock.keys_values
+    patch.setattr(pin.AttentionBlock, "keys_values", lambda self, source: right(self, source)[::-1])
 
 
 def stale_observed_branch(patch: Patch, network: DeViLocNetwork) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from deviloc_ros.cli.main import main
 from deviloc_ros.datasets.colmap import posed_images, write_posed_images
-from deviloc_ros.mapping.map import Map
+from deviloc_ros.maps.map import Map
 
 pytestmark = pytest.mark.real
 QUERIES = ("0003.jpg", "0005.jpg", "0007.jpg")

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from robot import Robot
-
-from deviloc_ros.config import build
-from deviloc_ros.ros.documentation import (
+from interface_tables import (
     diagnostics_table,
     dynamic_sentence,
     mode_table,
@@ -18,8 +15,11 @@ from deviloc_ros.ros.documentation import (
     reason_table,
     service_table,
 )
-from deviloc_ros.ros.node_config import NodeConfig
-from deviloc_ros.ros.services import SERVICES
+from robot import Robot
+
+from deviloc_ros.config import build
+from deviloc_ros.ros.config.node_config import NodeConfig
+from deviloc_ros.ros.node.services import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "ros-interface.md").read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ DOCUMENT = (ROOT / "docs" / "ros-interface.md").read_text(encoding="utf-8")
     ],
 )
 def test_generated_tables_are_up_to_date(table) -> None:  # type: ignore[no-untyped-def]
-    assert table() in DOCUMENT, "run python -m deviloc_ros.ros.documentation and paste its tables"
+    assert table() in DOCUMENT, "run ./run python tools/interface_tables.py and paste its tables"
 
 
 def documented_topics(direction: str) -> set[tuple[str, str]]:

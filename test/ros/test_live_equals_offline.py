@@ -11,12 +11,12 @@ from robot import Robot
 from sensor_msgs.msg import CameraInfo
 
 from deviloc_ros.config import LocalizerConfig, build
-from deviloc_ros.geometry.base_pose import base_pose
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.types import PoseEstimate
 from deviloc_ros.mapping.build import BuildOptions, build_map
+from deviloc_ros.robot.base_pose import base_pose
 from deviloc_ros.ros.messages import pose_message
 
 pytestmark = [pytest.mark.ros, pytest.mark.real]

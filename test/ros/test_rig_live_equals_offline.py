@@ -9,11 +9,11 @@ from rig_scene import VALUES, RigScene
 from robot import Robot
 
 from deviloc_ros.config import LocalizerConfig, build
-from deviloc_ros.geometry.base_pose import BasePose
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.localization import Localizer
-from deviloc_ros.localization.rig_types import RigEstimate
-from deviloc_ros.ros.camera_config import ExtrinsicsConfig
+from deviloc_ros.localization.rig.types import RigEstimate
+from deviloc_ros.robot.base_pose import BasePose
+from deviloc_ros.ros.config.camera_config import ExtrinsicsConfig
 from deviloc_ros.ros.messages import pose_message, stamp_ns
 
 pytestmark = pytest.mark.ros

@@ -16,10 +16,9 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.types import Correspondences, FailureReason, PoseEstimate
-from deviloc_ros.mapping.corrections import Calibration
-from deviloc_ros.mapping.map import Map
-from deviloc_ros.mapping.reference import Reference
-from deviloc_ros.ros.launch_arguments import ONE_CAMERA_ARGUMENTS
+from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.ros.launch.arguments import ONE_CAMERA_ARGUMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -112,7 +111,7 @@ def test_keys_named_in_the_text_exist() -> None:
 
 def test_ros_parameters_named_in_the_text_exist() -> None:
     pytest.importorskip("rclpy", reason="the node's parameters need rclpy")
-    from deviloc_ros.ros.node_config import NodeConfig
+    from deviloc_ros.ros.config.node_config import NodeConfig
 
     known = {key.name for key in keys(NodeConfig)}
     groups = {name.partition(".")[0] for name in known if "." in name}
@@ -146,7 +145,7 @@ def test_the_picture_is_small() -> None:
 
 def test_every_reason_has_one_row_in_the_troubleshooting_table() -> None:
     pytest.importorskip("rclpy", reason="the node's own reasons need rclpy")
-    from deviloc_ros.ros.processing import NodeRefusal
+    from deviloc_ros.robot.localize_frames import NodeRefusal
 
     table = README.split("\n## Troubleshooting\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| [^|]{20,} \|$", table, re.MULTILINE)

@@ -1,10 +1,35 @@
-"""Which reference keypoints are observed SfM points."""
+"""Which reference keypoints are observed SfM points, and the fine features at them."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from scipy.spatial import cKDTree
 from torch import Tensor
+
+
+def sample_features(feature_map: Tensor, points: Tensor, scale: Tensor) -> Tensor:
+    """Interpolate a feature map bilinearly; beyond its edge features fade to zero.
+
+    Args:
+        feature_map: (C, H, W).
+        points: (N, 2), pixels of the original image; pixel (0, 0) is map pixel (0, 0).
+        scale: (2,), original pixels per pixel of the map in x and y.
+
+    Returns:
+        (N, C) float32.
+    """
+    size = points.new_tensor([feature_map.shape[2], feature_map.shape[1]])
+    grid = points / scale * 2 / (size - 1) - 1
+    sampled = F.grid_sample(
+        feature_map[None].float(),
+        grid[None, None].float(),
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=True,
+    )
+    return sampled[0, :, 0].T
+
 
 # torch's cdist computes distances by a matrix product where a side has more points than this.
 _DIRECT_LIMIT = 25

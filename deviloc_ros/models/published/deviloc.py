@@ -1,4 +1,4 @@
-"""DeViLoc's matching layer: a query against K references, 2D-3D matches out."""
+"""DeViLoc's networks, and its matching layer: a query against K references, 2D-3D matches out."""
 
 from __future__ import annotations
 
@@ -7,25 +7,39 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.models.published.assignment import assign_observed, assign_observed_exactly
+from deviloc_ros.models.published.assignment import (
+    assign_observed,
+    assign_observed_exactly,
+    sample_features,
+)
 from deviloc_ros.models.published.merging import (
     Matches2D3D,
     concatenate,
     merge,
     merge_exactly,
 )
-from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.pin import PointInferenceNetwork
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
-from deviloc_ros.models.published.sampling import sample_features
 from deviloc_ros.models.published.settings import Precision, PublishedSettings
 from deviloc_ros.models.runtime import Backend, choose_backend
 from deviloc_ros.models.topicfm.cpu_programs import CpuPrograms
 from deviloc_ros.models.topicfm.fine_matching import NETWORK_PER_FINE
 from deviloc_ros.models.topicfm.image_features import ImageFeatures
-from deviloc_ros.models.topicfm.matcher import PairMatches
+from deviloc_ros.models.topicfm.matcher import PairMatches, TopicFM
+
+
+class DeViLocNetwork(nn.Module):
+    """TopicFM-fast (`matcher`) and PIN (`pts3d_infer`); 342 tensors, 15 909 618 parameters."""
+
+    def __init__(self) -> None:
+        """Make both networks, in evaluation mode and without gradients for the frozen matcher."""
+        super().__init__()
+        self.matcher = TopicFM().requires_grad_(False)
+        self.pts3d_infer = PointInferenceNetwork()
+        self.eval()
 
 
 @dataclass(frozen=True)

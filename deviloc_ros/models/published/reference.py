@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deviloc_ros.models.pin import ObservedBranch
-from deviloc_ros.models.pin_geometry import ReferenceCamera
+from deviloc_ros.models.published.pin import ObservedBranch
+from deviloc_ros.models.published.pin_geometry import ReferenceCamera
 from deviloc_ros.models.topicfm.image_features import ImageFeatures
 
 

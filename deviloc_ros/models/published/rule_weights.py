@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deviloc_ros.models.published.network import DeViLocNetwork
+from deviloc_ros.models.published.deviloc import DeViLocNetwork
 
 
 def rule_array(key: str, shape: tuple[int, ...], salt: str) -> NDArray[np.float32 | np.int64]:

@@ -11,9 +11,20 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch import Tensor, nn
 
 from deviloc_ros.models.topicfm.image_features import TokenMean
+
+
+def normalise(norm: nn.LayerNorm, message: Tensor) -> Tensor:
+    """Normalise the last dimension; the result has the type of the message.
+
+    Torch sums in float32 whatever that type. Autocast would also write float32, for the next
+    product to read and round.
+    """
+    with torch.autocast(message.device.type, enabled=False):
+        weight, bias = norm.weight.to(message.dtype), norm.bias.to(message.dtype)
+        return F.layer_norm(message, norm.normalized_shape, weight, bias, norm.eps)
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

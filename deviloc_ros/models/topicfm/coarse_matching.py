@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from deviloc_ros.models.topicfm.exponential_tiles import exponential_sums
-from deviloc_ros.models.topicfm.pair_products import pair_products
+from deviloc_ros.models.topicfm.exponential_tiles import exponential_sums, pair_products
 
 # Largest number of similarities held at once, on a CPU and on CUDA. On a CPU 4 MiB, which fits the
 # cache, and half of it again for a product in half precision. On CUDA three arrays exist at most

@@ -11,8 +11,7 @@ from deviloc_ros.models.runtime import OpenVinoProgram
 from deviloc_ros.models.topicfm.backbone import Backbone
 from deviloc_ros.models.topicfm.encoder_layer import EncoderLayer
 from deviloc_ros.models.topicfm.fine_network import DIM as FINE_DIM
-from deviloc_ros.models.topicfm.fine_network import TOKENS, FineNetwork
-from deviloc_ros.models.topicfm.fine_program import FineProgram
+from deviloc_ros.models.topicfm.fine_network import TOKENS, FineNetwork, FineProgram
 from deviloc_ros.models.topicfm.topic_transformer import DIM, TopicTransformer
 
 # Image tokens, about 6 kB each with their intermediate results, that attend to the topics at once:

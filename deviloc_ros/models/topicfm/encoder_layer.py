@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from deviloc_ros.models.topicfm.attention import attend, attend_in_heads
-from deviloc_ros.models.topicfm.normalisation import normalise
+from deviloc_ros.models.topicfm.attention import attend, attend_in_heads, normalise
 
 # Image tokens, about 10 kB each with their intermediate results, updated at once, on a CPU and on
 # CUDA: what fits a CPU's cache, and what fills a GPU.

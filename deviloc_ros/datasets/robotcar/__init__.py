@@ -1,1 +1,0 @@
-"""Oxford RobotCar and RobotCar Seasons as they are downloaded, read without their tools."""

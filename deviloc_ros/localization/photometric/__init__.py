@@ -1,0 +1,1 @@
+"""Matches moved to where the pixels of query and reference agree."""

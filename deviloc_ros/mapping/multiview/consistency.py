@@ -1,0 +1,135 @@
+"""References that see the same surface must agree on it: depths are fused across views.
+
+The matcher's keypoints of a reference are found again in its neighbours, whose poses are known.
+Each match measures the depth on the keypoint's own ray; what several views and the depth lifted
+from the reference's own SfM points agree on replaces the latter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from tqdm import tqdm
+
+from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.lifting.geometric import (
+    DEPTH_TOLERANCE,
+    USUAL_OBSERVED_SIGMA,
+)
+from deviloc_ros.localization.photometric.aligner import Aligner
+from deviloc_ros.mapping.multiview.depth_fusion import (
+    Measurements,
+    fuse,
+    fused_depths,
+    lifted_inverse_depth,
+)
+from deviloc_ros.mapping.multiview.epipolar import estimate_bias, share_on_epipolar_lines
+from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
+from deviloc_ros.mapping.multiview.matching import SeenAgain, ViewMatcher, ViewMatches
+from deviloc_ros.mapping.multiview.neighbours import Neighbourhood
+from deviloc_ros.mapping.multiview.view_depths import ViewDepths
+from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.map import Map
+
+# References that the bias of offsets and the noise of the SfM points are measured on.
+SAMPLED_REFERENCES = 30
+# Bounds on the relative standard deviation of the depth of observed SfM points, and how many
+# features it takes to tell.
+OBSERVED_SIGMA = (0.001, 0.1)
+MIN_COMPARED = 200
+
+
+def make_consistent(
+    reference_map: Map,
+    config: LocalizerConfig,
+    match: ViewMatches | None = None,
+    left_out: LeftOut | None = None,
+) -> Map:
+    """Return the map with depths fused across references.
+
+    Features that a neighbour sees again get the fused depth, and as confidence the probability that
+    it is right to within DEPTH_TOLERANCE. A feature at an SfM point keeps 1 unless the other views
+    contradict that point. Any other feature that lies in the view of a neighbour, but that none
+    finds again there, is not likely to be found in a query: its confidence becomes 0. Features that
+    lie in nobody's view keep what was lifted. The map's offset bias is set to what epipolar lines
+    say of it.
+
+    Args:
+        reference_map: lifted, not calibrated.
+        config: `lifting.neighbours` of each reference are matched with it.
+        match: finds a reference's features again; made here unless given. It does not depend on
+            3D points, so that maps of the same images may share one.
+        left_out: is told the depths without each of the images that it is for.
+    """
+    left_out = left_out or LeftOut()
+    neighbourhood = Neighbourhood(reference_map)
+    match = match or ViewMatcher(reference_map, config)
+    count = len(reference_map.references)
+    neighbours = [neighbourhood.of(i, config.lifting.neighbours) for i in range(count)]
+    sample = np.unique(np.linspace(0, count - 1, min(count, SAMPLED_REFERENCES)).astype(np.int64))
+    seen: dict[int, list[SeenAgain]] = {}
+    for i in tqdm(sample, desc="matching references", unit="image", disable=None):
+        seen[int(i)] = match(int(i), neighbours[i])
+    bias = estimate_bias(reference_map, seen)
+    epipolar_share = share_on_epipolar_lines(reference_map, seen, bias)
+    aligns = config.alignment.enabled and reference_map.alignable
+    aligner = Aligner(reference_map, config) if aligns else None
+    measure = ViewDepths(reference_map, bias, aligner, seen)
+    observed_sigma = _observed_sigma(reference_map, seen, measure)
+    points = np.array(reference_map.feature_points)
+    confidence = np.array(reference_map.confidence)
+    depth_sigma = np.empty(len(confidence), dtype=np.float16)
+    supported = 0
+    for i in tqdm(range(count), desc="fusing depths", unit="image", disable=None):
+        found = seen.pop(i) if i in seen else match(i, neighbours[i])
+        measured = measure(i, found)
+        fused = fused_depths(reference_map, i, neighbours[i], measured, observed_sigma)
+        rows = reference_map.features_of(i)
+        points[rows], confidence[rows], depth_sigma[rows] = (
+            fused.points, fused.confidence, fused.sigma,
+        )  # fmt: skip
+        supported += fused.num_supported
+        for image in left_out.among(neighbours[i]):
+            others = [
+                part for seen, part in zip(found, measured, strict=True) if seen.neighbour != image
+            ]
+            left = neighbours[i][neighbours[i] != image]
+            left_out.add(image, i, fused_depths(reference_map, i, left, others, observed_sigma))
+    return replace(
+        reference_map,
+        feature_points=points,
+        confidence=confidence,
+        depth_sigma=depth_sigma,
+        calibration=Calibration(bias.constant, offset_pull=bias.pull),
+    ).with_meta(
+        {
+            "consistent_share": supported / max(1, len(points)),
+            "observed_depth_sigma": observed_sigma,
+            "epipolar_share": epipolar_share,
+            "epipolar_sigma_px": measure.line_sigma if aligns else None,
+        }
+    )
+
+
+def _observed_sigma(
+    reference_map: Map, seen: Mapping[int, Sequence[SeenAgain]], measure: ViewDepths
+) -> float:
+    """Return how far the depths of SfM points are off, relative, by what other views say."""
+    differences = []
+    for i, found in seen.items():
+        parts = measure(i, found)
+        if not parts:
+            continue
+        inverse_depth, observed = lifted_inverse_depth(reference_map, i)
+        fused = fuse(Measurements.joined(parts), len(inverse_depth))
+        with np.errstate(invalid="ignore"):
+            relative_sigma = fused.sigma / fused.inverse_depth
+            certain = observed & (fused.support > 1) & (relative_sigma < DEPTH_TOLERANCE / 2)
+        differences.append((inverse_depth / fused.inverse_depth - 1.0)[certain])
+    joined = np.concatenate([np.zeros(0), *differences])
+    if len(joined) < MIN_COMPARED:
+        return USUAL_OBSERVED_SIGMA
+    # Median absolute deviation, as a normal distribution's standard deviation.
+    return float(np.clip(1.4826 * np.median(np.abs(joined)), *OBSERVED_SIGMA))

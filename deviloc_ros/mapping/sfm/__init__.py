@@ -1,0 +1,1 @@
+"""Poses and points from COLMAP."""

@@ -1,0 +1,218 @@
+"""Structure from motion with pycolmap: sparse points, and poses where they are not given.
+
+Its long steps can be ended by Ctrl-C, and finished ones are kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pycolmap
+from tqdm import tqdm
+
+from deviloc_ros.datasets.colmap import PosedImage
+from deviloc_ros.errors import NothingFoundError
+from deviloc_ros.mapping.sfm.colmap_model import model_of, write_model
+from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics, refine_lenses
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def cancellable(step: Callable[..., Result], *args: Any, **options: Any) -> Result:
+    """Run a step of COLMAP in a thread, so that Ctrl-C reaches this one and cancels the step."""
+    token = pycolmap.CancellationToken()
+    with ThreadPoolExecutor(1, "colmap") as pool:
+        future = pool.submit(step, *args, **options, cancellation_token=token)
+        try:
+            while not future.done():
+                wait([future], timeout=0.2)
+        except BaseException:
+            token.cancel()
+            raise
+        return future.result()
+
+
+def in_steps(items: Sequence[Item], size: int, title: str, unit: str) -> Iterator[list[Item]]:
+    """Yield the items in steps, each of which is kept if a later one is interrupted."""
+    with tqdm(total=len(items), desc=title, unit=unit, disable=None) as bar:
+        for start in range(0, len(items), size):
+            chunk = list(items[start : start + size])
+            yield chunk
+            bar.update(len(chunk))
+
+
+MIN_MODEL_IMAGES = 3
+# COLMAP works in steps of this size: what a step wrote to the database survives a Ctrl-C.
+IMAGES_PER_STEP = 4
+PAIRS_PER_STEP = 40
+FORWARD_MOTION_ANGLE = 2.0
+
+
+# COLMAP tells every step on stderr, between the progress bars; what goes wrong is raised.
+pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
+
+
+class StructureFromMotion:
+    """COLMAP's steps in a workspace folder; a second run takes up where the first one stopped."""
+
+    def __init__(self, images: Path, workspace: Path, seed: int, max_image_size: int) -> None:
+        """Work on the images below a folder.
+
+        Args:
+            images: folder of the images.
+            workspace: folder for the database and the model; made if absent.
+            seed: of every random choice.
+            max_image_size: longer side for SIFT, pixels.
+        """
+        self.images = images
+        self.workspace = workspace
+        self.seed = seed
+        self.max_image_size = max_image_size
+        self.database = workspace / "database.db"
+        workspace.mkdir(parents=True, exist_ok=True)
+
+    def import_poses(self, posed: Sequence[PosedImage]) -> pycolmap.Reconstruction:
+        """Write given cameras and images to the database; return them as a model without points."""
+        model = model_of(posed)
+        if not self.database.exists():
+            temporary = self._importing()
+            write_model(model, temporary)
+            temporary.rename(self.database)
+        return model
+
+    def import_images(self, names: Sequence[str], intrinsics: Intrinsics) -> None:
+        """Write the named images and what is known of their cameras to the database."""
+        mode, reader = intrinsics.options([self.images / name for name in names])
+        if not self.database.exists():
+            temporary = self._importing()
+            pycolmap.Database.open(temporary).close()
+            pycolmap.import_images(temporary, self.images, mode, list(names), reader)
+            temporary.rename(self.database)
+
+    def extract(self, names: Sequence[str]) -> None:
+        """Extract SIFT features of the named images that have none yet."""
+        options = pycolmap.FeatureExtractionOptions(max_image_size=self.max_image_size)
+        for chunk in in_steps(names, IMAGES_PER_STEP, "features", "image"):
+            cancellable(
+                pycolmap.extract_features,
+                self.database,
+                self.images,
+                image_names=chunk,
+                extraction_options=options,
+                device=pycolmap.Device.cpu,
+            )
+
+    def match(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Match and verify the pairs of images that are not matched yet."""
+        pair_list = self.workspace / "pairs.txt"
+        pairing = pycolmap.ImportedPairingOptions(match_list_path=pair_list)
+        verification = pycolmap.TwoViewGeometryOptions()
+        verification.ransac.random_seed = self.seed
+        for chunk in in_steps(pairs, PAIRS_PER_STEP, "matching", "pair"):
+            pair_list.write_text("".join(f"{a} {b}\n" for a, b in chunk), encoding="utf-8")
+            cancellable(
+                pycolmap.match_image_pairs,
+                self.database,
+                pairing_options=pairing,
+                verification_options=verification,
+                device=pycolmap.Device.cpu,
+            )
+
+    def triangulate(self, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+        """Return a model with points; poses and intrinsics stay as given."""
+        output = self._fresh_folder("triangulated")
+        cancellable(
+            pycolmap.triangulate_points,
+            model,
+            self.database,
+            self.images,
+            output,
+            options=pycolmap.IncrementalPipelineOptions(random_seed=self.seed),
+        )
+        return pycolmap.Reconstruction(output)
+
+    def reconstruct(
+        self, num_images: int, intrinsics: Intrinsics
+    ) -> tuple[pycolmap.Reconstruction, Mapping[str, int]]:
+        """Find poses and points from the matches.
+
+        Args:
+            num_images: how many there are.
+            intrinsics: what is known of their cameras.
+
+        Returns:
+            The largest model, and for every image that is only in a smaller one that one's size.
+
+        Raises:
+            NothingFoundError: no model came about.
+        """
+        options = pycolmap.IncrementalPipelineOptions(
+            random_seed=self.seed, min_model_size=MIN_MODEL_IMAGES
+        )
+        options.ba_refine_focal_length = options.ba_refine_extra_params = intrinsics.known is None
+        models = self._map_incrementally(options, num_images)
+        if not models:
+            # Cameras that only move forward never show the angles COLMAP likes to begin with.
+            options.mapper.init_max_forward_motion = 1.0
+            options.mapper.init_min_tri_angle = FORWARD_MOTION_ANGLE
+            models = self._map_incrementally(options, num_images)
+        if not models:
+            raise NothingFoundError(
+                f"{self.images}: no two images could be related to each other; a map needs "
+                "overlapping, sharp images taken from different places"
+            )
+        best, *others = sorted(models, key=lambda model: -model.num_reg_images())
+        registered = {image.name for image in best.images.values() if image.has_pose}
+        elsewhere: dict[str, int] = {}
+        for model in others:
+            for image in model.images.values():
+                if image.has_pose and image.name not in registered:
+                    elsewhere.setdefault(image.name, model.num_reg_images())
+        if intrinsics.known is None:
+            refine_lenses(best, may_change_model=intrinsics.model == AUTO)
+        return best, elsewhere
+
+    def _map_incrementally(
+        self, options: pycolmap.IncrementalPipelineOptions, num_images: int
+    ) -> list[pycolmap.Reconstruction]:
+        with tqdm(total=num_images, desc="registering", unit="image", disable=None) as bar:
+            models = cancellable(
+                pycolmap.incremental_mapping,
+                self.database,
+                self.images,
+                self._fresh_folder("models"),
+                options=options,
+                next_image_callback=bar.update,
+            )
+        return list(models.values())
+
+    def verified_matches(self) -> Mapping[str, int]:
+        """Return how many other images each image has verified matches with."""
+        counts: dict[str, int] = {}
+        with pycolmap.Database.open(self.database) as database:
+            names = {image.image_id: image.name for image in database.read_all_images()}
+            counts = dict.fromkeys(names.values(), 0)
+            pairs, inliers = database.read_two_view_geometry_num_inliers()
+            for pair, count in zip(pairs, inliers, strict=True):
+                first, second = pycolmap.pair_id_to_image_pair(pair)
+                if count > 0:
+                    counts[names[first]] += 1
+                    counts[names[second]] += 1
+        return counts
+
+    def _importing(self) -> Path:
+        """Return the name under which a database is begun: under its own it is whole."""
+        path = self.workspace / "importing.db"
+        path.unlink(missing_ok=True)
+        return path
+
+    def _fresh_folder(self, name: str) -> Path:
+        folder = self.workspace / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder

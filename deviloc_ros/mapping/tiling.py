@@ -1,0 +1,221 @@
+"""Makes one map of several: an index of map files in one frame, and what they see together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from tqdm import tqdm
+
+from deviloc_ros import __version__
+from deviloc_ros.errors import InputError
+from deviloc_ros.localization.retrieval import describe, make_codebook
+from deviloc_ros.localization.types import Features
+from deviloc_ros.maps import map_file
+from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.map import Map
+
+# Cameras of different tiles so far apart, map units, are not asked what both could see.
+BORDER_REACH = 30.0
+BORDER_SAMPLES = 400
+
+
+def border(
+    maps: Sequence[Map], starts: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return which references of different tiles see the same part of the place, and how much.
+
+    Tiles have no points in common. Two references belong together where many of the points that
+    one observes fall into the other's image, and the other way round; walls are not looked at.
+    """
+    centres = [
+        np.array([r.camera_from_map.inverse().translation for r in tile.references])
+        for tile in maps
+    ]
+    pairs, counts = [], []
+    for a, b in _neighbours(maps):
+        near = cKDTree(centres[a]).query_ball_tree(cKDTree(centres[b]), BORDER_REACH)
+        for i, others in enumerate(near):
+            for j in others:
+                count = min(_visible(maps[a], i, maps[b], j), _visible(maps[b], j, maps[a], i))
+                if count:
+                    pairs.append((int(starts[a]) + i, int(starts[b]) + j))
+                    counts.append(count)
+    return np.array(pairs, dtype=np.int32).reshape(-1, 2), np.array(counts, dtype=np.int32)
+
+
+def _neighbours(maps: Sequence[Map]) -> Iterator[tuple[int, int]]:
+    """Yield the tiles whose cameras may be near each other."""
+    bounds = [tile.bounds for tile in maps]
+    for a in range(len(maps)):
+        for b in range(a + 1, len(maps)):
+            apart = np.maximum(bounds[a][0] - bounds[b][1], bounds[b][0] - bounds[a][1])
+            if np.linalg.norm(np.maximum(apart, 0)) <= BORDER_REACH:
+                yield a, b
+
+
+def _visible(tile: Map, reference: int, other: Map, viewer: int) -> int:
+    """Return how many points that a reference observes fall into the image of another's."""
+    seen = np.asarray(tile.observation_points[tile.observations_of(reference)])
+    share = max(1, len(seen) // BORDER_SAMPLES)
+    points = tile.point_array[seen[::share]].astype(np.float64) + tile.origin
+    view = other.references[viewer]
+    facing = tile.references[reference].camera_from_map @ view.camera_from_map.inverse()
+    if facing.rotation.as_matrix()[2, 2] <= 0.5:  # more than 60 deg apart
+        return 0
+    pixels = view.camera.project(view.camera_from_map.apply(points))
+    inside = (pixels >= 0).all(axis=1) & (pixels < (view.camera.width, view.camera.height)).all(1)
+    return int(inside.sum()) * share
+
+
+CODEBOOK_SAMPLES = 60_000
+MAX_TILES = 10_000
+
+
+def write_index(output: Path, tiles: Sequence[Path], seed: int = 0) -> None:
+    """Write the index of tiles, which stay where they are.
+
+    Global descriptors are made anew, over words of all tiles: those of a tile hold within it only.
+
+    Args:
+        output: the index; it names the tiles relative to its folder.
+        tiles: map files, in the order in which their references will be counted.
+        seed: of the codebook.
+
+    Raises:
+        InputError: a tile cannot be used, or tiles do not go together.
+    """
+    if not 1 <= len(tiles) <= MAX_TILES:
+        raise InputError(f"{output}: {len(tiles)} tiles; there must be 1 to {MAX_TILES}")
+    if len({path.resolve() for path in tiles}) < len(tiles):
+        raise InputError(f"{output}: a tile is given twice")
+    maps = [Map.load(path) for path in tqdm(tiles, desc="opening tiles", disable=None)]
+    for path, tile in zip(tiles, maps, strict=True):
+        _check_fits(tiles[0], maps[0], path, tile)
+    codebook = make_codebook(_sample(maps, seed), seed)
+    words = torch.from_numpy(codebook)
+    descriptors = [
+        describe(_features(tile, index), words).numpy().astype(np.float16)
+        for tile in tqdm(maps, desc="describing", unit="tile", disable=None)
+        for index in range(len(tile.references))
+    ]
+    counts = [len(tile.references) for tile in maps]
+    starts = _offsets(counts)
+    pairs, points = border(maps, starts)
+    arrays: dict[str, NDArray[Any]] = {
+        "reference_offsets": starts,
+        "point_offsets": _offsets([len(tile.point_array) for tile in maps]),
+        "feature_offsets": _joined([tile.feature_offsets for tile in maps]),
+        "observation_offsets": _joined([tile.observation_offsets for tile in maps]),
+        "global_descriptors": np.stack(descriptors),
+        "codebook": codebook,
+        "border_pairs": pairs,
+        "border_points": points,
+    }
+    folder = output.absolute().parent
+    description = {
+        "references": [item.to_json() for tile in maps for item in tile.references],
+        "tiles": [
+            {
+                "file": Path(os.path.relpath(path.absolute(), folder)).as_posix(),
+                "id": map_file.map_id(path),
+                "bounds": tile.bounds.tolist(),
+                "origin": tile.origin.tolist(),
+            }
+            for path, tile in zip(tiles, maps, strict=True)
+        ],
+        "origin": np.round(np.mean([tile.origin for tile in maps], axis=0)).tolist(),
+        "metric": maps[0].metric,
+        "gravity_aligned": maps[0].gravity_aligned,
+        **_together([tile.calibration for tile in maps], counts).to_json(),
+        "unregistered": {
+            name: reason for tile in maps for name, reason in tile.unregistered.items()
+        },
+        "meta": {"program": f"deviloc_ros {__version__}", "tiles": len(maps)},
+        "image_size": maps[0].image_size,
+        "alignable": maps[0].alignable,
+    }
+    map_file.write(output, arrays, description, map_file.TILES)
+
+
+def tiles_folder(index: Path) -> Path:
+    """Return the folder for tiles that are made for an index: beside it, "city.tiles" of "city".
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    folder = index.with_suffix(".tiles")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror})") from None
+    return folder
+
+
+def _check_fits(first_path: Path, first: Map, path: Path, tile: Map) -> None:
+    """Refuse a tile that is of another kind than the first one."""
+    for name, ours, theirs in (
+        ("metric", tile.metric, first.metric),
+        ("z up", tile.gravity_aligned, first.gravity_aligned),
+        ("reference images to align with", tile.alignable, first.alignable),
+        ("images for matcher topicfm", tile.image_size, first.image_size),
+        ("length of descriptors", tile.descriptors.shape[1], first.descriptors.shape[1]),
+        ("feature settings", tile.meta.get("features"), first.meta.get("features")),
+    ):
+        if ours != theirs:
+            raise InputError(
+                f"{path}: {name}: {ours}, but {theirs} in {first_path}; tiles must be made and "
+                "aligned alike"
+            )
+
+
+def _sample(maps: Sequence[Map], seed: int) -> NDArray[np.float32]:
+    """Return descriptors of all tiles, a bounded number of them."""
+    each = max(1, CODEBOOK_SAMPLES // len(maps))
+    generator = np.random.default_rng(seed)
+    parts = []
+    for tile in maps:
+        count = len(tile.descriptors)
+        rows = np.sort(generator.choice(count, min(each, count), replace=False))
+        parts.append(tile.descriptors[rows].astype(np.float32))
+    return np.concatenate(parts)
+
+
+def _features(tile: Map, index: int) -> Features:
+    """Return what a global descriptor is made of."""
+    rows = tile.features_of(index)
+    descriptors = torch.from_numpy(np.array(tile.descriptors[rows])).float()
+    empty = torch.zeros(0)
+    return Features(empty, descriptors, empty, empty)
+
+
+def _together(calibrations: Sequence[Calibration], counts: Sequence[int]) -> Calibration:
+    """Return one calibration: the mean bias, and covariances that no tile's are larger than."""
+    bias, pull = (
+        np.average([getattr(item, key) for item in calibrations], axis=0, weights=counts)
+        for key in ("offset_bias", "offset_pull")
+    )
+    return replace(
+        calibrations[0],
+        offset_bias=bias,
+        offset_pull=pull,
+        covariance_scale=max(item.covariance_scale for item in calibrations),
+        topicfm_covariance_scale=max(item.topicfm_covariance_scale for item in calibrations),
+        aligned_shared_error=max(item.aligned_shared_error for item in calibrations),
+    )
+
+
+def _offsets(counts: Sequence[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return offsets of one tile after the other."""
+    return _offsets(np.concatenate([np.diff(part) for part in parts]).tolist())

@@ -1,0 +1,106 @@
+"""Localize the image files of a folder."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.images import read_gray
+from deviloc_ros.localization.localizer import Localizer
+from deviloc_ros.localization.types import (
+    FailureReason,
+    Localization,
+    LocalizationFailure,
+    PoseEstimate,
+)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query image and what came of it.
+
+    Attributes:
+        name: path below the folder.
+        camera: intrinsics of the pixels that were localized.
+        rescaled: the file has another size than the given camera, which was scaled to it.
+        result: the pose, or why there is none.
+    """
+
+    name: str
+    camera: Camera
+    rescaled: bool
+    result: Localization
+
+    @property
+    def estimate(self) -> PoseEstimate | None:
+        """The pose, if there is one."""
+        return self.result if isinstance(self.result, PoseEstimate) else None
+
+
+def localize_folder(
+    localizer: Localizer, folder: Path, cameras: Mapping[str, Camera], batch_size: int = 1
+) -> Iterator[Query]:
+    """Localize images one after the other, or several in one pass of the network.
+
+    An image that cannot be read, or that is not of its camera, is a failure like any other. A
+    resized image is taken with its camera scaled accordingly.
+
+    Args:
+        localizer: the localizer.
+        folder: where the images are.
+        cameras: camera of every image, by its path below the folder.
+        batch_size: images in one pass.
+
+    Yields:
+        Every image's result, in the order of `cameras`.
+    """
+    names = iter(cameras)
+    while batch := list(itertools.islice(names, batch_size)):
+        done: dict[str, Query] = {}
+        images: dict[str, NDArray[np.uint8]] = {}
+        fitting: dict[str, Camera] = {}
+        for name in batch:
+            try:
+                images[name] = read_gray(folder / name)
+                fitting[name] = fit_camera(cameras[name], *images[name].shape[::-1])
+            except InputError as error:
+                failure = LocalizationFailure(FailureReason.BAD_IMAGE, str(error))
+                done[name] = Query(name, cameras[name], False, failure)
+        ready = list(fitting)
+        results = localizer.localize_batch(
+            [images[name] for name in ready], [fitting[name] for name in ready]
+        )
+        for name, result in zip(ready, results, strict=True):
+            rescaled = fitting[name] != cameras[name]
+            done[name] = Query(name, fitting[name], rescaled, result)
+        yield from (done[name] for name in batch)
+
+
+def fit_camera(camera: Camera, width: int, height: int) -> Camera:
+    """Return the camera of an image that was resized to `width` x `height` pixels.
+
+    Raises:
+        InputError: the sides are not in the camera's proportion (to half a pixel of rounding), so
+            that the image was cropped, turned, or is another camera's.
+    """
+    if (width, height) == (camera.width, camera.height):
+        return camera
+    given = f"the image has {width} x {height} pixels, its camera {camera.width} x {camera.height}"
+    scale = max(width / camera.width, height / camera.height)
+    if abs(scale * camera.width - width) <= 1 and abs(scale * camera.height - height) <= 1:
+        return camera.scaled(width, height)
+    if (height, width) == (camera.width, camera.height):
+        raise InputError(
+            f"{given}: it is turned by 90 deg (pixels are taken as stored, whatever EXIF says); "
+            "give the camera of the stored pixels"
+        )
+    raise InputError(
+        f"{given}: only a resized image of the same proportions can be used; give its own camera"
+    )

@@ -1,0 +1,1 @@
+"""What a robot needs around the method, without ROS."""

@@ -1,0 +1,1 @@
+"""Oxford RobotCar and RobotCar Seasons: files, bags, maps."""

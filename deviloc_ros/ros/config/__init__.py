@@ -1,0 +1,1 @@
+"""The schemas behind the ROS parameters of the node."""

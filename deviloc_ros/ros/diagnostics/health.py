@@ -1,0 +1,201 @@
+"""When the node is well: the table of what it reports, and of what raises the level.
+
+Diagnostics follow `ITEMS`, docs/ros-interface.md is generated from it, and a test raises every one
+of its levels.
+"""
+
+from __future__ import annotations
+
+from deviloc_ros.ros.config.state_config import DiagnosticsConfig
+from deviloc_ros.ros.diagnostics.rules import Item, error, item, warn
+from deviloc_ros.ros.diagnostics.snapshot import Snapshot
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f}"
+
+
+def _stage(name: str, meaning: str) -> Item:
+    def too_slow(now: Snapshot, limits: DiagnosticsConfig) -> bool:
+        budget = float(getattr(limits.budget, name))
+        return 0 < budget < now.stages.get(name, 0.0)
+
+    rule = warn(f"above `diagnostics.budget.{name}`", f"{name} takes too long", too_slow)
+    return item(f"{name}_ms", meaning, lambda now: _milliseconds(now.stages.get(name, 0.0)), rule)
+
+
+_OVERDUE = "active for `diagnostics.max_fix_age`, and none has come"
+
+ITEMS: tuple[Item, ...] = (
+    item("mode", "how much of the map is searched, and why", lambda now: now.mode),
+    item("map", "map file, and whether it is metric and aligned to gravity", lambda now: now.map),
+    item(
+        "reload",
+        "what became of the last `~/reload_map`",
+        lambda now: now.reload,
+        warn("failed", "the map could not be reloaded", lambda now, _: now.reload_failed),
+    ),
+    item(
+        "image_topic", "resolved names, and which converter reads them", lambda now: now.image_topic
+    ),
+    item(
+        "calibrated",
+        "a camera_info has come, of every camera; else the topics without one",
+        lambda now: f"not {', '.join(now.uncalibrated)}" if now.uncalibrated else "true",
+        error(
+            _OVERDUE,
+            "no camera_info",
+            lambda now, limits: bool(now.uncalibrated) and now.overdue > limits.max_fix_age,
+        ),
+    ),
+    item(
+        "cameras",
+        "of a rig: images of each camera that came, that an instant lacked, that came too late",
+        lambda now: "; ".join(
+            f"{name}: {count.received} received, {count.missing} missing, {count.late} late"
+            for name, count in now.cameras.items()
+        ),
+        warn(
+            _OVERDUE.replace("none has come", "a camera has sent no image")
+            + "; or the others have gone on for 1 s without one",
+            "a camera sends no images",
+            lambda now, limits: any(
+                count.silent or (not count.received and now.overdue > limits.max_fix_age)
+                for count in now.cameras.values()
+            ),
+        ),
+    ),
+    item(
+        "frames_received",
+        "images since activation",
+        lambda now: str(now.received),
+        error(
+            _OVERDUE,
+            "no images",
+            lambda now, limits: now.received == 0 and now.overdue > limits.max_fix_age,
+        ),
+    ),
+    item("frames_localized", "of these, how many gave a pose", lambda now: str(now.localized)),
+    item("frames_refused", "of these, how many gave none", lambda now: str(now.refused)),
+    item(
+        "frames_dropped",
+        "replaced by a newer image before they were looked at",
+        lambda now: str(now.dropped),
+        warn(
+            "their share of 10 s is above `diagnostics.max_dropped`",
+            "too many images are dropped",
+            lambda now, limits: now.dropped_share > limits.max_dropped,
+        ),
+    ),
+    item("queue", "images that wait for their turn, at most 1", lambda now: str(now.waiting)),
+    item(
+        "frames_late",
+        "results later than `diagnostics.max_latency` after the image's stamp",
+        lambda now: str(now.late),
+    ),
+    item(
+        "rate_hz",
+        "poses per second over the last 10 s",
+        lambda now: f"{now.rate:.2f}",
+        warn(
+            "below `diagnostics.min_rate` for 10 s",
+            "too few poses a second",
+            lambda now, limits: now.overdue >= 10 and now.rate < limits.min_rate,
+        ),
+    ),
+    item(
+        "latency_ms",
+        "mean over 10 s, from the image's stamp to its result",
+        lambda now: _milliseconds(now.latency),
+        warn(
+            "above `diagnostics.max_latency`",
+            "results come late",
+            lambda now, limits: now.latency > limits.max_latency,
+        ),
+        error(
+            "above `diagnostics.excessive_latency`",
+            "results come far too late",
+            lambda now, limits: now.latency > limits.excessive_latency,
+        ),
+    ),
+    _stage("wait", "of this, until the image had its turn: transport and queue"),
+    _stage("extract", "of this, features"),
+    _stage("retrieve", "of this, retrieval"),
+    _stage("match", "of this, matching"),
+    _stage("pose", "of this, RANSAC-PnP and refinement"),
+    item(
+        "inliers",
+        "of the newest pose",
+        lambda now: str(now.inliers),
+        warn(
+            "mean over 10 s below `diagnostics.min_inliers`",
+            "poses rest on few inliers",
+            lambda now, limits: now.mean_inliers < limits.min_inliers,
+        ),
+    ),
+    item(
+        "fix_age_s",
+        "since the newest pose, or since activation",
+        lambda now: f"{now.fix_age:.2f}",
+        warn(
+            "above `diagnostics.max_fix_age`",
+            "no pose for too long",
+            lambda now, limits: not now.paused and now.fix_age > limits.max_fix_age,
+        ),
+        error(
+            "above `diagnostics.lost_after`",
+            "lost",
+            lambda now, limits: not now.paused and now.fix_age > limits.lost_after,
+        ),
+    ),
+    item(
+        "last_refusal",
+        "why the newest image without a pose has none",
+        lambda now: now.last_refusal,
+    ),
+    item(
+        "damaged_map",
+        "images refused because a tile of the map that they need cannot be read; the log names it",
+        lambda now: str(now.damaged),
+        error("above 0", "a tile of the map cannot be read", lambda now, _: now.damaged > 0),
+    ),
+    item(
+        "tf",
+        "the transform published last, or why none is",
+        lambda now: now.tf,
+        warn(
+            "withheld because of the map, or for want of odometry at the newest pose",
+            "no transform",
+            lambda now, _: now.tf_withheld_by_map or now.tf_lacks_odometry,
+        ),
+    ),
+    item(
+        "memory_mb",
+        "of the process",
+        lambda now: f"{now.memory:.0f}",
+        warn(
+            "above `diagnostics.max_memory`",
+            "the process holds too much memory",
+            lambda now, limits: 0 < limits.max_memory < now.memory,
+        ),
+    ),
+    item(
+        "device_memory_mb",
+        "in use on the device, by whomever, of how much; empty on a CPU",
+        lambda now: "{:.0f} of {:.0f}".format(*now.device_memory) if now.device_memory else "",
+        warn(
+            "the share is above `diagnostics.max_device_memory`",
+            "the device's memory is nearly full",
+            lambda now, limits: (
+                now.device_memory is not None
+                and now.device_memory[0] > limits.max_device_memory * now.device_memory[1]
+            ),
+        ),
+    ),
+    item(
+        "internal_errors",
+        "faults of the node, with a traceback in the log",
+        lambda now: str(now.internal_errors),
+        error("above 0", "internal errors, see the log", lambda now, _: now.internal_errors > 0),
+    ),
+)

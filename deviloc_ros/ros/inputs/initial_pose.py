@@ -1,0 +1,114 @@
+"""`initialpose`: a person says where the robot is, with RViz for example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from numpy.typing import NDArray
+from rclpy.node import Node
+from scipy.spatial.transform import Rotation
+
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.robot.carried_pose import CarriedPose
+from deviloc_ros.robot.transform_buffer import TransformUnavailableError
+from deviloc_ros.ros.config.node_config import FrameConfig
+from deviloc_ros.ros.inputs.odometry import Odometry
+from deviloc_ros.ros.inputs.transforms import TransformLookup
+from deviloc_ros.ros.messages import stamp_ns
+
+UNKNOWN_HEIGHT = 1000.0
+"""Sigma of z, metres, of a pose that was clicked on a plane: RViz leaves its variance 0."""
+CLICKED_POSITION, CLICKED_ROTATION = 0.5, 0.26
+"""Sigmas of a pose without a covariance, metres and radians; RViz' own."""
+
+
+class InitialPose:
+    """Subscribes to `initialpose`, in the map's frame or in any that TF joins with it."""
+
+    def __init__(
+        self,
+        node: Node,
+        frames: FrameConfig,
+        transforms: TransformLookup,
+        odometry: Odometry,
+        on_pose: Callable[[CarriedPose, str], None],
+    ) -> None:
+        """Subscribe; `on_pose` gets the pose and where it came from."""
+        self._node = node
+        self._frames = frames
+        self._transforms = transforms
+        self._odometry = odometry
+        self._on_pose = on_pose
+        self._subscription = node.create_subscription(
+            PoseWithCovarianceStamped, "initialpose", self._on_message, 10
+        )
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._node.destroy_subscription(self._subscription)
+
+    def _on_message(self, message: PoseWithCovarianceStamped) -> None:
+        now = self._node.get_clock().now().nanoseconds
+        stamp = stamp_ns(message.header.stamp) or now
+        frame = message.header.frame_id.lstrip("/") or self._frames.map
+        try:
+            frame_from_base = read_pose(message)
+            position, rotation, vertical = read_sigmas(np.array(message.pose.covariance))
+            map_from_frame = self._map_from(frame, stamp)
+        except (ValueError, TransformUnavailableError) as error:
+            self._node.get_logger().warning(f"initialpose is not used: {error}")
+            return
+        # What comes from TF must be known already: this thread is the one that hears it.
+        try:
+            odom_from_base = self._odometry.at(stamp, timeout=0)
+        except TransformUnavailableError:
+            odom_from_base = None
+        pose = CarriedPose(
+            map_from_frame @ frame_from_base, position, rotation, stamp, odom_from_base, vertical
+        )
+        self._on_pose(pose, f"initialpose in {frame}")
+
+    def _map_from(self, frame: str, stamp: int) -> Transform:
+        if frame == self._frames.map:
+            return Transform.identity()
+        try:
+            return self._transforms.lookup(self._frames.map, frame, stamp, timeout=0)
+        except TransformUnavailableError:
+            return self._transforms.newest(self._frames.map, frame)
+
+
+def read_pose(message: PoseWithCovarianceStamped) -> Transform:
+    """Return the pose of a message.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    p, q = message.pose.pose.position, message.pose.pose.orientation
+    numbers = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
+    if not np.isfinite(numbers).all() or abs(float(np.linalg.norm(numbers[3:])) - 1) > 1e-2:
+        raise ValueError("position and unit quaternion must be finite numbers")
+    return Transform(Rotation.from_quat(numbers[3:]), numbers[:3])
+
+
+def read_sigmas(covariance: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return standard deviations in the plane (m), of the rotation (rad) and of z (m).
+
+    Args:
+        covariance: (36,) row-major: x, y, z, rotation about x, y, z.
+
+    Raises:
+        ValueError: it is not a covariance.
+    """
+    matrix = covariance.reshape(6, 6)
+    if not np.isfinite(matrix).all():
+        raise ValueError("the covariance must be finite numbers")
+    plane, rotation = (np.linalg.eigvalsh(block) for block in (matrix[:2, :2], matrix[3:, 3:]))
+    if plane.min() < -1e-9 or rotation.min() < -1e-9 or matrix[2, 2] < 0:
+        raise ValueError("variances must not be negative")
+    return (
+        float(np.sqrt(plane.max())) or CLICKED_POSITION,
+        float(np.sqrt(rotation.max())) or CLICKED_ROTATION,
+        float(np.sqrt(matrix[2, 2])) or UNKNOWN_HEIGHT,
+    )

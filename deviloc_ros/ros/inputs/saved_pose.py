@@ -1,0 +1,130 @@
+"""The last pose, saved in a file from one run of the node to the next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rclpy.node import Node
+
+from deviloc_ros.atomic import atomic_path
+from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.robot.carried_pose import CarriedPose
+from deviloc_ros.ros.config.state_config import PriorConfig
+from deviloc_ros.ros.inputs.priors import Priors
+
+MAX_BYTES = 100_000
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Sigma = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Saved(BaseModel):
+    """What the file holds; JSON."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    map: str
+    """Id of the map, as `deviloc map info` prints it: poses in another map mean nothing."""
+    stamp: int
+    position: tuple[Number, Number, Number]
+    quaternion_xyzw: tuple[Number, Number, Number, Number]
+    position_sigma: Sigma
+    rotation_sigma: Sigma
+
+
+def save_pose(path: Path, map_id: str, pose: CarriedPose) -> None:
+    """Write a pose; the file is whole or not there.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    x, y, z = pose.map_from_base.translation.tolist()
+    q = pose.map_from_base.quaternion_xyzw.tolist()
+    saved = _Saved(
+        map=map_id,
+        stamp=pose.stamp,
+        position=(x, y, z),
+        quaternion_xyzw=(q[0], q[1], q[2], q[3]),
+        position_sigma=max(pose.position_sigma, pose.vertical_sigma or 0.0),
+        rotation_sigma=pose.rotation_sigma,
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(saved.model_dump(), indent=1) + "\n", encoding="utf-8")
+
+
+def load_pose(
+    path: Path, map_id: str, now: int, least_position_sigma: float, least_rotation_sigma: float
+) -> CarriedPose:
+    """Read a pose of a former run, which is now at least so uncertain: the robot may have moved.
+
+    Args:
+        path: the file.
+        map_id: of the map in use.
+        now: nanoseconds; uncertainty grows from here.
+        least_position_sigma: metres.
+        least_rotation_sigma: radians.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or its pose is in another map.
+    """
+    try:
+        with path.open("rb") as file:
+            saved = _Saved.model_validate_json(file.read(MAX_BYTES))
+    except OSError as error:
+        raise InputError(f"{path}: no saved pose can be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: not a saved pose: {name or 'JSON'}: {first['msg']}") from None
+    if not map_id or saved.map != map_id:
+        raise InputError(f"{path}: the saved pose is in map {saved.map}, not in {map_id or '?'}")
+    x, y, z, w = saved.quaternion_xyzw
+    if abs(float(np.linalg.norm(saved.quaternion_xyzw)) - 1) > 1e-3:
+        raise InputError(f"{path}: not a saved pose: quaternion_xyzw is not a unit quaternion")
+    return CarriedPose(
+        Transform.from_quaternion((w, x, y, z), saved.position),
+        max(saved.position_sigma, least_position_sigma),
+        max(saved.rotation_sigma, least_rotation_sigma),
+        now,
+    )
+
+
+class PoseFile:
+    """`prior.file`; what is wrong with it is logged and ends nothing."""
+
+    def __init__(self, node: Node, priors: Priors) -> None:
+        """Take the priors whose pose is meant."""
+        self._node = node
+        self._priors = priors
+
+    def save(self, config: PriorConfig, map_id: str) -> None:
+        """Write the last pose, if there is one and a file is named."""
+        pose = self._priors.last_pose()
+        if not config.file or pose is None or not map_id:
+            return
+        try:
+            save_pose(Path(config.file).expanduser(), map_id, pose)
+        except InputError as error:
+            self._node.get_logger().error(f"the last pose is not saved: {error}")
+
+    def restore(self, config: PriorConfig, map_id: str) -> None:
+        """Offer the saved pose to the priors, if that is asked for."""
+        if not config.restore:
+            return
+        try:
+            pose = load_pose(
+                Path(config.file).expanduser(),
+                map_id,
+                self._node.get_clock().now().nanoseconds,
+                config.restored_position_sigma,
+                config.restored_rotation_sigma,
+            )
+        except InputError as error:
+            self._node.get_logger().warning(f"the last pose is not restored: {error}")
+            return
+        self._priors.offered(pose, f"restored from {config.file}")

@@ -1,0 +1,303 @@
+"""Bags: what is written is read back, what is damaged is told, and poses come out as promised."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from deviloc_ros.bags import types
+from deviloc_ros.bags.reader import Bag
+from deviloc_ros.bags.writer import BagWriter
+from deviloc_ros.cli.main import main
+from deviloc_ros.datasets.poses import read_poses, read_tum
+from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.types import (
+    Correspondences,
+    FailureReason,
+    LocalizationFailure,
+    PoseEstimate,
+)
+from deviloc_ros.messages.camera_info import camera_from_info
+from deviloc_ros.messages.image import pixels_from_message
+from deviloc_ros.offline.bag import BagOptions, localize_bag
+from deviloc_ros.simulation.drive import mounted
+
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
+CAMERA = Camera("PINHOLE", 8, 6, (7.0, 7.0, 4.1, 3.2))
+
+
+def pose_of(index):
+    return Transform(Rotation.from_euler("z", 0.1 * index), np.array([1.0 * index, 0.5, 0.1]))
+
+
+def write_drive(path, storage="mcap", count=5, topic="/camera/image_raw", odometry=True):
+    """Write a bag whose i-th image is filled with 10 i + 10, and the poses odom_from_base."""
+    with BagWriter(path, storage) as writer:
+        static = types.tf(START, "base_link", "camera", mounted())
+        writer.write("/tf_static", START, static, latched=True)
+        for index in range(count):
+            stamp = START + index * SECOND // 4
+            pixels = np.full((6, 8, 3), 10 * index + 10, np.uint8)
+            if odometry:
+                transform = types.tf(stamp, "odom", "base_link", pose_of(index))
+                writer.write("/tf", stamp + 1000, transform)
+            writer.write(
+                topic.rsplit("/", 1)[0] + "/camera_info",
+                stamp + 2000,
+                types.camera_info(stamp, "camera", CAMERA),
+            )
+            writer.write(topic, stamp + 3000, types.image(stamp, "camera", pixels))
+    return path
+
+
+class KnownPoses:
+    """A localizer that reads the index off the image's brightness; image 2 fails."""
+
+    def __init__(self, base_from_camera=None):
+        self.base_from_camera = base_from_camera or mounted()
+        self.cameras = []
+
+    def localize(self, image, camera, prior=None):
+        index = int(image[0, 0, 0]) // 10 - 1
+        self.cameras.append(camera)
+        if index == 2:
+            return LocalizationFailure(FailureReason.TOO_FEW_INLIERS, "3 of at least 30")
+        if index == 4 and prior is None and getattr(self, "interrupts", False):
+            raise KeyboardInterrupt
+        shift = Transform(Rotation.from_euler("z", 0.3), np.array([5.0, 6.0, 0.0]))
+        map_from_camera = shift @ pose_of(index) @ self.base_from_camera
+        empty = np.empty
+        matches = Correspondences(
+            empty((9, 2)), empty((9, 3)), np.ones(9), np.zeros(9, np.int64), empty((9, 2))
+        )
+        return PoseEstimate(
+            map_from_camera.inverse(), np.eye(6) * 1e-4, matches, np.ones(9, bool), matches,
+            ["a.png"], {"extract": 0.1},
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_what_is_written_is_read_back(tmp_path, storage):
+    path = write_drive(tmp_path / "drive", storage)
+    with Bag(path) as bag:
+        topic = bag.image_topic()
+        assert (topic.name, topic.count) == ("/camera/image_raw", 5)
+        assert bag.info_topic(topic).name == "/camera/camera_info"
+        assert bag.span == (START, START + SECOND + 3000)
+        received = [item.stamp for item in bag.raw()]
+        assert received == sorted(received)
+        assert len(received) == 16
+        images = list(bag.read([topic.name]))
+        assert [types.stamp_of(message) for _, message in images] == [
+            START + index * SECOND // 4 for index in range(5)
+        ]
+        np.testing.assert_array_equal(pixels_from_message(images[3][1]), np.full((6, 8, 3), 40))
+        (_, info), *_ = bag.read(["/camera/camera_info"])
+        assert camera_from_info(info, (8, 6)) == CAMERA
+        (_, tf), *_ = bag.read(["/tf_static"])
+        found = types.transform_of(tf.transforms[0].transform)
+        np.testing.assert_allclose(found.matrix, mounted().matrix, atol=1e-15)
+    single = next(file for file in path.iterdir() if file.suffix in (".mcap", ".db3"))
+    with Bag(single) as bag:
+        assert len(list(bag.raw())) == 16
+
+
+def test_a_failed_recording_leaves_the_old_bag_and_nothing_else(tmp_path):
+    path = write_drive(tmp_path / "drive", count=2)
+
+    def fail_half_way():
+        with BagWriter(path) as writer:
+            writer.write("/tf", 1, types.tf(1, "a", "b", Transform.identity()))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert [item.name for item in tmp_path.iterdir()] == ["drive"]
+    with Bag(path) as bag:
+        assert bag.image_topic().count == 2
+
+
+def test_what_is_no_bag_is_not_overwritten(tmp_path):
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(InputError, match="is not a rosbag2"):
+        BagWriter(tmp_path / "photos")
+
+
+def damaged(tmp_path, kind):
+    path = tmp_path / "bag"
+    if kind == "absent":
+        return path
+    if kind == "empty folder":
+        path.mkdir()
+        return path
+    if kind == "text":
+        (tmp_path / "bag.mcap").write_text("this is no bag")
+        return tmp_path / "bag.mcap"
+    if kind == "ros1":
+        (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0\n")
+        return tmp_path / "old.bag"
+    if kind == "other suffix":
+        (tmp_path / "bag.txt").write_text("x")
+        return tmp_path / "bag.txt"
+    storage = "sqlite3" if "db3" in kind else "mcap"
+    write_drive(path, storage)
+    file = next(item for item in path.iterdir() if item.suffix in (".mcap", ".db3"))
+    if kind.startswith("cut"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    if kind == "gone mcap":
+        file.unlink()
+    if kind == "bad metadata":
+        (path / "metadata.yaml").write_text("rosbag2_bagfile_information: [1, 2")
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("absent", "empty folder", "text", "ros1", "other suffix"),
+        *("cut mcap", "cut db3", "gone mcap", "bad metadata"),
+    ],
+)
+def test_damage_is_told_in_one_line(tmp_path, kind):
+    path = damaged(tmp_path, kind)
+    with pytest.raises(InputError) as error, Bag(path) as bag:
+        list(bag.raw())
+    assert "\n" not in str(error.value)
+    assert path.name in str(error.value)
+
+
+def test_a_message_that_is_none_is_told(tmp_path):
+    path = write_drive(tmp_path / "drive", "sqlite3")
+    file = next(path.glob("*.db3"))
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE messages SET data = substr(data, 1, 30)")
+    database.close()
+    with Bag(path) as bag, pytest.raises(InputError, match="is not a sensor_msgs/msg/Image"):
+        list(bag.read(["/camera/image_raw"]))
+
+
+def test_topics_are_chosen_and_their_absence_is_told(tmp_path):
+    with BagWriter(tmp_path / "two") as writer:
+        for name in ("/left/image", "/right/image"):
+            writer.write(name, 1, types.image(1, "camera", np.zeros((6, 8), np.uint8)))
+    with Bag(tmp_path / "two") as bag:
+        with pytest.raises(InputError, match="/left/image, /right/image; choose with --topic"):
+            bag.image_topic()
+        topic = bag.image_topic("left/image")
+        with pytest.raises(InputError, match=r"/left/camera_info.*--camera"):
+            bag.info_topic(topic)
+        with pytest.raises(InputError, match="no image topic; there are: /left/image"):
+            bag.image_topic("/tf")
+
+
+def test_poses_of_base_and_camera_come_out_in_all_forms(tmp_path):
+    path = write_drive(tmp_path / "drive")
+    localizer = KnownPoses()
+    with Bag(path) as bag:
+        run = localize_bag(localizer, tmp_path / "m.devmap", bag, BagOptions())
+    output = tmp_path / "result"
+    output.mkdir()
+    run.write(output)
+    assert run.body == "base_link"
+    assert localizer.cameras == [CAMERA] * 5
+    assert "4 of 5 images" in run.line()
+    assert "1 TOO_FEW_INLIERS" in run.line()
+
+    shift = Transform(Rotation.from_euler("z", 0.3), np.array([5.0, 6.0, 0.0]))
+    trajectory = read_tum(output / "poses_tum.txt")
+    assert [stamp for stamp, _ in trajectory] == [START + i * SECOND // 4 for i in (0, 1, 3, 4)]
+    for (_, pose), index in zip(trajectory, (0, 1, 3, 4), strict=True):
+        np.testing.assert_allclose(pose.matrix, (shift @ pose_of(index)).matrix, atol=1e-9)
+    cameras = read_poses(output / "poses.txt")
+    assert list(cameras)[1] == "1700000000.250000000"
+    np.testing.assert_allclose(
+        cameras["1700000000.250000000"].inverse().matrix,
+        (shift @ pose_of(1) @ mounted()).matrix,
+        atol=1e-9,
+    )
+    summary = json.loads((output / "summary.json").read_text())
+    assert (summary["images"], summary["localized"], summary["frame"]) == (5, 4, "base_link")
+    assert summary["frames"][2]["reason"] == "TOO_FEW_INLIERS"
+    covariance = np.array(summary["frames"][0]["covariance"]).reshape(6, 6)
+    # The lever of the camera turns its rotation's variance into the base's position.
+    assert covariance[0, 0] > 1e-4
+    with Bag(output / "poses") as bag:
+        (_, first), *_ = bag.read(["/localization/pose"])
+        assert first.header.frame_id == "map"
+        assert types.stamp_of(first) == START
+        np.testing.assert_allclose(first.pose.covariance, covariance.ravel())
+        for _, tf in bag.read(["/tf"]):
+            item = tf.transforms[0]
+            assert (item.header.frame_id, item.child_frame_id) == ("map", "odom")
+            found = types.transform_of(item.transform)
+            np.testing.assert_allclose(found.matrix, shift.matrix, atol=1e-9)
+
+
+def test_without_transforms_the_camera_is_reported_and_named(tmp_path):
+    with BagWriter(tmp_path / "bare") as writer:
+        for index in range(2):
+            pixels = np.full((6, 8, 3), 10 * index + 10, np.uint8)
+            writer.write("/image", START + index, types.image(START + index, "optical", pixels))
+    with Bag(tmp_path / "bare") as bag:
+        run = localize_bag(KnownPoses(), tmp_path / "m", bag, BagOptions(camera=CAMERA))
+        assert "poses of optical in map" in run.line()
+        assert run.frames[1].map_from_body.distance_to(
+            run.frames[1].camera_from_map.inverse()
+        ) == pytest.approx((0, 0), abs=1e-9)
+        with pytest.raises(InputError, match="--base base_link"):
+            localize_bag(KnownPoses(), tmp_path, bag, BagOptions(camera=CAMERA, base="base_link"))
+
+
+def test_an_image_that_cannot_be_used_is_one_failure_not_the_end(tmp_path):
+    with BagWriter(tmp_path / "odd") as writer:
+        info = types.camera_info(START, "optical", CAMERA)
+        writer.write("/camera_info", START, info)
+        good = types.image(START, "optical", np.full((6, 8, 3), 10, np.uint8))
+        small = types.image(START + 1, "optical", np.full((4, 4, 3), 10, np.uint8))
+        strange = types.image(START + 2, "optical", np.full((6, 8, 3), 10, np.uint8))
+        strange.encoding = "32FC3"
+        for offset, sent in enumerate((good, small, strange)):
+            writer.write("/image", START + offset, sent)
+    with Bag(tmp_path / "odd") as bag:
+        run = localize_bag(KnownPoses(), tmp_path, bag, BagOptions())
+    assert [frame.reason for frame in run.frames] == ["", "BAD_CALIBRATION", "BAD_IMAGE"]
+
+
+def test_an_interrupted_run_keeps_what_was_done(tmp_path):
+    path = write_drive(tmp_path / "drive")
+    localizer = KnownPoses()
+    localizer.interrupts = True
+    with Bag(path) as bag:
+        run = localize_bag(localizer, tmp_path, bag, BagOptions())
+    assert run.interrupted
+    assert len(run.frames) == 4
+    run.write(tmp_path)
+    assert len(read_tum(tmp_path / "poses_tum.txt")) == 3
+    assert json.loads((tmp_path / "summary.json").read_text())["interrupted"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bag", "m.devmap", "nowhere", "--output", "o"], "nowhere: there is no such bag"),
+        (["bag", "m.devmap", "drive", "--output", "o", "--topic", "/x"], "/x is no image topic"),
+        (["bag", "m.devmap", "drive", "--output", "o", "--camera", "P"], "camera 'P'"),
+        (["bag", "m.devmap", "drive", "--output", "file"], "file: is a file"),
+        (["bag", "absent.devmap", "drive", "--output", "o"], "absent.devmap"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    write_drive(tmp_path / "drive", count=1)
+    (tmp_path / "file").touch()
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1

@@ -1,0 +1,416 @@
+"""The command line: exit codes, one line for every error, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+import deviloc_ros.localization
+from deviloc_ros.cli import evaluate
+from deviloc_ros.cli.main import COMMANDS, main
+from deviloc_ros.datasets.colmap import PosedImage, write_posed_images
+from deviloc_ros.datasets.poses import read_poses, write_poses
+from deviloc_ros.errors import NothingFoundError
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.types import FailureReason, LocalizationFailure
+from deviloc_ros.mapping.align import UP_AXES
+from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.map import Map, Reference
+
+CAMERA = "PINHOLE 64 48 50 50 32 24"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs a command line and returns exit code, stdout and stderr."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with images, their true model, a map of them, and pose files."""
+
+    folder: Path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    generator = np.random.default_rng(0)
+    rotations = Rotation.random(6, rng=generator)
+    camera = Camera.parse(CAMERA)
+    posed = [
+        PosedImage(f"{i}.png", camera, Transform(r, -r.apply(generator.normal(size=3) * 5)))
+        for i, r in enumerate(rotations)
+    ]
+    (tmp_path / "images").mkdir()
+    for image in posed:
+        noise = generator.integers(0, 255, (48, 64), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / image.name), noise)
+    write_posed_images(tmp_path / "model", posed)
+    write_poses(tmp_path / "poses.txt", {i.name: i.camera_from_map for i in posed})
+    _map(posed).save(tmp_path / "place.devmap")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.txt").write_text("this is no such file\n")
+    return Place(tmp_path)
+
+
+def _map(posed: list[PosedImage]) -> Map:
+    """Return a map with poses and points, whose features mean nothing."""
+    generator = np.random.default_rng(1)
+    count, features = len(posed), 4
+    total = count * features
+    return Map(
+        references=[Reference(i.name, i.camera, i.camera_from_map) for i in posed],
+        feature_offsets=np.arange(0, total + 1, features, dtype=np.int64),
+        keypoints=generator.random((total, 2), dtype=np.float32),
+        descriptors=generator.random((total, 64)).astype(np.float16),
+        levels=np.zeros(total, dtype=np.uint8),
+        feature_points=generator.random((total, 3), dtype=np.float32),
+        confidence=np.ones(total, dtype=np.float16),
+        global_descriptors=generator.random((count, 64 * 2)).astype(np.float16),
+        codebook=generator.random((2, 64), dtype=np.float32),
+        point_array=generator.random((9, 3), dtype=np.float32),
+        observation_offsets=np.arange(0, count + 1, dtype=np.int64),
+        observation_points=np.arange(count, dtype=np.int32),
+        observation_pixels=generator.random((count, 2), dtype=np.float32),
+        origin=np.array([1.0, 2.0, 3.0]),
+        metric=False,
+        gravity_aligned=False,
+        calibration=Calibration(np.zeros((2, 2))),
+        unregistered={"blurred.png": "has no verified matches with any other image"},
+    )
+
+
+BUILD = "map build --images {p}/images --output {p}/new.devmap"
+LOCALIZE = "localize {p}/place.devmap --images {p}/images --output {p}/new.txt"
+EVALUATE = "evaluate --poses {p}/poses.txt --model {p}/model"
+BAD = {
+    "no command": ("", "COMMAND"),
+    "unknown command": ("locate", "'locate'"),
+    "unknown option": (f"{EVALUATE} --frobnicate", "--frobnicate"),
+    "abbreviated option": (f"{EVALUATE} --thres 1,1", "--thres"),
+    "missing option": ("evaluate --poses {p}/poses.txt", "--model"),
+    "build: no images": ("map build --images {p}/empty --output {p}/new.devmap", "holds no image"),
+    "build: no folder": ("map build --images {p}/x --output {p}/new.devmap", "no such folder"),
+    "build: output nowhere": ("map build --images {p}/images --output {p}/x/new", "no folder"),
+    "build: output a folder": ("map build --images {p}/images --output {p}/empty", "is a folder"),
+    "build: bad model": (f"{BUILD} --model {{p}}/empty", "is not a COLMAP model"),
+    "build: bad camera": (f"{BUILD} --camera PINHOLE", "camera 'PINHOLE'"),
+    "build: bad camera model": (f"{BUILD} --camera-model KODAK", "KODAK"),
+    "build: metric of nothing": (f"{BUILD} --metric", "--model"),
+    "build: bad device": (f"{BUILD} --device tpu", "tpu"),
+    "build: bad key": (f"{BUILD} --set seed=-1", "seed"),
+    "build: bad config": (f"{BUILD} --config {{p}}/text.txt", "key: value"),
+    "info: no map": ("map info {p}/nowhere", "nowhere"),
+    "info: not a map": ("map info {p}/text.txt", "is not a map"),
+    "align: how": ("map align {p}/place.devmap", "--positions"),
+    "align: both": ("map align {p}/place.devmap --scale 2 --model {p}/model", "not allowed"),
+    "align: scale": ("map align {p}/place.devmap --scale 0", "must be positive"),
+    "align: nan": ("map align {p}/place.devmap --scale nan", "must be positive"),
+    "align: bad file": ("map align {p}/place.devmap --positions {p}/text.txt", "text.txt:1"),
+    "localize: no camera": (LOCALIZE, "--camera"),
+    "localize: not a map": (
+        "localize {p}/text.txt --images {p}/images --model {p}/model --output {p}/new.txt",
+        "is not a map",
+    ),
+    "localize: bad cameras": (f"{LOCALIZE} --cameras {{p}}/text.txt", "text.txt:1"),
+    "localize: missing cameras": (f"{LOCALIZE} --cameras {{p}}/x.txt", "no such file"),
+    "localize: bad model": (f"{LOCALIZE} --model {{p}}/empty", "is not a COLMAP model"),
+    "localize: stats nowhere": (
+        f"{LOCALIZE} --model {{p}}/model --json {{p}}/x/s.json",
+        "no folder",
+    ),
+    "localize: batch": (f"{LOCALIZE} --model {{p}}/model --batch 0", "--batch 0"),
+    "evaluate: no poses": ("evaluate --poses {p}/x.txt --model {p}/model", "no such file"),
+    "evaluate: bad poses": ("evaluate --poses {p}/text.txt --model {p}/model", "text.txt:1"),
+    "evaluate: bad model": ("evaluate --poses {p}/poses.txt --model {p}/x", "no such folder"),
+    "evaluate: threshold": (f"{EVALUATE} --thresholds 1", "metres,degrees"),
+    "evaluate: report nowhere": (f"{EVALUATE} --report {{p}}/x/r.html", "no folder"),
+}
+
+
+@pytest.mark.parametrize(("command", "expected"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_exit_code_2(
+    run: Run, place: Place, command: str, expected: str
+) -> None:
+    before = sorted(place.folder.rglob("*"))
+    code, out, err = run(*command.format(p=place.folder).split())
+    assert code == 2
+    assert err.startswith("deviloc: ")
+    assert err.count("\n") == 1
+    assert expected in err
+    assert out == ""
+    assert sorted(place.folder.rglob("*")) == before
+
+
+def test_debug_shows_where_an_error_came_from(run: Run, place: Place) -> None:
+    code, _, err = run("map", "--debug", "info", place / "nowhere")
+    assert code == 2
+    assert "Traceback" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "expected_code", "expected"),
+    [
+        (NothingFoundError("no two images overlap"), 3, "no two images overlap"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (RuntimeError("odd\nthing"), 1, "internal error: RuntimeError: odd thing; this is a bug"),
+        (OSError(28, "No space left on device", "x.txt"), 2, "x.txt: No space left on device"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_way_to_fail_has_its_code_and_one_line(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    expected_code: int,
+    expected: str,
+) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(evaluate, "run", fail)
+    code, _, err = run("evaluate", "--poses", "p", "--model", "m")
+    assert code == expected_code
+    assert err.count("\n") == 1
+    assert expected in err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_by_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([command, "--help"])
+    assert leaving.value.code == 0
+    assert f"deviloc {command}" in capsys.readouterr().out.partition("examples:")[2]
+
+
+def test_evaluate_prints_a_table_or_json(run: Run, place: Place) -> None:
+    command = "evaluate", "--poses", place / "poses.txt", "--model", place / "model"
+    code, out, err = run(*command, "--thresholds", "0.1,1")
+    assert (code, err) == (0, "")
+    assert "within (0.1 m, 1 deg)" in out
+    code, out, _ = run(*command, "--json")
+    content = json.loads(out)
+    assert code == 0
+    assert content["num_localized"] == 6
+    assert [entry["position_m"] for entry in content["recall"]] == [0.25, 0.5, 5]
+
+
+def test_map_info_says_what_is_not_in_the_map(run: Run, place: Place) -> None:
+    code, out, _ = run("map", "info", place / "place.devmap", "--picture", place / "top.png")
+    assert code == 0
+    assert "blurred.png" in out
+    assert "not metric" in out
+    assert (place / "top.png").stat().st_size > 1000
+    info = json.loads(run("map", "info", place / "place.devmap", "--json")[1])
+    assert info["references"] == 6
+    assert info["unregistered"].keys() == {"blurred.png"}
+
+
+def _rays(reference_map: Map) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Return all points in every camera's frame, scaled to unit length."""
+    points = reference_map.point_array + reference_map.origin
+    features = reference_map.feature_points + reference_map.origin
+    both = np.concatenate([points, features])
+    seen = np.stack([r.camera_from_map.apply(both) for r in reference_map.references])
+    return np.asarray(seen / np.linalg.norm(seen, axis=-1, keepdims=True))
+
+
+@pytest.mark.parametrize("up", UP_AXES)
+def test_map_align_moves_cameras_and_points_together(run: Run, place: Place, up: str) -> None:
+    before = Map.load(place / "place.devmap")
+    centres = {r.name: r.camera_from_map.inverse().translation for r in before.references}
+    turn = Rotation.from_euler("xyz", [20, -30, 100], degrees=True)
+    given = {
+        name: 2.5 * turn.apply(centre.copy()) + (10, 20, 30) for name, centre in centres.items()
+    }
+    lines = [f"{name} {' '.join(map(str, xyz))}\n" for name, xyz in given.items()]
+    (place / "positions.txt").write_text("".join(lines))
+    code, out, _ = run(
+        "map", "align", place / "place.devmap", "--positions", place / "positions.txt",
+        "--up", up, "--output", place / "aligned.devmap",
+    )  # fmt: skip
+    assert code == 0
+    assert "6 of 6 images, scale 2.5" in out
+    after = Map.load(place / "aligned.devmap")
+    assert after.metric
+    assert after.gravity_aligned
+    found = np.array([r.camera_from_map.inverse().translation for r in after.references])
+    heights = np.array(list(given.values())) @ np.array(UP_AXES[up])
+    np.testing.assert_allclose(found[:, 2], heights, atol=1e-5)
+    # What an image sees does not change, whatever the frame.
+    np.testing.assert_allclose(_rays(after), _rays(before), atol=1e-5)
+
+
+def test_map_align_in_place_by_scale(run: Run, place: Place) -> None:
+    before = Map.load(place / "place.devmap")
+    extent = np.ptp(before.bounds, axis=0)
+    assert run("map", "align", place / "place.devmap", "--scale", "2")[0] == 0
+    after = Map.load(place / "place.devmap")
+    np.testing.assert_allclose(np.ptp(after.bounds, axis=0), 2 * extent)
+    assert after.metric
+    assert not after.gravity_aligned
+
+
+def test_map_align_to_a_model(run: Run, place: Place) -> None:
+    run("map", "align", place / "place.devmap", "--scale", "3", "--output", place / "other.devmap")
+    code, out, _ = run("map", "align", place / "other.devmap", "--model", place / "model")
+    assert code == 0
+    assert "scale 0.333333" in out
+    poses = read_poses(place / "poses.txt")
+    for reference in Map.load(place / "other.devmap").references:
+        expected = poses[reference.name].matrix
+        np.testing.assert_allclose(reference.camera_from_map.matrix, expected, atol=1e-6)
+
+
+def test_map_align_refuses_a_line_and_keeps_the_map(run: Run, place: Place) -> None:
+    lines = "".join(f"{i}.png {i} {2 * i} 0\n" for i in range(6))
+    (place / "positions.txt").write_text(lines)
+    before = (place / "place.devmap").read_bytes()
+    command = "map", "align", place / "place.devmap", "--positions", place / "positions.txt"
+    code, _, err = run(*command)
+    assert code == 2
+    assert "one line" in err
+    (place / "positions.txt").write_text("".join(lines.splitlines(keepends=True)[:2]))
+    code, _, err = run(*command)
+    assert code == 2
+    assert "at least 3" in err
+    assert (place / "place.devmap").read_bytes() == before
+
+
+class _StubLocalizer:
+    """Finds nothing; a localizer's networks are not needed to test what is done with results."""
+
+    map = type("Map", (), {"metric": True})()
+    stop_after = 10**9
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int]] = []
+
+    @classmethod
+    def load(cls, path: Path, config: object) -> _StubLocalizer:
+        return cls()
+
+    def localize_batch(
+        self, images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], cameras: list[Camera]
+    ) -> list[LocalizationFailure]:
+        if len(self.seen) >= self.stop_after:
+            raise KeyboardInterrupt
+        for image, camera in zip(images, cameras, strict=True):
+            assert image.shape == (camera.height, camera.width)
+            self.seen.append((camera.width, camera.height))
+        return [LocalizationFailure(FailureReason.NO_POSE, "stub") for _ in images]
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_StubLocalizer]]:
+    monkeypatch.setattr(deviloc_ros.localization, "Localizer", _StubLocalizer)
+    yield _StubLocalizer
+    _StubLocalizer.stop_after = 10**9
+
+
+def _localize(run: Run, place: Place, *more: str) -> tuple[int, Mapping[str, object], str]:
+    code, _, err = run(
+        "localize", place / "place.devmap", "--images", place / "images", "--camera", CAMERA,
+        "--output", place / "new.txt", "--json", place / "stats.json", *more,
+    )  # fmt: skip
+    return code, json.loads((place / "stats.json").read_text()), err
+
+
+@pytest.mark.usefixtures("stub")
+def test_every_image_without_a_pose_has_a_reason(run: Run, place: Place) -> None:
+    (place / "images/broken.jpg").write_bytes(b"\xff\xd8\xff no more")
+    cv2.imwrite(str(place / "images/half.png"), np.zeros((24, 32), np.uint8))
+    cv2.imwrite(str(place / "images/turned.png"), np.zeros((64, 48), np.uint8))
+    cv2.imwrite(str(place / "images/wide.png"), np.zeros((48, 100), np.uint8))
+    code, stats, err = _localize(run, place, "--batch", "4")
+    assert code == 3
+    assert (place / "new.txt").read_text() == ""
+    records = {record["name"]: record for record in stats["images"]}  # type: ignore[attr-defined]
+    assert len(records) == 10
+    assert records["0.png"]["reason"] == "NO_POSE"
+    assert "not an image" in records["broken.jpg"]["details"]
+    assert records["half.png"]["camera_rescaled"]
+    assert records["half.png"]["camera"].startswith("PINHOLE 32 24 25.0")
+    assert "turned by 90 deg" in records["turned.png"]["details"]
+    assert "same proportions" in records["wide.png"]["details"]
+    assert stats["totals"]["failed_by_reason"] == {"NO_POSE": 7, "BAD_IMAGE": 3}  # type: ignore[index]
+    assert "1 images (half.png, ...) have another size" in err
+
+
+def test_interrupted_results_are_kept(run: Run, place: Place, stub: type[_StubLocalizer]) -> None:
+    stub.stop_after = 2
+    code, stats, err = _localize(run, place)
+    assert code == 130
+    assert err.endswith("deviloc: interrupted\n")
+    assert stats["interrupted"] is True
+    assert stats["totals"]["images"] == 2  # type: ignore[index]
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(place: Place) -> None:
+    code = (
+        "import os, signal, sys\nfrom deviloc_ros.cli import evaluate, main\n"
+        "def run(args):\n    os.kill(os.getpid(), signal.SIGTERM)\n    return 0\n"
+        "evaluate.run = run\n"
+        "sys.exit(main.main(['evaluate', '--poses', 'p', '--model', 'm']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "deviloc: interrupted\n"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_output_may_be_cut_by_its_reader(place: Place) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "deviloc_ros.cli.main",
+        "map",
+        "info",
+        str(place / "place.devmap"),
+    ]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+def test_a_full_disk_leaves_no_file(
+    run: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "new.devmap")
+
+    monkeypatch.setattr("deviloc_ros.maps.map_file.save_file", full)
+    before = shutil.copy(place / "place.devmap", place / "copy")
+    code, _, err = run("map", "align", place / "place.devmap", "--scale", "2")
+    assert code == 2
+    assert "No space left" in err
+    assert (place / "place.devmap").read_bytes() == Path(before).read_bytes()
+    assert not list(place.folder.glob(".*"))

@@ -1,0 +1,162 @@
+"""The map file: round trip, and damage of every kind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from small_map import small_map
+
+from deviloc_ros.errors import InputError
+from deviloc_ros.maps import map_file
+from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.map import Map
+
+
+@pytest.fixture
+def map_path(tmp_path: Path) -> Path:
+    path = tmp_path / "place.devmap"
+    small_map().save(path)
+    return path
+
+
+def test_round_trip_is_exact(map_path: Path) -> None:
+    original, loaded = small_map(), Map.load(map_path)
+    for name in Map.ARRAYS:
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(original, name))
+        assert isinstance(getattr(loaded, name), np.memmap)
+    assert [r.name for r in loaded.references] == [r.name for r in original.references]
+    for ours, theirs in zip(loaded.references, original.references, strict=True):
+        assert ours.camera == theirs.camera
+        np.testing.assert_allclose(ours.camera_from_map.matrix, theirs.camera_from_map.matrix)
+        np.testing.assert_array_equal(
+            ours.camera_from_map.translation, theirs.camera_from_map.translation
+        )
+    np.testing.assert_array_equal(loaded.origin, original.origin)
+    np.testing.assert_array_equal(loaded.calibration.offset_bias, original.calibration.offset_bias)
+    np.testing.assert_array_equal(loaded.calibration.offset_pull, original.calibration.offset_pull)
+    assert loaded.calibration.covariance_scale == 2.5
+    assert loaded.calibration.topicfm_covariance_scale == 3.5
+    assert (loaded.metric, loaded.gravity_aligned) == (True, False)
+    assert dict(loaded.unregistered) == {"b.jpg": "blurred"}
+
+
+def test_calibrations_of_older_maps_are_read() -> None:
+    """One bias for the whole image, two factors, nothing of matcher topicfm."""
+    old = {"offset_bias": [[0.1, -0.2], [0.0, 0.3]], "covariance_scale": [4.0, 2.0]}
+    calibration = Calibration.from_json(old)
+    np.testing.assert_array_equal(calibration.offset_pull, np.zeros((2, 2)))
+    assert calibration.covariance_scale == 4.0
+    assert calibration.topicfm_covariance_scale == 1.0
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(data=st.data())
+def test_a_flipped_bit_is_noticed(map_path: Path, data: st.DataObject) -> None:
+    """Wherever it is: in the header, the description, or any array."""
+    content = bytearray(map_path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= 1 << data.draw(st.integers(0, 7))
+    damaged = map_path.with_name("damaged.devmap")
+    damaged.write_bytes(content)
+    try:
+        loaded = Map.load(damaged)
+    except InputError as error:
+        message = str(error)
+    else:  # only a bit that means nothing may go unnoticed, such as padding of the header
+        message = str(damaged)
+        for name in Map.ARRAYS:
+            np.testing.assert_array_equal(getattr(loaded, name), getattr(small_map(), name))
+    assert "\n" not in message
+    assert str(damaged) in message
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(share=st.floats(0, 0.9999))
+def test_a_file_cut_short_is_refused(map_path: Path, share: float) -> None:
+    content = map_path.read_bytes()
+    cut = map_path.with_name("cut.devmap")
+    cut.write_bytes(content[: int(len(content) * share)])
+    for verify in (True, False):
+        with pytest.raises(InputError, match=r"cut short|damaged|no JSON"):
+            Map.load(cut, verify)
+
+
+def rewrite_metadata(path: Path, **changes: str) -> None:
+    """Change entries of the header's metadata, leaving the arrays as they are."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"].update(changes)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+
+
+def test_a_newer_version_is_refused_by_name(map_path: Path) -> None:
+    rewrite_metadata(map_path, version=str(map_file.VERSION + 1))
+    with pytest.raises(InputError, match=f"version {map_file.VERSION + 1} is newer"):
+        Map.load(map_path)
+
+
+NESTED = (100_000).to_bytes(8, "little") + b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 7, b"no map at all", b"\xff" * 100, b"{}" * 50, NESTED]
+)
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not a map of deviloc"):
+        Map.load(path)
+
+
+def test_a_missing_file_a_folder_and_a_foreign_safetensors(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    with pytest.raises(InputError, match="cannot be read"):
+        Map.load(tmp_path / "absent")
+    with pytest.raises(InputError, match="cannot be read"):
+        Map.load(tmp_path)
+    save_file({"a": np.zeros(3)}, tmp_path / "foreign")
+    with pytest.raises(InputError, match="is not a map of deviloc"):
+        Map.load(tmp_path / "foreign")
+
+
+def test_arrays_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    whole = small_map()
+    arrays = {name: getattr(whole, name) for name in Map.ARRAYS}
+    whole.save(tmp_path / "whole")
+    _, description = map_file.read(tmp_path / "whole")
+    arrays["observation_points"] = arrays["observation_points"] + 20
+    map_file.write(tmp_path / "wrong", arrays, description)
+    with pytest.raises(InputError, match="its arrays do not fit"):
+        Map.load(tmp_path / "wrong")
+
+
+def test_a_failed_write_leaves_the_old_map(map_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = map_path.read_bytes()
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(map_file, "save_file", fail)
+    with pytest.raises(KeyboardInterrupt):
+        small_map(1).save(map_path)
+    assert map_path.read_bytes() == before
+    assert list(map_path.parent.iterdir()) == [map_path]
+
+
+def test_shared_points_counts_common_observations() -> None:
+    whole = small_map()
+    shared = whole.shared_points(np.array([0, 2]))
+    points = [set(whole.observation_points[whole.observations_of(i)].tolist()) for i in range(3)]
+    if all(len(points[i]) == 4 for i in range(3)):  # no point seen twice by one image
+        assert shared[0, 1] == len(points[0] & points[2])
+        assert whole.shared_points_with(0)[2] == shared[0, 1]
+    assert shared[0, 1] == shared[1, 0]

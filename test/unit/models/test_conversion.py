@@ -1,0 +1,84 @@
+"""A network is converted once in a process, and another one is never taken for it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+pytest.importorskip("openvino", reason="what is converted is converted for OpenVINO")
+
+from deviloc_ros.models.runtime import OpenVinoProgram, converted
+
+
+class Affine(nn.Module):
+    """A module with everything that may tell two of them apart."""
+
+    offset: Tensor
+
+    def __init__(self, slope: float = 2.0, shift: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
+        self.register_buffer("offset", torch.zeros(3))
+        self.slope = slope
+        self.settings = {"shift": shift}
+        self.plain = torch.ones(3)
+        self.inner: nn.Module = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        scaled = self.inner(x * self.weight * self.slope * self.plain)
+        result: Tensor = scaled + self.offset + self.settings["shift"]
+        return result
+
+
+EXAMPLE = torch.zeros(2, 3)
+
+
+def test_equal_modules_are_converted_once() -> None:
+    first = converted(Affine(), [EXAMPLE])
+    assert converted(Affine(), [EXAMPLE]) is first
+    assert converted(copy.deepcopy(Affine()), [EXAMPLE.clone()]) is first
+    assert converted(Affine(), [torch.zeros(1, 2, 3)]) is not first
+
+
+def other_weight(module: Affine) -> None:
+    module.weight.data[1] = 5.0
+
+
+def other_buffer(module: Affine) -> None:
+    module.offset[0] = 1.0
+
+
+def other_number(module: Affine) -> None:
+    module.slope = 7.0
+
+
+def other_setting(module: Affine) -> None:
+    module.settings["shift"] = -1.0
+
+
+def other_plain_tensor(module: Affine) -> None:
+    module.plain[2] = 0.5
+
+
+def other_part(module: Affine) -> None:
+    module.inner = nn.ReLU()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [other_weight, other_buffer, other_number, other_setting, other_plain_tensor, other_part],
+)
+def test_whatever_differs_is_another_module(change: Callable[[Affine], None]) -> None:
+    inputs = torch.tensor([[1.0, -2.0, 3.0]])
+    changed = Affine().eval()
+    with torch.no_grad():
+        change(changed)
+        expected = changed(inputs)
+        assert not torch.allclose(expected, Affine()(inputs))
+        OpenVinoProgram(Affine().eval(), EXAMPLE, precision="f32")(inputs)
+        (result,) = OpenVinoProgram(changed, EXAMPLE, precision="f32")(inputs)
+    torch.testing.assert_close(result, expected)
