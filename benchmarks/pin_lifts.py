@@ -20,10 +20,10 @@ from deviloc_ros.maps.map import Map
 AGREE, ALONE = "views agree", "each view by itself"
 # What each view infers by itself (`lifting.method`, or nothing), and whether views then agree.
 LIFTS: dict[str, tuple[str | None, bool]] = {
-    f"pin, {AGREE}": ("pin", True),
+    f"learned, {AGREE}": ("learned", True),
     f"geometric, {AGREE}": ("geometric", True),
     f"observed points only, {AGREE}": (None, True),
-    f"pin, {ALONE}": ("pin", False),
+    f"learned, {ALONE}": ("learned", False),
     f"geometric, {ALONE}": ("geometric", False),
     "observed points only": (None, False),
 }
