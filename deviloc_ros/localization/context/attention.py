@@ -11,16 +11,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.features import normalised
+from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
 from deviloc_ros.models.lighterglue import load_lighterglue
-from deviloc_ros.models.runtime import prepare
+from deviloc_ros.models.runtime import choose_backend, prepare
 from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE
 
 # Least probability of a match (the published value).
 MIN_PROBABILITY = 0.1
+# Features that the layers after the first see, of each image: three quarters of the work is saved,
+# and what is left out is hardly ever matched (`./run bench pairs`).
+WIDTHS = (1536, 1024, 768)
+MAX_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,12 @@ class AttentionFeatures:
     """What attention sees of one image.
 
     Attributes:
-        index: (N,) int64, which of the image's features they are.
+        index: (N,) int64 tensor, which of the image's features they are.
         descriptors: (N, D) float32 tensor, unit length.
         places: (N, 2) float32 tensor, from the image's centre, in halves of its longer side.
     """
 
-    index: NDArray[np.int64]
+    index: torch.Tensor
     descriptors: torch.Tensor
     places: torch.Tensor
 
@@ -49,9 +53,13 @@ class AttentionMatcher:
         """
         self._num_keypoints = config.matching.context_keypoints
         self._device = device
-        example = torch.zeros(2, 8, DESCRIPTOR_SIZE), torch.zeros(2, 8, 2)
+        example = torch.zeros(2, 2048, DESCRIPTOR_SIZE), torch.zeros(2, 2048, 2)
         backend = config.features.backend
-        self._network = prepare(load_lighterglue(), backend, device, *example, *example)
+        network = load_lighterglue(WIDTHS)
+        self._network = prepare(network, backend, device, *example, *example)
+        # A compiled graph is of one shape. Pairs that come one by one have always the same, and
+        # fill the cores of a CPU.
+        self._batch = 1 if choose_backend(backend, device) == "openvino" else MAX_BATCH
 
     def choose(
         self,
@@ -71,38 +79,54 @@ class AttentionMatcher:
         index = torch.nonzero(levels == levels.max())[:, 0][: self._num_keypoints]
         middle = torch.tensor(size, dtype=torch.float32, device=self._device) / 2
         return AttentionFeatures(
-            index.cpu().numpy(),
+            index,
             normalised(descriptors[index]),
             (keypoints[index] - middle) / middle.max(),
         )
 
     def match(
         self, query: AttentionFeatures, references: Sequence[AttentionFeatures]
-    ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    ) -> list[Pairs]:
         """Match a query with several references.
 
         Returns:
             Of each reference the indices of matched features of the query and of its own, (K,).
         """
-        result: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-        nothing = np.zeros(0, dtype=np.int64)
+        nothing = torch.zeros(0, dtype=torch.int64, device=self._device)
         result = [(nothing, nothing)] * len(references)
+        if not len(query.index):
+            return result
         # References with equally many features run as one batch: padding would be attended to.
         for count in sorted({len(reference.index) for reference in references} - {0}):
             rows = [i for i, reference in enumerate(references) if len(reference.index) == count]
-            batch = [references[i] for i in rows]
-            (scores,) = self._network(
-                query.descriptors.expand(len(rows), -1, -1).contiguous(),
-                query.places.expand(len(rows), -1, -1).contiguous(),
-                torch.stack([reference.descriptors for reference in batch]),
-                torch.stack([reference.places for reference in batch]),
+            for begin in range(0, len(rows), self._batch):
+                part = rows[begin : begin + self._batch]
+                found = self._match_batch(query, [references[i] for i in part])
+                for row, pairs in zip(part, found, strict=True):
+                    result[row] = pairs
+        return result
+
+    def _match_batch(
+        self, query: AttentionFeatures, references: Sequence[AttentionFeatures]
+    ) -> list[Pairs]:
+        """Match with references that have equally many features."""
+        size = len(references), -1, -1
+        scores, query_kept, reference_kept = self._network(
+            query.descriptors.expand(*size).contiguous(),
+            query.places.expand(*size).contiguous(),
+            torch.stack([reference.descriptors for reference in references]),
+            torch.stack([reference.places for reference in references]),
+        )
+        value, best = scores.max(dim=2)
+        mutual = scores.argmax(dim=1).gather(1, best) == torch.arange(
+            best.shape[1], device=best.device
+        )
+        result = []
+        for row, reference in enumerate(references):
+            (found,) = torch.nonzero(
+                mutual[row] & (value[row] > np.log(MIN_PROBABILITY)), as_tuple=True
             )
-            best_value, best = scores.max(dim=2)
-            back = scores.argmax(dim=1)
-            mutual = back.gather(1, best) == torch.arange(best.shape[1], device=best.device)
-            found = mutual & (best_value > np.log(MIN_PROBABILITY))
-            for row, of_query, of_reference, reference in zip(
-                rows, found.cpu().numpy(), best.cpu().numpy(), batch, strict=True
-            ):
-                result[row] = query.index[of_query], reference.index[of_reference[of_query]]
+            of_query = query_kept[row][found].long()
+            of_reference = reference_kept[row][best[row][found]].long()
+            result.append((query.index[of_query], reference.index[of_reference]))
         return result

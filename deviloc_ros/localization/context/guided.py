@@ -11,10 +11,17 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from deviloc_ros.localization.features import normalised
+
+# Least cosine of the descriptors of a match.
+MIN_COSINE = 0.7
 # Query features are looked up in squares of this side, pixels.
 BIN = 16.0
+# Length of a descriptor in 8 bits.
+UNIT = 127.0
 
 
 @dataclass(frozen=True)
@@ -32,26 +39,31 @@ class Windows:
     half_sides: NDArray[np.float64]
 
 
+def unit_codes(descriptors: torch.Tensor) -> NDArray[np.int8]:
+    """Return descriptors (N, D) of any length as integers, all equally long."""
+    scaled = normalised(descriptors) * UNIT
+    return np.asarray(scaled.round().to(torch.int8).cpu().numpy())
+
+
 def guided_nearest_neighbours(
     places: NDArray[np.float64],
     query: NDArray[np.int8],
     reference: NDArray[np.int8],
     windows: Windows,
-    min_similarity: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Match features that are each other's most similar among those that windows allow.
 
     Args:
         places: (N, 2) float64, of the query's features, pixels.
-        query: (N, D) int8, descriptors of equal length.
+        query: (N, D) int8, see `unit_codes`.
         reference: (M, D) int8, likewise.
         windows: of the reference's features.
-        min_similarity: least dot product.
 
     Returns:
         Indices of the query's and of the reference's features, (K,) each, of the query ascending.
     """
-    finite = np.isfinite(windows.centre).all(axis=1) & np.isfinite(windows.half_sides).all(axis=1)
+    sides = np.concatenate([windows.centre, windows.half_sides], axis=1)
+    finite: NDArray[np.bool_] = np.isfinite(sides).all(axis=1)
     if not len(places) or not finite.any():
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     bins = np.floor(np.maximum(places, 0) / BIN).astype(np.int64)
@@ -61,7 +73,8 @@ def guided_nearest_neighbours(
     starts = np.searchsorted(number[order], np.arange(columns * rows + 1))
     best = _best(
         places[order], query[order], starts, int(columns), int(rows), reference, finite,
-        windows.centre, windows.direction, windows.half_sides, min_similarity,
+        windows.centre, windows.direction, windows.half_sides,
+        MIN_COSINE * UNIT**2,
     )  # fmt: skip
     of_query, of_reference = best
     (features,) = np.nonzero(of_reference >= 0)
