@@ -118,8 +118,9 @@ class LighterGlue(nn.Module):
         """Make the layers; `load_lighterglue` fills them.
 
         Args:
-            widths: how many features of an image each layer after the first sees at most, those
-                that look most matchable; a layer beyond the sequence sees what the one before saw.
+            widths: how many features of an image each layer after the first sees, those that look
+                most matchable; a layer beyond the sequence sees what the one before saw. Images
+                must have as many.
         """
         super().__init__()
         self.widths = tuple(widths)
@@ -200,9 +201,7 @@ def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def _kept(
     judge: Assignment, width: int, x: Tensor, kept: Tensor, code: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Return the most matchable features, at most `width`, their numbers and encodings."""
-    if x.shape[1] <= width:
-        return x, kept, code
+    """Return the `width` most matchable features, their numbers and encodings."""
     chosen = judge.matchable(x).topk(width, dim=1).indices.sort(dim=1).values
     wide = chosen[..., None].expand(-1, -1, CHANNELS)
     cosine, sine = (each.gather(1, wide) for each in code)

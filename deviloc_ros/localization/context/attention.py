@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.features import normalised
 from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
 from deviloc_ros.models.lighterglue import load_lighterglue
-from deviloc_ros.models.runtime import choose_backend, prepare
+from deviloc_ros.models.runtime import Network, choose_backend, prepare
 from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE
 
 # Least probability of a match (the published value).
@@ -25,6 +26,8 @@ MIN_PROBABILITY = 0.1
 # and what is left out is hardly ever matched (`./run bench pairs`).
 WIDTHS = (1536, 1024, 768)
 MAX_BATCH = 32
+# Networks that are kept, each for images with so many features: nearly all have the most there are.
+MAX_SHAPES = 4
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,12 @@ class AttentionMatcher:
         """
         self._num_keypoints = config.matching.context_keypoints
         self._device = device
-        example = torch.zeros(2, 2048, DESCRIPTOR_SIZE), torch.zeros(2, 2048, 2)
-        backend = config.features.backend
-        network = load_lighterglue(WIDTHS)
-        self._network = prepare(network, backend, device, *example, *example)
+        self._backend = config.features.backend
+        self._whole, self._narrowing = load_lighterglue(), load_lighterglue(WIDTHS)
+        self._networks: LRUCache[tuple[int, int], Network] = LRUCache(MAX_SHAPES)
         # A compiled graph is of one shape. Pairs that come one by one have always the same, and
         # fill the cores of a CPU.
-        self._batch = 1 if choose_backend(backend, device) == "openvino" else MAX_BATCH
+        self._batch = 1 if choose_backend(self._backend, device) == "openvino" else MAX_BATCH
 
     def choose(
         self,
@@ -111,7 +113,8 @@ class AttentionMatcher:
     ) -> list[Pairs]:
         """Match with references that have equally many features."""
         size = len(references), -1, -1
-        scores, query_kept, reference_kept = self._network(
+        network = self._network(len(query.index), len(references[0].index))
+        scores, query_kept, reference_kept = network(
             query.descriptors.expand(*size).contiguous(),
             query.places.expand(*size).contiguous(),
             torch.stack([reference.descriptors for reference in references]),
@@ -130,3 +133,14 @@ class AttentionMatcher:
             of_reference = reference_kept[row][best[row][found]].long()
             result.append((query.index[of_query], reference.index[of_reference]))
         return result
+
+    def _network(self, count: int, other: int) -> Network:
+        """Return the network for images with so many features."""
+        if (count, other) not in self._networks:
+            sizes = (2, count), (2, other)
+            examples = [
+                torch.zeros(*size, width) for size in sizes for width in (DESCRIPTOR_SIZE, 2)
+            ]
+            module = self._narrowing if min(count, other) >= WIDTHS[0] else self._whole
+            self._networks[count, other] = prepare(module, self._backend, self._device, *examples)
+        return self._networks[count, other]

@@ -124,6 +124,11 @@ ITEMS: tuple[Item, ...] = (
     _stage("match", "of this, matching"),
     _stage("pose", "of this, RANSAC-PnP and refinement"),
     item(
+        "ways",
+        "images since activation matched with nearest neighbours (`fast`) and with `context`",
+        lambda now: ", ".join(f"{way}: {count}" for way, count in sorted(now.ways.items())),
+    ),
+    item(
         "inliers",
         "of the newest pose",
         lambda now: str(now.inliers),
