@@ -124,6 +124,11 @@ ITEMS: tuple[Item, ...] = (
     _stage("match", "part of the latency: matching"),
     _stage("pose", "part of the latency: RANSAC-PnP and refinement"),
     item(
+        "ways",
+        "images since activation matched with nearest neighbours (`fast`) and with `context`",
+        lambda now: ", ".join(f"{way}: {count}" for way, count in sorted(now.ways.items())),
+    ),
+    item(
         "inliers",
         "inliers of the last pose",
         lambda now: str(now.inliers),
