@@ -138,6 +138,19 @@ class VerificationConfig(Section):
         le=1,
         description="a pose elsewhere with this share of the best's inliers: ambiguous",
     )
+    max_log10_false_alarms: float = Field(
+        -8.0,
+        ge=-300,
+        le=0,
+        description="poses as good as this one that chance would give, at most, log10",
+    )
+    max_rival_chance: float = Field(
+        1e-4,
+        gt=0,
+        le=1,
+        description="ambiguous if a second pose from the same references loses less clearly than "
+        "fair coins would with this probability; 1 asks for no second pose",
+    )
     max_position_sigma: float = Field(
         1.0, gt=0, le=1000, description="largest position standard deviation, m"
     )
