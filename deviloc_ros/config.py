@@ -139,10 +139,10 @@ class VerificationConfig(Section):
         description="a pose elsewhere with this share of the best's inliers: ambiguous",
     )
     max_log10_false_alarms: float = Field(
-        -8.0,
+        -18.0,
         ge=-300,
-        le=0,
-        description="poses as good as this one that chance would give, at most, log10",
+        le=300,
+        description="log10 of how many poses as good as this one chance may give; 300: any number",
     )
     max_rival_chance: float = Field(
         1e-4,

@@ -42,12 +42,14 @@ class SecondPose:
         map_from_body: the pose.
         num_inliers: matches that agree with it and not better with the best one.
         false_alarms: see `log10_false_alarms`.
+        best_false_alarms: the same of the best pose, by the same matches.
         vote: see `log10_fair_vote`, of the best pose against this one.
     """
 
     map_from_body: Transform
     num_inliers: int
     false_alarms: float
+    best_false_alarms: float
     vote: float
 
 
@@ -85,6 +87,7 @@ def second_pose(
         pose,
         int(np.count_nonzero((errors < best.threshold) & ~(best.errors <= errors))),
         log10_false_alarms(Agreement(errors, best.pieces, best.areas, best.threshold)),
+        log10_false_alarms(best),
         log10_fair_vote(best, errors),
     )
 

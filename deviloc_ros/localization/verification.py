@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,9 @@ GRID = 8
 # Two poses are different places if they are this share of the scene's depth, or this angle, apart.
 RIVAL_DISTANCE = 0.1
 RIVAL_DEGREES = 5.0
+# A second place is as good as the first if the logarithm of its false alarms is this share of the
+# first one's: pieces that come in pairs halve it.
+COMPARABLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Evidence:
         depth: median distance of the inliers in front of their cameras, map units.
         rivals: other poses map_from_body, and the number of matches that agree with each.
         agreement: how well the matches agree with it.
-        second: the pose that most of the matches agree with which do not agree with this one.
+        second: finds the pose that most of those matches agree with which do not agree with this
+            one; only called if all else speaks for the pose.
     """
 
     map_from_body: Transform
@@ -51,7 +55,7 @@ class Evidence:
     depth: float
     rivals: Sequence[tuple[Transform, int]]
     agreement: Agreement
-    second: SecondPose | None
+    second: Callable[[], SecondPose | None]
 
 
 def verify(
@@ -83,6 +87,11 @@ def verify(
     def agreement(of: Correspondences) -> Agreement:
         return camera_agreement(pose.camera_from_map, of, camera, config.pose, scale)
 
+    def second() -> SecondPose | None:
+        found, max_vote = agreement(cluster.unmerged), float(np.log10(limits.max_rival_chance))
+        search = camera, config.pose, max_vote, config.seed
+        return second_camera_pose(found, cluster.unmerged, *search)
+
     evidence = Evidence(
         map_from_body=pose.camera_from_map.inverse(),
         covariance=covariance,
@@ -92,11 +101,8 @@ def verify(
         depth=float(np.median(in_camera[:, 2])) if len(in_camera) else 0.0,
         rivals=[(r.pose.camera_from_map.inverse(), r.pose.num_inliers) for r in rivals],
         agreement=agreement(matches),
-        second=second_camera_pose(
-            agreement(cluster.unmerged), cluster.unmerged, camera, config.pose,
-            np.log10(limits.max_rival_chance), config.seed,
-        ),
-    )  # fmt: skip
+        second=second,
+    )
     return judge(evidence, prior, metric, limits)
 
 
@@ -129,27 +135,10 @@ def judge(
             f"chance, at most 1e{config.max_log10_false_alarms:.1f}"
         )
         return FailureReason.CHANCE, details
-    return _ambiguity(evidence, config) or _uncertainty(evidence, prior, metric, config)
-
-
-def _ambiguity(evidence: Evidence, config: VerificationConfig) -> tuple[FailureReason, str] | None:
-    """Return the other place that explains the matches nearly as well, or None."""
-    count = evidence.num_inliers
     for map_from_body, support in evidence.rivals:
         if support >= config.max_rival_ratio * count and _elsewhere(evidence, map_from_body):
             return FailureReason.AMBIGUOUS, f"{count} inliers here, {support} elsewhere"
-    second = evidence.second
-    if second is None or second.false_alarms > config.max_log10_false_alarms:
-        return None
-    if 10**second.vote > config.max_rival_chance and _elsewhere(evidence, second.map_from_body):
-        distance, _ = evidence.map_from_body.distance_to(second.map_from_body)
-        details = (
-            f"{count} inliers, {second.num_inliers} of the same references {distance:.1f} away: "
-            f"as clear by chance with probability {10**second.vote:.2g}, "
-            f"at most {config.max_rival_chance:.2g}"
-        )
-        return FailureReason.AMBIGUOUS, details
-    return None
+    return _uncertainty(evidence, prior, metric, config) or _second_place(evidence, prior, config)
 
 
 def _uncertainty(
@@ -169,6 +158,30 @@ def _uncertainty(
             limit = f"at most {config.prior_gate_sigmas:.1f}"
             return FailureReason.AGAINST_PRIOR, f"{sigmas:.1f} sigmas from the prior, {limit}"
     return None
+
+
+def _second_place(
+    evidence: Evidence, prior: PosePrior | None, config: VerificationConfig
+) -> tuple[FailureReason, str] | None:
+    """Return the place that explains the same references' matches nearly as well, or None."""
+    second = evidence.second()
+    if second is None or second.false_alarms > COMPARABLE * second.best_false_alarms:
+        return None
+    if 10**second.vote <= config.max_rival_chance:
+        return None
+    if not _elsewhere(evidence, second.map_from_body):
+        return None
+    if prior is not None and evidence.covariance is not None:
+        sigmas = _distance_from_prior(second.map_from_body, evidence.covariance, prior)
+        if sigmas > config.prior_gate_sigmas:
+            return None
+    distance, _ = evidence.map_from_body.distance_to(second.map_from_body)
+    here, there = evidence.num_inliers, second.num_inliers
+    details = (
+        f"{here} inliers, {there} of the same references {distance:.1f} away: as clear by chance "
+        f"with probability {10**second.vote:.2g}, at most {config.max_rival_chance:.2g}"
+    )
+    return FailureReason.AMBIGUOUS, details
 
 
 def image_coverage(keypoints: NDArray[np.float64], camera: Camera) -> float:

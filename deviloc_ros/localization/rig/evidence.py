@@ -59,7 +59,7 @@ def weigh(
             for rival in rivals
         ],
         agreement=_agreement(best.base_from_map, matches.select(speaking), config),
-        second=_second_pose(best, unmerged, config),
+        second=lambda: _second_pose(best, unmerged, config),
     )
 
 

@@ -21,7 +21,7 @@ from deviloc_ros.localization.evidence import (
     pieces_of,
 )
 from deviloc_ros.localization.pose import agreement, estimate_pose
-from deviloc_ros.localization.types import Correspondences, FailureReason
+from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 from deviloc_ros.localization.verification import verify
 
 CAMERA = Camera("PINHOLE", 1024, 768, (900.0, 900.0, 512.0, 384.0))
@@ -195,6 +195,23 @@ def test_a_facade_that_fits_one_window_further_on_as_well_is_ambiguous(seed: int
 def test_the_same_matches_raise_the_same_doubt() -> None:
     matches = facade(np.random.default_rng(0), 0.45)
     assert doubt(matches) == doubt(matches)
+
+
+def test_a_prior_decides_between_two_places() -> None:
+    matches = facade(np.random.default_rng(0), 0.45)
+    camera = Transform(Rotation.from_euler("x", -90, degrees=True), np.zeros(3))
+    pose = estimate_pose(matches, CAMERA, CONFIG.pose, 1.0, 0)
+    assert pose is not None
+    cluster = ClusterPose(pose, matches, matches)
+
+    def judged(sigma: float) -> tuple[FailureReason, str] | None:
+        prior = PosePrior(camera, sigma, 0.1)
+        return verify(pose, cluster, [], WELL_KNOWN, CAMERA, prior, True, CONFIG)
+
+    assert judged(0.3) is None
+    refused = judged(3.0)
+    assert refused is not None
+    assert refused[0] is FailureReason.AMBIGUOUS
 
 
 def test_a_second_place_is_not_asked_for_where_that_is_switched_off() -> None:

@@ -185,6 +185,24 @@ def test_what_the_pose_explains_does_not_speak_for_another_place() -> None:
     assert judge(evidence, None, True, CONFIG.verification) is None
 
 
+def test_a_second_place_from_the_same_matches_makes_it_ambiguous() -> None:
+    """As a facade that all cameras see looks the same one window further on."""
+    generator = np.random.default_rng(3)
+
+    def doubt(share: float) -> tuple[FailureReason, str] | None:
+        together = rig_of((300, 300, 300), outliers=0.1)
+        window = np.where(generator.random((len(together), 1)) < share, [[3.0, 0.0, 0.0]], 0.0)
+        repeated = replace(together, points3d=together.points3d + window)
+        evidence = weigh(solve(repeated), [], repeated, repeated, np.eye(6) * 1e-4, CONFIG)
+        return judge(evidence, None, True, CONFIG.verification)
+
+    assert doubt(0.1) is None
+    refused = doubt(0.45)
+    assert refused is not None
+    assert refused[0] is FailureReason.AMBIGUOUS
+    assert "3.0 away" in refused[1]
+
+
 def test_covariance_is_that_of_many_runs() -> None:
     """Normalised squared errors average one per degree of freedom, over position and rotation."""
     whole = []
