@@ -158,6 +158,7 @@ class FailureReason(enum.Enum):
     TOO_FEW_INLIERS = "too few matches agree with the best pose"
     LOW_INLIER_RATIO = "too small a share of the matches agrees with the best pose"
     POOR_COVERAGE = "the inliers cover too small a part of the image to hold the pose"
+    CHANCE = "so few independent parts of the image agree that it may be chance"
     AMBIGUOUS = "another place of the map explains the image nearly as well"
     AGAINST_PRIOR = "the pose contradicts the prior"
     UNCERTAIN = "the pose is not determined well enough: its covariance is too large"
