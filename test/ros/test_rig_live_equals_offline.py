@@ -13,7 +13,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.rig.types import RigEstimate
 from deviloc_ros.robot.base_pose import BasePose
-from deviloc_ros.ros.config.camera_config import ExtrinsicsConfig
+from deviloc_ros.robot.config import ExtrinsicsConfig
 from deviloc_ros.ros.messages import pose_message, stamp_ns
 
 pytestmark = pytest.mark.ros

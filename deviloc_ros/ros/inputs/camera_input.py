@@ -14,7 +14,7 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.messages.camera_info import camera_from_info, rectified_from_camera
 from deviloc_ros.messages.image import Pixels
 from deviloc_ros.robot.frame_set import Frame
-from deviloc_ros.ros.config.camera_config import ImageConfig
+from deviloc_ros.ros.config.node_config import ImageConfig
 from deviloc_ros.ros.inputs.images import image_converter
 from deviloc_ros.ros.messages import stamp_ns
 

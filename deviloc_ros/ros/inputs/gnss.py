@@ -13,8 +13,8 @@ from sensor_msgs.msg import NavSatFix, NavSatStatus
 
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.robot.carried_pose import CarriedPose
+from deviloc_ros.robot.config import GnssConfig
 from deviloc_ros.robot.georeference import Georeference
-from deviloc_ros.ros.config.state_config import GnssConfig
 from deviloc_ros.ros.messages import stamp_ns
 
 UNKNOWN_ROTATION = math.pi

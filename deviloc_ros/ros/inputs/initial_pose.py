@@ -12,8 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.robot.carried_pose import CarriedPose
+from deviloc_ros.robot.config import FrameConfig
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
-from deviloc_ros.ros.config.node_config import FrameConfig
 from deviloc_ros.ros.inputs.odometry import Odometry
 from deviloc_ros.ros.inputs.transforms import TransformLookup
 from deviloc_ros.ros.messages import stamp_ns

@@ -14,7 +14,7 @@ from deviloc_ros.atomic import atomic_path
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.robot.carried_pose import CarriedPose
-from deviloc_ros.ros.config.state_config import PriorConfig
+from deviloc_ros.robot.config import PriorConfig
 from deviloc_ros.ros.inputs.priors import Priors
 
 MAX_BYTES = 100_000

@@ -10,7 +10,7 @@ import pytest
 
 from deviloc_ros.config import keys
 from deviloc_ros.ros.config.node_config import NodeConfig
-from deviloc_ros.ros.config.state_config import BudgetConfig, DiagnosticsConfig
+from deviloc_ros.ros.config.output_config import BudgetConfig, DiagnosticsConfig
 from deviloc_ros.ros.diagnostics.health import ITEMS
 from deviloc_ros.ros.diagnostics.rules import Level, Rule, assess
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot
