@@ -21,6 +21,7 @@ from deviloc_ros.errors import InputError
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 TF_TYPE = "tf2_msgs/msg/TFMessage"
+ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from rosbags.typesys import Stores, get_typestore
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.messages.stamped import NANOSECONDS, stamp_ns
 
 TYPESTORE = get_typestore(Stores.ROS2_KILTED)
-
-NANOSECONDS = 1_000_000_000
 
 
 def message(kind: str, **fields: Any) -> Any:
@@ -37,7 +36,7 @@ def header(stamp: int, frame: str) -> Any:
 
 def stamp_of(sent: Any) -> int:
     """Return the header's stamp of a message, nanoseconds."""
-    return int(sent.header.stamp.sec) * NANOSECONDS + int(sent.header.stamp.nanosec)
+    return stamp_ns(sent.header.stamp)
 
 
 def image(stamp: int, frame: str, pixels: NDArray[np.uint8], encoding: str | None = None) -> Any:
@@ -159,13 +158,6 @@ def tf(stamp: int, parent: str, child: str, parent_from_child: Transform) -> Any
         transform=transform,
     )
     return message("tf2_msgs/msg/TFMessage", transforms=[stamped])
-
-
-def transform_of(sent: Any) -> Transform:
-    """Return the pose of a geometry_msgs/Transform or Pose: target_from_source."""
-    moved = getattr(sent, "translation", None) or sent.position
-    q = getattr(sent, "rotation", None) or sent.orientation
-    return Transform.from_quaternion((q.w, q.x, q.y, q.z), (moved.x, moved.y, moved.z))
 
 
 def _point(kind: str, transform: Transform) -> Any:

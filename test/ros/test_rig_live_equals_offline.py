@@ -12,9 +12,10 @@ from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.rig.types import RigEstimate
+from deviloc_ros.messages.stamped import stamp_ns
 from deviloc_ros.robot.base_pose import BasePose
 from deviloc_ros.robot.config import ExtrinsicsConfig
-from deviloc_ros.ros.messages import pose_message, stamp_ns
+from deviloc_ros.ros.messages import pose_message
 
 pytestmark = pytest.mark.ros
 

@@ -25,6 +25,7 @@ from deviloc_ros.localization.types import (
 )
 from deviloc_ros.messages.camera_info import camera_from_info
 from deviloc_ros.messages.image import pixels_from_message
+from deviloc_ros.messages.stamped import transform_of
 from deviloc_ros.offline.bag import BagOptions, localize_bag
 from deviloc_ros.simulation.drive import mounted
 
@@ -102,7 +103,7 @@ def test_what_is_written_is_read_back(tmp_path, storage):
         (_, info), *_ = bag.read(["/camera/camera_info"])
         assert camera_from_info(info, (8, 6)) == CAMERA
         (_, tf), *_ = bag.read(["/tf_static"])
-        found = types.transform_of(tf.transforms[0].transform)
+        found = transform_of(tf.transforms[0].transform)
         np.testing.assert_allclose(found.matrix, mounted().matrix, atol=1e-15)
     single = next(file for file in path.iterdir() if file.suffix in (".mcap", ".db3"))
     with Bag(single) as bag:
@@ -236,7 +237,7 @@ def test_poses_of_base_and_camera_come_out_in_all_forms(tmp_path):
         for _, tf in bag.read(["/tf"]):
             item = tf.transforms[0]
             assert (item.header.frame_id, item.child_frame_id) == ("map", "odom")
-            found = types.transform_of(item.transform)
+            found = transform_of(item.transform)
             np.testing.assert_allclose(found.matrix, shift.matrix, atol=1e-9)
 
 
