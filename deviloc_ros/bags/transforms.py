@@ -7,8 +7,9 @@ from typing import Any
 
 from deviloc_ros.bags.reader import ODOMETRY_TYPE, TF_TYPE, Bag, Recorded
 from deviloc_ros.bags.types import stamp_of
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.messages.stamped import NANOSECONDS, frame_of, transform_of
+from deviloc_ros.messages.stamped import frame_of, transform_of
 from deviloc_ros.robot.transform_buffer import TransformBuffer, TransformUnavailableError
 
 LOOK_AHEAD = 1.0

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_typestore
 
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.messages.stamped import NANOSECONDS, stamp_ns
+from deviloc_ros.messages.stamped import stamp_ns
 
 TYPESTORE = get_typestore(Stores.ROS2_KILTED)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
-
-NANOSECONDS = 1_000_000_000
-"""Of a second."""
 
 
 class StampMessage(Protocol):

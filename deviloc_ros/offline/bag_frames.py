@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from deviloc_ros.bags.reader import Bag, Recorded
-from deviloc_ros.messages.stamped import NANOSECONDS, frame_of, stamp_ns
+from deviloc_ros.geometry.trajectory import NANOSECONDS
+from deviloc_ros.messages.stamped import frame_of, stamp_ns
 from deviloc_ros.offline.bag_cameras import BagCamera
 from deviloc_ros.robot.calibration import CameraCalibration, InfoCalibration
 from deviloc_ros.robot.config import ONE_CAMERA, RobotConfig

@@ -17,8 +17,8 @@ from deviloc_ros.atomic import atomic_path
 from deviloc_ros.bags import types
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.datasets.poses import write_poses, write_tum
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.messages.stamped import NANOSECONDS
 from deviloc_ros.offline.bag_robot import BagRobot
 from deviloc_ros.robot.outcome import Outcome, Refusal
 from deviloc_ros.robot.search_state import Mode
