@@ -63,6 +63,14 @@ class MatchingConfig(Section):
     fine_confidence: float = Field(
         0.25, ge=0, le=1, description="minimum confidence of a match's fine offset"
     )
+    context: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="matching with attention between images, for night and other seasons: auto is "
+        "where nearest neighbours are in doubt (matcher xfeat)",
+    )
+    context_keypoints: int = Field(
+        2048, ge=64, le=65536, description="features of an image that attention looks at"
+    )
     cached_references: int = Field(
         256,
         ge=1,
