@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deviloc_ros.atomic import atomic_path
 from deviloc_ros.errors import InputError
 
 MAX_PIXELS = 400_000_000
@@ -73,3 +74,20 @@ def decode_gray(data: NDArray[np.uint8], source: str) -> NDArray[np.uint8]:
     if image.shape[0] * image.shape[1] > MAX_PIXELS:
         raise InputError(f"{source}: {image.shape[1]} x {image.shape[0]} pixels are too many")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write an image file, whole or not at all; the name's suffix says the format.
+
+    Args:
+        path: the file.
+        image: (H, W) gray or (H, W, 3) RGB, uint8.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(path.suffix, stored)
+    with atomic_path(path) as temporary:
+        # Not cv2.imwrite, which does not tell of a full disk.
+        temporary.write_bytes(data.tobytes())

@@ -110,6 +110,7 @@ def write_recording(
     Raises:
         InputError: the place cannot be written, or the recording's files are wrong.
     """
+    path = path.resolve()  # a link stays, the bag that it names is replaced
     if path.exists() and not (path / "metadata.yaml").is_file():
         raise InputError(f"{path}: exists and is not a rosbag2; give another name")
     if not path.absolute().parent.is_dir():

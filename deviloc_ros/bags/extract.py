@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +16,9 @@ from deviloc_ros.bags.transforms import BagTransforms
 from deviloc_ros.bags.types import NANOSECONDS, stamp_of
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.images import write_image
 from deviloc_ros.messages.camera_info import camera_from_info
-from deviloc_ros.messages.image import Pixels, pixels_from_message
+from deviloc_ros.messages.image import pixels_from_message
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 
 
@@ -111,7 +111,7 @@ def extract(
                 f"{pixels.shape[0]}, the camera_info says {size[0]} x {size[1]}"
             )
         name = f"{stamp}.png"
-        _write(folder / name, pixels)
+        write_image(folder / name, pixels)
         names.append(name)
         last_stamp, last_position = stamp, position
         if position is not None:
@@ -147,13 +147,6 @@ def _numbers(
     positions: dict[str, NDArray[np.float64]],
 ) -> list[tuple[str, tuple[float, float, float]]]:
     return [(name, (float(x), float(y), float(z))) for name, (x, y, z) in positions.items()]
-
-
-def _write(path: Path, pixels: Pixels) -> None:
-    colour = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), colour):
-            raise InputError(f"{path}: the image cannot be written")
 
 
 def _write_text(path: Path, lines: list[str]) -> None:

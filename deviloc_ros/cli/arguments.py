@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from deviloc_ros.errors import InputError
+from deviloc_ros.atomic import check_writable, is_standard_output
 
 if TYPE_CHECKING:
     from deviloc_ros.config import Key, LocalizerConfig
@@ -93,14 +93,14 @@ def check_output(path: Path | None) -> None:
     Raises:
         InputError: its folder does not exist or is not writable, or the path is a folder.
     """
-    if path is None:
-        return
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the name of a file")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: the folder {path.parent} is not writable")
+    if path is not None:
+        check_writable(path)
+
+
+def tell(text: str, *outputs: Path | None) -> None:
+    """Print what was done; where an output is /dev/stdout itself, beside it: on stderr."""
+    mixed = any(is_standard_output(path) for path in outputs)
+    print(text, file=sys.stderr if mixed else sys.stdout)
 
 
 class _ListKeys(argparse.Action):

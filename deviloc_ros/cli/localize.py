@@ -14,6 +14,7 @@ from deviloc_ros.cli.arguments import (
     add_config,
     check_output,
     load_config,
+    tell,
 )
 from deviloc_ros.errors import InputError
 
@@ -123,7 +124,11 @@ def run(args: argparse.Namespace) -> int:
         }
         write_stats(args.json, queries, context)
     _tell_failures(queries)
-    print(f"{args.output}: {len(poses)} of {len(pairing.cameras)} images localized")
+    tell(
+        f"{args.output}: {len(poses)} of {len(pairing.cameras)} images localized",
+        args.output,
+        args.json,
+    )
     if interrupted:
         raise KeyboardInterrupt
     return 0 if poses else 3

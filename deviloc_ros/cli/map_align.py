@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deviloc_ros.cli.arguments import AXES, Subparsers, add_command, check_output
+from deviloc_ros.cli.arguments import AXES, Subparsers, add_command, check_output, tell
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def run_align(args: argparse.Namespace) -> int:
         _warn_if_lying(aligned, args.up)
     aligned = aligned.with_meta({"alignment": how})
     aligned.save(output)
-    print(f"{output}: {how}")
+    tell(f"{output}: {how}", output)
     return 0
 
 

@@ -17,6 +17,7 @@ from deviloc_ros.datasets.image_folder import list_images
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.retrieval import describe, make_codebook
 from deviloc_ros.localization.types import Features
+from deviloc_ros.mapping.align import transform_map, z_up_from
 from deviloc_ros.mapping.assemble import assemble, store_images
 from deviloc_ros.mapping.multiview.consistency import make_consistent
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
@@ -41,7 +42,8 @@ class BuildOptions:
         intrinsics: what is known of the cameras, where no model is given.
         config: the localizer the map is for.
         metric: the given model is in metres.
-        gravity_aligned: the given model's z points up.
+        gravity_aligned: the given model's axis `up` points up.
+        up: that axis, one of align.UP_AXES; the map is turned so that its z points up.
         keep_workspace: leave COLMAP's database and models beside the map.
         names: the images that are to be in it, by path below the folder; None: all of the folder.
     """
@@ -50,6 +52,7 @@ class BuildOptions:
     config: LocalizerConfig = field(default_factory=LocalizerConfig)
     metric: bool = False
     gravity_aligned: bool = False
+    up: str = "z"
     keep_workspace: bool = False
     names: tuple[str, ...] | None = None
 
@@ -120,13 +123,15 @@ def build_map(
 
     alone = assemble(
         reconstruction, features, codebook, descriptors, unregistered, options.config,
-        options.metric, options.gravity_aligned,
+        options.metric, options.gravity_aligned and options.up == "z",
     )  # fmt: skip
     alone = store_images(alone, images, options.config)
     built, left_out = alone, LeftOut(calibration_queries(alone))
     if options.config.lifting.neighbours:
         built = make_consistent(alone, options.config, left_out=left_out)
     built = calibrate(built, options.config, alone, left_out)
+    if options.gravity_aligned and options.up != "z":
+        built = transform_map(built, z_up_from(options.up), options.metric, gravity_aligned=True)
     built.save(output)
     if not options.keep_workspace:
         workspace.remove()

@@ -179,7 +179,8 @@ def test_debug_shows_where_an_error_came_from(run: Run, place: Place) -> None:
         (NothingFoundError("no two images overlap"), 3, "no two images overlap"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (RuntimeError("odd\nthing"), 1, "internal error: RuntimeError: odd thing; this is a bug"),
-        (OSError(28, "No space left on device", "x.txt"), 2, "x.txt: No space left on device"),
+        (OSError(28, "No space left on device", "x.txt"), 2, "x.txt: No space left on the disk"),
+        (RuntimeError("database or disk is full"), 2, "No space left on the disk"),
     ],
     ids=lambda value: type(value).__name__,
 )
