@@ -114,10 +114,12 @@ def copied(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def pip_prefix(wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install as `pip install .` does."""
+    """Install as `pip install .` does, beside the environment that the tests run in."""
     prefix = tmp_path_factory.mktemp("pip")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    command += ["--disable-pip-version-check", "--prefix", str(prefix), str(wheel.filename)]
+    # Without --ignore-installed, pip takes the package out of the environment that it runs in.
+    command += ["--disable-pip-version-check", "--ignore-installed"]
+    command += ["--prefix", str(prefix), str(wheel.filename)]
     subprocess.run(command, check=True, capture_output=True)
     return prefix
 
