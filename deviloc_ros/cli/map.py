@@ -160,6 +160,12 @@ def _build(args: argparse.Namespace) -> int:
     )
     for name, reason in sorted(summary.map.unregistered.items()):
         tell(f"  not in the map: {name}: {reason}", args.output)
+    if summary.adapted:
+        print(
+            f"deviloc: note: {len(summary.adapted)} images ({summary.adapted[0]}, ...) have another"
+            " size than --camera, which was scaled to them, and turned for those turned by 90 deg",
+            file=sys.stderr,
+        )
     doubted = doubt(summary.map)
     if doubted is not None:
         print(f"deviloc: warning: {doubted}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What tests must leave as it was: the checkout, and the packages of the environment they run in."""
+"""What tests must leave as it was: the checkout, and the packages of their environment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def snapshot(checkout: Path) -> Snapshot:
     for package in distributions():
         # The file that pip writes anew at every installation, of which a checkout's own egg-info
         # has none.
-        record = package.locate_file(f"{package.name.replace('-', '_')}-{package.version}.dist-info")
+        record = package.locate_file(
+            f"{package.name.replace('-', '_')}-{package.version}.dist-info"
+        )
         stamp = os.stat(str(record)).st_mtime_ns if os.path.exists(str(record)) else 0
         found[f"package {package.name}"] = (package.version, str(record), stamp)
     return found
