@@ -19,6 +19,8 @@ from deviloc_ros.atomic import atomic_path
 from deviloc_ros.errors import InputError
 
 MAX_PIXELS = 400_000_000
+MAX_PIXELS_PER_BYTE = 10_000
+"""More than a format can hold: PNG's deflate makes up to 1032 bytes of one, of 8 pixels each."""
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".jp2", ".j2k"}
 )
@@ -73,7 +75,7 @@ def check_header(data: IO[bytes], source: str) -> tuple[int, int] | None:
         source: what to name in an error.
 
     Raises:
-        InputError: more than MAX_PIXELS.
+        InputError: more than MAX_PIXELS, or more than so many bytes can hold.
     """
     with _HEADERS:
         # Pillow's own limit is lower; it is of the whole program, so others get it back.
@@ -85,6 +87,12 @@ def check_header(data: IO[bytes], source: str) -> tuple[int, int] | None:
             return None
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+    length = data.seek(0, io.SEEK_END)
+    data.seek(0)
+    if width * height > MAX_PIXELS_PER_BYTE * length + 1_000_000:
+        raise InputError(
+            f"{source}: claims {width} x {height} pixels, more than its {length} bytes can hold"
+        )
     if width * height > MAX_PIXELS:
         raise InputError(
             f"{source}: {width} x {height} pixels are too many, at most "

@@ -97,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     localizer = Localizer.load(args.map, config)
     queries: list[Query] = []
     interrupted = False
+    failure: Exception | None = None
     found = localize_folder(localizer, args.images, pairing.cameras, args.batch)
     progress = tqdm(
         found, total=len(pairing.cameras), desc="localizing", unit="image", disable=None
@@ -108,9 +109,16 @@ def run(args: argparse.Namespace) -> int:
                 _write_picture(args.debug_dir, args.images, query)
     except KeyboardInterrupt:
         interrupted = True
+    except Exception as error:  # what was found until now is written first
+        failure = error
 
     poses = {query.name: query.estimate.camera_from_map for query in queries if query.estimate}
-    write_poses(args.output, poses)
+    for name, reason in write_poses(args.output, poses).items():
+        print(
+            f"deviloc: note: the pose of {name!r} is not in {args.output}: {reason}; "
+            + (f"it is in {args.json}" if args.json else "--json FILE holds it"),
+            file=sys.stderr,
+        )
     if args.json is not None:
         from deviloc_ros.maps.map_file import map_id
         from deviloc_ros.offline.stats import write_stats
@@ -118,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         context = {
             "map": {"path": str(args.map), "id": map_id(args.map), "metric": localizer.map.metric},
             "config": config.model_dump(),
-            "interrupted": interrupted,
+            "interrupted": interrupted or failure is not None,
             "images_without_camera": list(pairing.without_camera),
             "cameras_without_image": list(pairing.without_image),
         }
@@ -129,6 +137,8 @@ def run(args: argparse.Namespace) -> int:
         args.output,
         args.json,
     )
+    if failure is not None:
+        raise failure
     if interrupted:
         raise KeyboardInterrupt
     return 0 if poses else 3
@@ -175,5 +185,8 @@ def _write_picture(folder: Path, images: Path, query: Query) -> None:
     except InputError:
         return  # that it cannot be read is the image's result already
     path = folder / f"{query.name}.matches.jpg"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, draw_matches(image, query.camera, query.result))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(path, draw_matches(image, query.camera, query.result))
+    except (OSError, InputError) as error:  # such as a name that is too long
+        print(f"deviloc: note: no picture of {query.name!r}: {error}", file=sys.stderr)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import enum
 import importlib
+import io
 import os
 import shutil
 import signal
@@ -74,6 +75,9 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see EXIT_CODES."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files that are not UTF-8 can be printed, too.
+        sys.stdout.reconfigure(errors="backslashreplace")
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")

@@ -25,7 +25,12 @@ from deviloc_ros.datasets.poses import read_poses, write_poses
 from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.types import FailureReason, LocalizationFailure
+from deviloc_ros.localization.types import (
+    Correspondences,
+    FailureReason,
+    LocalizationFailure,
+    PoseEstimate,
+)
 from deviloc_ros.mapping.align import UP_AXES
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map, Reference
@@ -361,6 +366,58 @@ def test_every_image_without_a_pose_has_a_reason(run: Run, place: Place) -> None
     assert "same proportions" in records["wide.png"]["details"]
     assert stats["totals"]["failed_by_reason"] == {"NO_POSE": 7, "BAD_IMAGE": 3}  # type: ignore[index]
     assert "1 images (half.png, ...) have another size" in err
+
+
+class _Pose(_StubLocalizer):
+    """Finds the same pose for every image."""
+
+    def localize_batch(
+        self, images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], cameras: list[Camera]
+    ) -> list[PoseEstimate]:  # type: ignore[override]
+        if len(self.seen) >= self.stop_after:
+            raise OSError("no such device")
+        self.seen += [(camera.width, camera.height) for camera in cameras]
+        none = np.zeros((0, 2))
+        found = Correspondences(none, np.zeros((0, 3)), none[:, 0], np.zeros(0, np.int64), none)
+        estimate = PoseEstimate(
+            Transform.identity(), np.eye(6), found, np.zeros(0, bool), found, (), {}
+        )
+        return [estimate for _ in images]
+
+
+def _names_of_all_kinds(place: Place) -> list[str]:
+    names = ["#1.png", " space.png", os.fsdecode(b"caf\xe9.png"), "plain.png", "two words.png"]
+    for name in names:
+        shutil.copy(place / "images/0.png", place / "images" / name)
+    return names
+
+
+def test_a_name_that_a_pose_file_cannot_hold_loses_no_other(
+    run: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deviloc_ros.localization, "Localizer", _Pose)
+    names = _names_of_all_kinds(place)
+    code, stats, err = _localize(run, place)
+    assert code == 0
+    written = read_poses(place / "new.txt")
+    assert written.keys() == {*(f"{i}.png" for i in range(6)), "plain.png", "two words.png"}
+    assert {record["name"] for record in stats["images"]} >= set(names)  # type: ignore[attr-defined]
+    assert "the pose of '#1.png' is not in" in err
+    assert "begins with #" in err
+    assert "begins or ends with a space" in err
+    assert "not UTF-8" in err
+
+
+def test_results_until_an_error_are_kept(
+    run: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deviloc_ros.localization, "Localizer", _Pose)
+    monkeypatch.setattr(_Pose, "stop_after", 2)
+    code, stats, err = _localize(run, place)
+    assert code == 2
+    assert "no such device" in err
+    assert len(read_poses(place / "new.txt")) == 2
+    assert stats["interrupted"] is True
 
 
 def test_interrupted_results_are_kept(run: Run, place: Place, stub: type[_StubLocalizer]) -> None:
