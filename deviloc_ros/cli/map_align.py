@@ -22,6 +22,7 @@ positions or poses may be wrong; those are found and left out. The map is change
 
 ALIGN_EXAMPLES = """\
   deviloc map align place.devmap --positions gps_enu.txt     # lines 'name x y z', metres, z up
+  deviloc map align place.devmap --positions gps.txt --wgs84 # 'name latitude longitude altitude'
   deviloc map align place.devmap --model surveyed/ --up minus-y   # poses; -y is up
   deviloc map align place.devmap --scale 2.37 --output metric.devmap"""
 
@@ -50,8 +51,13 @@ def add_align(actions: Subparsers) -> None:
     parser.add_argument(
         "--up",
         choices=AXES,
-        default="z",
         help="axis of the given positions or model that points up (z); it becomes the map's z",
+    )
+    parser.add_argument(
+        "--wgs84",
+        action="store_true",
+        help="positions are 'name latitude longitude altitude', degrees and metres; the map gets "
+        "x east, y north, z up at their middle, which is printed for the node's georeference",
     )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the aligned map there instead"
@@ -61,6 +67,9 @@ def add_align(actions: Subparsers) -> None:
 def run_align(args: argparse.Namespace) -> int:
     """Align the map."""
     output = args.output or args.map
+    up = args.up or "z"
+    if args.wgs84 and (args.positions is None or up != "z"):
+        raise InputError("--wgs84 describes --positions, whose up is known: leave out --up")
     check_output(output)
 
     from deviloc_ros.datasets.colmap import posed_images
@@ -69,6 +78,8 @@ def run_align(args: argparse.Namespace) -> int:
     from deviloc_ros.mapping.align import (
         align_to_cameras,
         align_to_positions,
+        check_upright,
+        positions_of_wgs84,
         transform_map,
         z_up_from,
     )
@@ -84,8 +95,15 @@ def run_align(args: argparse.Namespace) -> int:
         )
         how = f"scaled by {args.scale:g}"
     else:
+        origin = ""
         if args.positions is not None:
-            alignment = align_to_positions(reference_map, read_positions(args.positions))
+            positions = read_positions(args.positions)
+            if args.wgs84:
+                positions, place = positions_of_wgs84(positions)
+                origin = "; origin latitude {:.7f}, longitude {:.7f}, altitude {:.2f}".format(
+                    *place
+                )
+            alignment = align_to_positions(reference_map, positions)
         else:
             given = posed_images(args.model)
             alignment = align_to_cameras(
@@ -93,12 +111,14 @@ def run_align(args: argparse.Namespace) -> int:
             )
         aligned = transform_map(
             reference_map,
-            z_up_from(args.up) @ alignment.target_from_map,
+            z_up_from(up) @ alignment.target_from_map,
             metric=True,
             gravity_aligned=True,
         )
-        how = _describe(alignment)
-        _warn_if_lying(aligned, args.up)
+        how = _describe(alignment) + origin
+        if args.up is None:
+            check_upright(aligned, up)
+        _warn_if_lying(aligned, up)
     aligned = aligned.with_meta({"alignment": how})
     aligned.save(output)
     tell(f"{output}: {how}", output)
@@ -126,9 +146,15 @@ def _describe(alignment: Alignment) -> str:
 
 def _warn_if_lying(aligned: Map, up: str) -> None:
     """Say it where the images' own up says that another axis is up."""
-    from deviloc_ros.mapping.align import image_up
+    from deviloc_ros.mapping.align import UPSIDE_DOWN, WHY_UPSIDE_DOWN, image_up
 
-    if image_up(aligned)[2] < 0.5:
+    height = image_up(aligned)[2]
+    if height < UPSIDE_DOWN:
+        print(
+            f"deviloc: warning: with {up} as up the map stands on its head: {WHY_UPSIDE_DOWN}",
+            file=sys.stderr,
+        )
+    elif height < 0.5:
         print(
             f"deviloc: warning: with {up} as up, the tops of most images do not point up; if the "
             "camera was not tilted that far, give the right axis by --up",

@@ -272,6 +272,82 @@ def test_map_align_moves_cameras_and_points_together(run: Run, place: Place, up:
     np.testing.assert_allclose(_rays(after), _rays(before), atol=1e-5)
 
 
+def _street(
+    folder: Path, hills: float
+) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+    """Write a map of cameras that look along x, y or between, and return their positions."""
+    along_x = Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+    generator = np.random.default_rng(3)
+    posed, positions = [], {}
+    for i in range(9):
+        position = np.array([3.0 * i, generator.normal() * 5, hills * generator.normal()])
+        turn = Rotation.from_euler("z", 20 * i, degrees=True) * along_x
+        pose = Transform(turn, position / 2).inverse()
+        posed.append(PosedImage(f"{i}.png", Camera.parse(CAMERA), pose))
+        positions[f"{i}.png"] = position
+    _map(posed).save(folder / "street.devmap")
+    return positions
+
+
+def _align(
+    run: Run, folder: Path, positions: Mapping[str, object], *more: str
+) -> tuple[int, str, str]:
+    lines = [f"{name} {' '.join(map(repr, map(float, xyz)))}\n" for name, xyz in positions.items()]  # type: ignore[call-overload]
+    (folder / "positions.txt").write_text("".join(lines))
+    return run(
+        "map", "align", folder / "street.devmap", "--positions", folder / "positions.txt",
+        "--output", folder / "aligned.devmap", *more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("hills", [0.0, 2.0])
+@pytest.mark.parametrize("axes", [(1, 0, 2), (0, 1, 2)])
+def test_map_align_refuses_mirrored_axes(
+    run: Run, tmp_path: Path, hills: float, axes: tuple[int, ...]
+) -> None:
+    noise = np.random.default_rng(5)
+    given = {
+        name: xyz[list(axes)] + noise.normal(size=3) * 0.02
+        for name, xyz in _street(tmp_path, hills).items()
+    }
+    code, _, err = _align(run, tmp_path, given)
+    if axes == (0, 1, 2):
+        assert (code, err) == (0, "")
+        return
+    assert code == 2
+    assert "mirrored" in err
+    assert "east, north, up" in err
+    assert not (tmp_path / "aligned.devmap").exists()
+    code, _, err = _align(run, tmp_path, given, "--up", "z")
+    assert code == (0 if hills == 0 else 2)  # in one plane a camera upside down looks the same
+    assert "mirrored" in err
+
+
+def test_map_align_takes_latitude_and_longitude(run: Run, tmp_path: Path) -> None:
+    positions = _street(tmp_path, hills=2.0)
+    metres_per_degree = 111_320 * np.array([1, np.cos(np.radians(48.1))])
+    degrees = {
+        name: (48.1 + y / metres_per_degree[0], 11.5 + x / metres_per_degree[1], 500 + z)
+        for name, (x, y, z) in positions.items()
+    }
+    code, _, err = _align(run, tmp_path, degrees)
+    assert code == 2
+    assert "--wgs84" in err
+    code, out, err = _align(run, tmp_path, degrees, "--wgs84")
+    assert (code, err) == (0, "")
+    assert "origin latitude 48.0999" in out
+    after = Map.load(tmp_path / "aligned.devmap")
+    found = {r.name: r.camera_from_map.inverse().translation for r in after.references}
+    moved = np.array([found[name] - positions[name] for name in positions])
+    np.testing.assert_allclose(moved - np.median(moved, axis=0), 0, atol=0.1)  # a sphere's degrees
+    code, _, err = _align(
+        run, tmp_path, {n: (x, 200.0, z) for n, (x, _, z) in degrees.items()}, "--wgs84"
+    )
+    assert code == 2
+    assert "no place on the earth" in err
+    assert _align(run, tmp_path, degrees, "--wgs84", "--up", "y")[0] == 2
+
+
 def test_map_align_in_place_by_scale(run: Run, place: Place) -> None:
     before = Map.load(place / "place.devmap")
     extent = np.ptp(before.bounds, axis=0)
