@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.bags.reader import Bag, Recorded, Topic
 from deviloc_ros.bags.transforms import BagTransforms
-from deviloc_ros.bags.types import NANOSECONDS, stamp_of
+from deviloc_ros.bags.types import stamp_of
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.images import write_image
 from deviloc_ros.lock import sole_user
 from deviloc_ros.messages.camera_info import camera_from_info

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_typestore
 
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
 
 TYPESTORE = get_typestore(Stores.ROS2_KILTED)
-
-NANOSECONDS = 1_000_000_000
 
 
 def message(kind: str, **fields: Any) -> Any:

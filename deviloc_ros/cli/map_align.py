@@ -12,7 +12,7 @@ from deviloc_ros.cli.arguments import AXES, Subparsers, add_command, check_outpu
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
-    from deviloc_ros.mapping.align import Alignment
+    from deviloc_ros.mapping.map_frame import MapFit
     from deviloc_ros.maps.map import Map
 
 ALIGN = """\
@@ -75,10 +75,10 @@ def run_align(args: argparse.Namespace) -> int:
     from deviloc_ros.datasets.colmap import posed_images
     from deviloc_ros.datasets.poses import read_positions
     from deviloc_ros.geometry.similarity import Similarity
-    from deviloc_ros.mapping.align import (
-        align_to_cameras,
-        align_to_positions,
+    from deviloc_ros.mapping.map_frame import (
         check_upright,
+        fit_map_to_cameras,
+        fit_map_to_positions,
         positions_of_wgs84,
         transform_map,
         z_up_from,
@@ -90,7 +90,7 @@ def run_align(args: argparse.Namespace) -> int:
         if not 1e-9 < args.scale < 1e9:
             raise InputError(f"--scale {args.scale:g}: must be positive, metres per map unit")
         scale = replace(Similarity.identity(), scale=args.scale)
-        aligned = transform_map(
+        moved = transform_map(
             reference_map, scale, metric=True, gravity_aligned=reference_map.gravity_aligned
         )
         how = f"scaled by {args.scale:g}"
@@ -103,52 +103,50 @@ def run_align(args: argparse.Namespace) -> int:
                 origin = "; origin latitude {:.7f}, longitude {:.7f}, altitude {:.2f}".format(
                     *place
                 )
-            alignment = align_to_positions(reference_map, positions)
+            fit = fit_map_to_positions(reference_map, positions)
         else:
             given = posed_images(args.model)
-            alignment = align_to_cameras(
+            fit = fit_map_to_cameras(
                 reference_map, {image.name: image.camera_from_map for image in given}
             )
-        aligned = transform_map(
+        moved = transform_map(
             reference_map,
-            z_up_from(up) @ alignment.target_from_map,
+            z_up_from(up) @ fit.target_from_map,
             metric=True,
             gravity_aligned=True,
         )
-        how = _describe(alignment) + origin
+        how = _describe(fit) + origin
         if args.up is None:
-            check_upright(aligned, up)
-        _warn_if_lying(aligned, up)
-    aligned = aligned.with_meta({"alignment": how})
-    aligned.save(output)
+            check_upright(moved, up)
+        _warn_if_lying(moved, up)
+    moved = moved.with_meta({"alignment": how})
+    moved.save(output)
     tell(f"{output}: {how}", output)
     return 0
 
 
-def _describe(alignment: Alignment) -> str:
+def _describe(fit: MapFit) -> str:
     import numpy as np
 
-    used = alignment.residuals[alignment.inliers]
+    used = fit.residuals[fit.inliers]
     text = (
-        f"aligned by {len(used)} of {len(alignment.names)} images, scale "
-        f"{alignment.target_from_map.scale:.6g}, off by {np.median(used):.3f} m (median), "
+        f"aligned by {len(used)} of {len(fit.names)} images, scale "
+        f"{fit.target_from_map.scale:.6g}, off by {np.median(used):.3f} m (median), "
         f"{used.max():.3f} m (largest)"
     )
     left_out = [
         f"{name} ({residual:.2f} m)"
-        for name, residual, inlier in zip(
-            alignment.names, alignment.residuals, alignment.inliers, strict=True
-        )
+        for name, residual, inlier in zip(fit.names, fit.residuals, fit.inliers, strict=True)
         if not inlier
     ]
     return text + (f"; left out as wrong: {', '.join(left_out)}" if left_out else "")
 
 
-def _warn_if_lying(aligned: Map, up: str) -> None:
+def _warn_if_lying(moved: Map, up: str) -> None:
     """Say it where the images' own up says that another axis is up."""
-    from deviloc_ros.mapping.align import UPSIDE_DOWN, WHY_UPSIDE_DOWN, image_up
+    from deviloc_ros.mapping.map_frame import UPSIDE_DOWN, WHY_UPSIDE_DOWN, image_up
 
-    height = image_up(aligned)[2]
+    height = image_up(moved)[2]
     if height < UPSIDE_DOWN:
         print(
             f"deviloc: warning: with {up} as up the map stands on its head: {WHY_UPSIDE_DOWN}",

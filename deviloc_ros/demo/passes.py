@@ -14,6 +14,7 @@ from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.datasets.colmap import PosedImage, write_posed_images
 from deviloc_ros.datasets.poses import write_tum
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import write_image
 from deviloc_ros.simulation.drive import Drive, mounted, odometry
@@ -67,7 +68,7 @@ class Scene:
         rate = max(self.queries - 1, 1) * speed / (end - start)
         return Drive(
             lane=LANE, start=start, end=end + 1e-6, speed=speed, rate=rate, yaw=0.06, sway=0.3,
-            start_stamp=self.first_pass.start_stamp + 86_400 * types.NANOSECONDS,
+            start_stamp=self.first_pass.start_stamp + 86_400 * NANOSECONDS,
         )  # fmt: skip
 
     def street(self, second: bool) -> Street:

@@ -89,14 +89,16 @@ class Correspondences:
 
 @dataclass(frozen=True)
 class PosePrior:
-    """Where a body is thought to be before its images are looked at: a camera, or a robot's base.
+    """An approximate pose of a body, known before its images are localized.
+
+    The body is a camera, or the base of a robot.
 
     Attributes:
         map_from_body: the expected pose.
         position_sigma: standard deviation of the position per axis, metres.
         rotation_sigma: standard deviation of the orientation, radians.
         vertical_sigma: standard deviation along the map's z, metres; None: as the other axes.
-        num_references: so few references near the pose are enough; None: as many as ever.
+        num_references: match with this many references near the pose; None: the configured number.
     """
 
     map_from_body: Transform
@@ -173,7 +175,7 @@ class PoseEstimate:
         matches: the matches before merging, each with the reference it comes from.
         references: names of the reference images used, best first.
         stage_seconds: wall time per stage, in order.
-        alignment: None: the pose rests on the matches that RANSAC was given.
+        alignment: result of the photometric alignment; None: the matches were not aligned.
     """
 
     camera_from_map: Transform

@@ -6,20 +6,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pycolmap
 import torch
-from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.colmap import PosedImage, posed_images, read_model
 from deviloc_ros.datasets.image_folder import list_images
 from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.images import image_size
-from deviloc_ros.localization.retrieval import describe, make_codebook
-from deviloc_ros.localization.types import Features
-from deviloc_ros.mapping.align import transform_map, z_up_from
+from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
 from deviloc_ros.mapping.assemble import assemble, store_images
+from deviloc_ros.mapping.map_frame import transform_map, z_up_from
 from deviloc_ros.mapping.multiview.consistency import make_consistent
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
 from deviloc_ros.mapping.self_calibration import calibrate, calibration_queries
@@ -32,7 +29,6 @@ from deviloc_ros.models.published.preprocessing import check_models
 from deviloc_ros.models.weight_store import load_network
 
 SIFT_IMAGE_SIZE = 1600
-CODEBOOK_SAMPLES = 60_000
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class BuildOptions:
         config: the localizer the map is for.
         metric: the given model is in metres.
         gravity_aligned: the given model's axis `up` points up.
-        up: that axis, one of align.UP_AXES; the map is turned so that its z points up.
+        up: that axis, one of map_frame.UP_AXES; the map is turned so that its z points up.
         keep_workspace: leave COLMAP's database and models beside the map.
         names: the images that are to be in it, by path below the folder; None: all of the folder.
     """
@@ -141,7 +137,8 @@ def _build(
         raise InputError(f"{images}: no image can be used: {_first(refused)}")
 
     seed = options.config.seed
-    codebook = make_codebook(_sample(features, seed), seed)
+    sample = sample_descriptors([item.descriptors.numpy() for item in features.values()], seed)
+    codebook = make_codebook(sample, seed)
     words = torch.from_numpy(codebook)
     descriptors = {name: describe(item, words) for name, item in features.items()}
 
@@ -269,17 +266,6 @@ def _check_topicfm(posed: Mapping[str, PosedImage], intrinsics: Intrinsics) -> N
         check_models([("--camera", intrinsics.known.model)])
     else:
         check_models([("--camera-model", intrinsics.first_model)])
-
-
-def _sample(features: Mapping[str, Features], seed: int) -> NDArray[np.float32]:
-    """Return descriptors of all images, a bounded number of them."""
-    each = max(1, CODEBOOK_SAMPLES // len(features))
-    generator = np.random.default_rng(seed)
-    parts = []
-    for item in features.values():
-        chosen = torch.from_numpy(generator.permutation(len(item))[:each])
-        parts.append(item.descriptors[chosen].numpy())
-    return np.concatenate(parts)
 
 
 def _without_pose(

@@ -16,6 +16,7 @@ from deviloc_ros.atomic import atomic_path
 from deviloc_ros.bags import types
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.datasets.poses import write_poses, write_tum
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
 
 POSE_TOPIC = "/localization/pose"
@@ -56,7 +57,7 @@ class FrameResult:
     @property
     def name(self) -> str:
         """The image's name in pose files: its stamp in seconds."""
-        seconds, rest = divmod(self.stamp, types.NANOSECONDS)
+        seconds, rest = divmod(self.stamp, NANOSECONDS)
         return f"{seconds}.{rest:09d}"
 
     def record(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from deviloc_ros.localization.types import (
 
 
 @dataclass(frozen=True)
-class Query:
+class LocalizedImage:
     """A query image and what came of it.
 
     Attributes:
@@ -46,7 +46,7 @@ class Query:
 
 def localize_folder(
     localizer: Localizer, folder: Path, cameras: Mapping[str, Camera], batch_size: int = 1
-) -> Iterator[Query]:
+) -> Iterator[LocalizedImage]:
     """Localize images one after the other, or several in one pass of the network.
 
     An image that cannot be read, or that is not of its camera, is a failure like any other. A
@@ -63,7 +63,7 @@ def localize_folder(
     """
     names = iter(cameras)
     while batch := list(itertools.islice(names, batch_size)):
-        done: dict[str, Query] = {}
+        done: dict[str, LocalizedImage] = {}
         images: dict[str, NDArray[np.uint8]] = {}
         fitting: dict[str, Camera] = {}
         for name in batch:
@@ -72,12 +72,12 @@ def localize_folder(
                 fitting[name] = cameras[name].fitted_to(*images[name].shape[::-1])
             except InputError as error:
                 failure = LocalizationFailure(FailureReason.BAD_IMAGE, str(error))
-                done[name] = Query(name, cameras[name], False, failure)
+                done[name] = LocalizedImage(name, cameras[name], False, failure)
         ready = list(fitting)
         results = localizer.localize_batch(
             [images[name] for name in ready], [fitting[name] for name in ready]
         )
         for name, result in zip(ready, results, strict=True):
             rescaled = fitting[name] != cameras[name]
-            done[name] = Query(name, fitting[name], rescaled, result)
+            done[name] = LocalizedImage(name, fitting[name], rescaled, result)
         yield from (done[name] for name in batch)

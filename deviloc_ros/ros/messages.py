@@ -11,18 +11,19 @@ from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from geometry_msgs.msg import Transform as TransformMessage
 from scipy.spatial.transform import Rotation
 
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.robot.base_pose import BasePose
 
 
 def stamp_ns(stamp: TimeMessage) -> int:
     """Return a stamp in nanoseconds."""
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
 def stamp_message(nanoseconds: int) -> TimeMessage:
     """Return nanoseconds as a stamp."""
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    seconds, rest = divmod(nanoseconds, NANOSECONDS)
     return TimeMessage(sec=seconds, nanosec=rest)
 
 

@@ -31,7 +31,7 @@ from deviloc_ros.localization.types import (
     LocalizationFailure,
     PoseEstimate,
 )
-from deviloc_ros.mapping.align import UP_AXES
+from deviloc_ros.mapping.map_frame import UP_AXES
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map, Reference
 
