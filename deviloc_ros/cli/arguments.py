@@ -97,6 +97,19 @@ def check_output(path: Path | None) -> None:
         check_writable(path)
 
 
+def tell_unread(folder: Path) -> None:
+    """Say which images of a folder are in formats that cannot be read."""
+    from deviloc_ros.datasets.image_folder import unread_images
+
+    if unread := unread_images(folder):
+        kinds = ", ".join(sorted({Path(name).suffix.lower() for name in unread}))
+        print(
+            f"deviloc: note: {len(unread)} files of {folder} are left out, for {kinds} is not read "
+            f"({unread[0]}, ...); convert them to JPEG or PNG",
+            file=sys.stderr,
+        )
+
+
 def tell(text: str, *outputs: Path | None) -> None:
     """Print what was done; where an output is /dev/stdout itself, beside it: on stderr."""
     mixed = any(is_standard_output(path) for path in outputs)

@@ -15,6 +15,7 @@ from deviloc_ros.cli.arguments import (
     check_output,
     load_config,
     tell,
+    tell_unread,
 )
 from deviloc_ros.errors import InputError
 
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args)
     pairing = _query_cameras(args).pair(list_images(args.images))
     _tell_left_out(pairing)
+    tell_unread(args.images)
     if args.debug_dir is not None:
         args.debug_dir.mkdir(parents=True, exist_ok=True)
 

@@ -15,6 +15,7 @@ from deviloc_ros.cli.arguments import (
     check_output,
     load_config,
     tell,
+    tell_unread,
 )
 from deviloc_ros.cli.map_align import add_align, run_align
 from deviloc_ros.cli.map_dataset import add_dataset, build_dataset
@@ -151,6 +152,7 @@ def _build(args: argparse.Namespace) -> int:
         up=args.up or "z",
         keep_workspace=args.keep_workspace,
     )
+    tell_unread(args.images)
     summary = build_map(args.images, args.output, args.model, options)
     count = len(summary.map.references)
     tell(

@@ -424,6 +424,15 @@ def _localize(run: Run, place: Place, *more: str) -> tuple[int, Mapping[str, obj
 
 
 @pytest.mark.usefixtures("stub")
+def test_images_in_formats_that_are_not_read_are_told(run: Run, place: Place) -> None:
+    (place / "images/IMG_1.HEIC").touch()
+    _, stats, err = _localize(run, place)
+    assert len(stats["images"]) == 6  # type: ignore[arg-type]
+    assert "1 files of" in err
+    assert ".heic is not read (IMG_1.HEIC, ...)" in err
+
+
+@pytest.mark.usefixtures("stub")
 def test_every_image_without_a_pose_has_a_reason(run: Run, place: Place) -> None:
     (place / "images/broken.jpg").write_bytes(b"\xff\xd8\xff no more")
     cv2.imwrite(str(place / "images/half.png"), np.zeros((24, 32), np.uint8))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from deviloc_ros.datasets.image_folder import list_images
+from deviloc_ros.datasets.image_folder import list_images, unread_images
 from deviloc_ros.datasets.poses import (
     read_poses,
     read_positions,
@@ -202,3 +202,14 @@ def test_folders_without_images(tmp_path: Path) -> None:
         list_images(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         list_images(tmp_path / "nowhere")
+
+
+def test_images_in_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
+    for name in ("b.HEIC", "raw/a.dng", ".hidden.heic", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert unread_images(tmp_path) == ["b.HEIC", "raw/a.dng"]
+    with pytest.raises(InputError, match=r"no image that can be read \(but 2 such as b\.HEIC"):
+        list_images(tmp_path)
+    (tmp_path / "c.jpg").touch()
+    assert list_images(tmp_path) == ["c.jpg"]
