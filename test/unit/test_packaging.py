@@ -210,6 +210,16 @@ def test_run_never_clears_a_folder_that_is_not_an_environment(tmp_path: Path) ->
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def test_the_newest_releases_get_an_environment_of_their_own(tmp_path: Path) -> None:
+    # That one is no environment, so that nothing is installed here.
+    (tmp_path / "venv-newest").mkdir()
+    (tmp_path / "venv-newest/thesis.tex").touch()
+    result = run("test", "--newest", DEVILOC_VENV=str(tmp_path / "venv"))
+    assert result.returncode == 1
+    assert f"{tmp_path / 'venv-newest'} is not a virtual environment" in result.stderr
+    assert not (tmp_path / "venv").exists()
+
+
 def test_run_refuses_a_python_that_does_not_fit(tmp_path: Path) -> None:
     fake = tmp_path / "python"
     fake.write_text("#!/bin/sh\nexit 1\n")
