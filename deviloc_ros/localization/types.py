@@ -87,16 +87,33 @@ class Correspondences:
         )
 
 
+def concatenated(parts: Sequence[Correspondences]) -> Correspondences:
+    """Return the matches of all parts; without any, none."""
+    sigmas = [part.depth_sigma for part in parts if part.depth_sigma is not None]
+    return Correspondences(
+        keypoints=np.concatenate([np.zeros((0, 2)), *(part.keypoints for part in parts)]),
+        points3d=np.concatenate([np.zeros((0, 3)), *(part.points3d for part in parts)]),
+        confidence=np.concatenate([np.zeros(0), *(part.confidence for part in parts)]),
+        reference=np.concatenate([np.zeros(0, np.int64), *(part.reference for part in parts)]),
+        reference_keypoints=np.concatenate(
+            [np.zeros((0, 2)), *(part.reference_keypoints for part in parts)]
+        ),
+        depth_sigma=np.concatenate(sigmas) if sigmas and len(sigmas) == len(parts) else None,
+    )
+
+
 @dataclass(frozen=True)
 class PosePrior:
-    """Where a body is thought to be before its images are looked at: a camera, or a robot's base.
+    """An approximate pose of a body, known before its images are localized.
+
+    The body is a camera, or the base of a robot.
 
     Attributes:
         map_from_body: the expected pose.
         position_sigma: standard deviation of the position per axis, metres.
         rotation_sigma: standard deviation of the orientation, radians.
         vertical_sigma: standard deviation along the map's z, metres; None: as the other axes.
-        num_references: so few references near the pose are enough; None: as many as ever.
+        num_references: match with this many references near the pose; None: the configured number.
     """
 
     map_from_body: Transform
@@ -121,6 +138,14 @@ class PosePrior:
             position_sigma=float(np.hypot(self.position_sigma, lever)),
             vertical_sigma=None if vertical is None else float(np.hypot(vertical, lever)),
         )
+
+
+class Way(enum.Enum):
+    """How a query was matched with its references."""
+
+    FAST = "fast"
+    CONTEXT = "context"
+    ALIKED = "aliked"
 
 
 class FailureReason(enum.Enum):
@@ -174,7 +199,8 @@ class PoseEstimate:
         matches: the matches before merging, each with the reference it comes from.
         references: names of the reference images used, best first.
         stage_seconds: wall time per stage, in order.
-        alignment: None: the pose rests on the matches that RANSAC was given.
+        alignment: result of the photometric alignment; None: the matches were not aligned.
+        way: how the query was matched with its references.
     """
 
     camera_from_map: Transform
@@ -185,6 +211,7 @@ class PoseEstimate:
     references: Sequence[str]
     stage_seconds: Mapping[str, float]
     alignment: AlignmentEvidence | None = None
+    way: Way = Way.FAST
 
     @property
     def map_from_camera(self) -> Transform:
@@ -195,6 +222,11 @@ class PoseEstimate:
     def num_inliers(self) -> int:
         """Number of merged matches that agree with the pose."""
         return int(np.count_nonzero(self.inliers))
+
+    @property
+    def num_matches(self) -> int:
+        """Number of merged matches."""
+        return len(self.correspondences)
 
     @property
     def num_aligned(self) -> int:
@@ -213,6 +245,7 @@ class LocalizationFailure:
         num_matches: merged 2D-3D matches, where the attempt came that far.
         num_inliers: inliers of the best rejected pose, where there was one.
         references: names of the reference images tried.
+        way: how the query was matched with its references the last time.
     """
 
     reason: FailureReason
@@ -221,6 +254,7 @@ class LocalizationFailure:
     num_matches: int = 0
     num_inliers: int = 0
     references: Sequence[str] = ()
+    way: Way = Way.FAST
 
     def __str__(self) -> str:
         """Return the reason with its numbers."""

@@ -126,7 +126,7 @@ def process(
     else:
         pose = BasePose(estimate.map_from_base, estimate.covariance)
         result = Fix(pose, dict(zip(views, estimate.views, strict=True)))
-    return Outcome(frames, result, stages, count, pixels, refused)
+    return Outcome(frames, result, stages, count, pixels, refused, estimate.way)
 
 
 def _view(
@@ -177,4 +177,4 @@ def _localize_image(
     else:
         result = Refusal(estimate.reason, estimate.details)
     stages, count = estimate.stage_seconds, estimate.num_inliers
-    return Outcome(frames, result, stages, count, {name: view.pixels})
+    return Outcome(frames, result, stages, count, {name: view.pixels}, way=estimate.way)

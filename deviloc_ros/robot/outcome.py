@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deviloc_ros.localization.rig.types import CameraView
-from deviloc_ros.localization.types import FailureReason
+from deviloc_ros.localization.types import FailureReason, Way
 from deviloc_ros.messages.image import Pixels
 from deviloc_ros.robot.base_pose import BasePose
 from deviloc_ros.robot.frame_set import FrameSet
@@ -71,6 +71,7 @@ class Outcome:
         num_inliers: inliers of the pose, accepted or not.
         pixels: of the images that could be read, by camera.
         left_out: of a rig, cameras that had an image which could not be used, and why.
+        way: how the images were matched with their references; None: it did not come to that.
     """
 
     frames: FrameSet
@@ -79,6 +80,7 @@ class Outcome:
     num_inliers: int = 0
     pixels: Mapping[str, Pixels] = field(default_factory=dict)
     left_out: Mapping[str, Refusal] = field(default_factory=dict)
+    way: Way | None = None
 
     @property
     def cameras(self) -> Mapping[str, str]:

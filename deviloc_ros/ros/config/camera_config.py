@@ -23,9 +23,9 @@ class ImageConfig(Section):
     )
     reliability: Literal["best_effort", "reliable"] = Field(
         "best_effort",
-        description="QoS of the subscription; best_effort receives from any publisher",
+        description="QoS of the subscription; best_effort is compatible with every publisher",
     )
-    depth: int = Field(1, ge=1, le=1000, description="QoS history of the subscription")
+    depth: int = Field(1, ge=1, le=1000, description="QoS depth of the subscription")
     rectified: Literal["auto", "yes", "no"] = Field(
         "auto",
         description="images are rectified, so P of camera_info holds; auto: if the topic's name "
@@ -37,17 +37,17 @@ class ExtrinsicsConfig(Section):
     """Where the cameras sit on the robot."""
 
     source: Literal["tf", "parameters"] = Field(
-        "tf", description="tf looks base_from_camera up at the image's stamp"
+        "tf", description="source of base_from_camera; tf: looked up at the image's stamp"
     )
     translation: list[float] = Field(
         [0.0, 0.0, 0.0],
-        description="with source parameters: the camera's origin in the base frame, x y z in m; "
-        "of a rig three numbers a camera, in the order of `cameras`",
+        description="with source parameters: origin of the camera in the base frame, x y z in m; "
+        "for a rig three numbers per camera, in the order of `cameras`",
     )
     rotation: list[float] = Field(
         [0.0, 0.0, 0.0, 0.0],
         description="with source parameters: base_from_camera as a unit quaternion x y z w, the "
-        "optical frame has z forward, x right; of a rig four numbers a camera",
+        "optical frame has z forward, x right; for a rig four numbers per camera",
     )
 
     def mounts(self, cameras: list[str]) -> dict[str, Transform]:
@@ -84,11 +84,9 @@ class SyncConfig(Section):
     """Which images of a rig are of one instant."""
 
     tolerance: float = Field(
-        0.02, ge=0, le=1, description="stamps of one instant differ by no more, s"
+        0.02, ge=0, le=1, description="maximum difference of the stamps in one set, s"
     )
-    timeout: float = Field(
-        0.1, gt=0, le=2, description="wait this long for cameras that are late, s"
-    )
+    timeout: float = Field(0.1, gt=0, le=2, description="maximum time to wait for late images, s")
 
 
 def check_cameras(cameras: list[str], extrinsics: ExtrinsicsConfig, camera_frame: str) -> None:

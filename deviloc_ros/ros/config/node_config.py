@@ -43,8 +43,8 @@ class FrameConfig(Section):
     """Names of coordinate frames (REP-105)."""
 
     map: str = Field("map", min_length=1, description="frame of the map")
-    odom: str = Field("odom", description="odometry frame; empty: there is none")
-    base: str = Field("base_link", min_length=1, description="frame whose pose is reported")
+    odom: str = Field("odom", description="odometry frame; empty: no odometry")
+    base: str = Field("base_link", min_length=1, description="frame whose pose is published")
     camera: str = Field(
         "", description="optical frame of the camera; empty: the frame_id of the images"
     )
@@ -54,7 +54,7 @@ class DebugConfig(Section):
     """Output for people."""
 
     publish_image: bool = Field(
-        False, description="publish ~/debug_image while somebody subscribes to it"
+        False, description="publish ~/debug_image while it has a subscriber"
     )
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from pin_aliked import deform_conv2d
-from pin_depth import DepthErrors, hidden_depth_errors, told
-from pin_lifts import LIFTS, Lifter, nothing, per_view
-from pin_maps import Variant, view_of, with_observations, with_points
+from lifting.aliked import deform_conv2d
+from lifting.depth import DepthErrors, hidden_depth_errors, told
+from lifting.lifts import LIFTS, Lifter, nothing, per_view
+from lifting.maps import Variant, view_of, with_observations, with_points
+from lifting.results import read_results
+from lifting.tables import Result, pose_table, reliability_table, summary_table
 from pin_precision import NEAR, in_common, spoilt
-from pin_results import read_results
-from pin_tables import Result, pose_table, reliability_table, summary_table
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.config import LocalizerConfig
