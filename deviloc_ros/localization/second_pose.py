@@ -42,7 +42,7 @@ class SecondPose:
         map_from_body: the pose.
         num_inliers: matches that agree with it and not better with the best one.
         false_alarms: see `log10_false_alarms`.
-        best_false_alarms: the same of the best pose, by the same matches.
+        best_false_alarms: the same of the best pose.
         vote: see `log10_fair_vote`, of the best pose against this one.
     """
 

@@ -121,6 +121,15 @@ def test_many_matches_on_a_few_windows_are_few_pieces(seed: int) -> None:
     assert "pieces of the image agree" in refused[1]
 
 
+def test_matches_that_a_pose_has_guided_are_no_evidence_for_it() -> None:
+    """They are looked for where it puts them, and agree with it if it is wrong, too."""
+    generator = np.random.default_rng(0)
+    right = seen(generator, anywhere(generator, 300))
+    few = np.arange(300) < 8
+    assert doubt(right) is None
+    assert reason(replace(right, guided=~few)) is FailureReason.CHANCE
+
+
 def test_repeating_a_match_is_no_evidence() -> None:
     generator = np.random.default_rng(0)
     right = seen(generator, anywhere(generator, 20))
