@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from deviloc_ros.localization.rig.types import RigEstimate
@@ -36,6 +37,10 @@ def in_doubt(result: PoseEstimate | RigEstimate | LocalizationFailure) -> bool:
 
 
 def most_believable(results: Sequence[Result]) -> Result:
-    """Return the last pose that was verified; without one, the last failure."""
+    """Return the last pose that was verified; without one, the failure that came nearest to it."""
     poses = [result for result in results if not isinstance(result, LocalizationFailure)]
-    return poses[-1] if poses else results[-1]
+    if poses:
+        return poses[-1]
+    failures = [result for result in results if isinstance(result, LocalizationFailure)]
+    nearest = max(failures, key=lambda failure: failure.num_inliers)
+    return replace(nearest, way=failures[-1].way, stage_seconds=failures[-1].stage_seconds)
