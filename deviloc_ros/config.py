@@ -171,6 +171,19 @@ class VerificationConfig(Section):
         le=1,
         description="ambiguous if a pose elsewhere has this share of the best's inliers",
     )
+    max_log10_false_alarms: float = Field(
+        -18.0,
+        ge=-300,
+        le=300,
+        description="log10 of how many poses as good as this one chance may give; 300: any number",
+    )
+    max_rival_chance: float = Field(
+        1e-4,
+        gt=0,
+        le=1,
+        description="ambiguous if a second pose from the same references loses less clearly than "
+        "fair coins would with this probability; 1 asks for no second pose",
+    )
     max_position_sigma: float = Field(
         1.0, gt=0, le=1000, description="maximum standard deviation of the position, m"
     )

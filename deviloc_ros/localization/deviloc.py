@@ -105,8 +105,7 @@ def estimate(
             covariance = pose_covariance(pose.camera_from_map, near, camera, *scales)
     with clock("verify"):
         doubt = verify(
-            pose, best.merged, [rival.pose for rival in rivals], covariance, camera,
-            prior, stages.map.metric, stages.config.verification,
+            pose, best, rivals, covariance, camera, prior, stages.map.metric, stages.config,
         )  # fmt: skip
     if doubt is not None or covariance is None:
         return attempt.failed(*(doubt or (FailureReason.UNCERTAIN, "the pose is not determined")))

@@ -19,6 +19,7 @@ MENDABLE = {
     FailureReason.TOO_FEW_INLIERS,
     FailureReason.LOW_INLIER_RATIO,
     FailureReason.POOR_COVERAGE,
+    FailureReason.CHANCE,
     FailureReason.AMBIGUOUS,
     FailureReason.UNCERTAIN,
 }

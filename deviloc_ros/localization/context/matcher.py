@@ -8,7 +8,7 @@ pose; near where that pose and the depths of the references put it, each feature
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -110,15 +110,20 @@ class ContextMatcher:
     def _guided(
         self, query: Query, cluster: NDArray[np.int64], certain: Correspondences
     ) -> Correspondences:
-        """Match again with the references of a cluster, if they give a pose to go by."""
-        matches = certain.select(np.isin(certain.reference, cluster))
+        """Match again with the references of a cluster, if they give a pose to go by.
+
+        The matches that gave the first pose come first: they alone are evidence for it.
+        """
+        matches = first = certain.select(np.isin(certain.reference, cluster))
         for radius in RADII:
             merged = self._solver.aggregate(matches, query.camera)
             pose = self._solver.estimate_pose(merged, query.camera)
             if pose is None or pose.num_inliers < MIN_GUIDES:
                 break
             pairs = self._near(query, cluster, pose.camera_from_map, radius)
-            matches = self._matched(query, cluster, pairs)
+            found = self._matched(query, cluster, pairs)
+            again = replace(found, guided=np.ones(len(found), dtype=np.bool_))
+            matches = concatenated([first, again.select(~_same(again, first))])
         return matches
 
     def _near(
@@ -166,3 +171,14 @@ class ContextMatcher:
                 None if sigma is None else np.asarray(sigma[rows], dtype=np.float64),
             )  # fmt: skip
         return self._references[index]
+
+
+def _same(matches: Correspondences, others: Correspondences) -> NDArray[np.bool_]:
+    """Return which matches (N,) others are equal to."""
+    rows = [
+        np.ascontiguousarray(np.column_stack([m.reference, m.reference_keypoints, m.keypoints]))
+        for m in (matches, others)
+    ]
+    record = np.dtype((np.void, rows[0].dtype.itemsize * rows[0].shape[1]))
+    first, second = (part.view(record).ravel() for part in rows)
+    return np.isin(first, second)

@@ -20,6 +20,7 @@ from deviloc_ros.localization.matching import Matcher
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.pose import MIN_MATCHES
 from deviloc_ros.localization.query import admit
+from deviloc_ros.localization.rig.evidence import weigh
 from deviloc_ros.localization.rig.matches import Group, gather
 from deviloc_ros.localization.rig.photometric import aligned_rig_pose
 from deviloc_ros.localization.rig.pose import (
@@ -28,7 +29,6 @@ from deviloc_ros.localization.rig.pose import (
     rig_agreeing,
     rig_agreement,
     rig_covariance,
-    weigh,
 )
 from deviloc_ros.localization.rig.types import CameraView, RigEstimate
 from deviloc_ros.localization.stage_clock import StageClock
@@ -145,7 +145,7 @@ def _estimate(
             scales = config.pose.loss_scale, stages.covariance_scale
             covariance = rig_covariance(best.base_from_map, every.select(agrees), *scales)
     with clock("verify"):
-        evidence = weigh(best, rivals, together, covariance, config.verification.min_inlier_ratio)
+        evidence = weigh(best, rivals, together, every, covariance, config)
         doubt = judge(evidence, prior, stages.map.metric, config.verification)
     if doubt is not None or covariance is None:
         reason, details = doubt or (FailureReason.UNCERTAIN, "the pose is not determined")
