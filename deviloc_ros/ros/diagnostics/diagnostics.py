@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from deviloc_ros.robot.outcome import Fix, NodeRefusal, Outcome
+from deviloc_ros.localization.types import FailureReason
+from deviloc_ros.robot.outcome import Fix, Outcome
 from deviloc_ros.robot.search_state import SearchState
 from deviloc_ros.ros.diagnostics.rules import Level
 from deviloc_ros.ros.messages import stamp_message
@@ -34,6 +35,8 @@ def status(name: str, level: Level, text: str, values: Mapping[str, str]) -> Dia
 def image_status(name: str, outcome: Outcome, latency: float, tf: str) -> DiagnosticStatus:
     """Return what ~/status says about the images of one instant."""
     values = {"inliers": str(outcome.num_inliers), "latency_ms": f"{latency * 1e3:.1f}"}
+    if outcome.way is not None:
+        values["way"] = outcome.way.value
     if isinstance(outcome.result, Fix):
         level, text = Level.OK, "LOCALIZED"
         values["matches"] = str(outcome.result.num_matches)
@@ -41,7 +44,7 @@ def image_status(name: str, outcome: Outcome, latency: float, tf: str) -> Diagno
         values["tf"] = tf
     else:
         level, text = Level.WARN, outcome.result.reason.name
-        if outcome.result.reason is NodeRefusal.INTERNAL_ERROR:
+        if outcome.result.reason is FailureReason.INTERNAL_ERROR:
             level = Level.ERROR
         values["reason"] = outcome.result.reason.value
         values["details"] = outcome.result.details

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deviloc_ros.localization.types import FailureReason
-from deviloc_ros.robot.outcome import Fix, NodeRefusal, Outcome
+from deviloc_ros.robot.outcome import Fix, Outcome
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot
 
 WINDOW_SECONDS = 10.0
@@ -42,6 +42,7 @@ class Statistics:
         self._errors = 0
         self._damaged = 0
         self._inliers = 0
+        self._ways: Counter[str] = Counter()
         self._last_fix = float("-inf")
         self._last_refusal = ""
         self._tf = ""
@@ -76,6 +77,8 @@ class Statistics:
         now = time.monotonic()
         with self._lock:
             self._late += latency > max_latency
+            if outcome.way is not None:
+                self._ways[outcome.way.value] += 1
             fix = isinstance(outcome.result, Fix)
             self._results.append(
                 _Result(
@@ -92,7 +95,7 @@ class Statistics:
                 self._tf = tf
             else:
                 self._refused += 1
-                self._errors += outcome.result.reason is NodeRefusal.INTERNAL_ERROR
+                self._errors += outcome.result.reason is FailureReason.INTERNAL_ERROR
                 self._damaged += outcome.result.reason is FailureReason.DAMAGED_MAP
                 self._last_refusal = f"{outcome.result.reason.name}: {outcome.result.details}"
 
@@ -123,6 +126,7 @@ class Statistics:
                     for name in sorted(stages)
                 },
                 inliers=self._inliers,
+                ways=dict(self._ways),
                 mean_inliers=_mean([float(count) for count in inliers]),
                 fix_age=now - max(self._last_fix, self._listening_since),
                 last_refusal=self._last_refusal,
