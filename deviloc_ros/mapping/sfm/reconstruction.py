@@ -16,13 +16,31 @@ import pycolmap
 from tqdm import tqdm
 
 from deviloc_ros.datasets.colmap import PosedImage
-from deviloc_ros.errors import NothingFoundError
+from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.mapping.sfm.colmap_model import model_of, write_model
 from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics, refine_lenses
 from deviloc_ros.mapping.sfm.staging import StagedImages
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+MIN_FREE_BYTES = 50_000_000
+"""What a step of COLMAP may write, several times over."""
+
+
+def check_space(folder: Path) -> None:
+    """Refuse to begin a step of COLMAP that may fill the disk, for COLMAP then aborts the process.
+
+    Raises:
+        InputError: there is too little space.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < MIN_FREE_BYTES:
+        raise InputError(
+            f"{folder}: No space left: {free / 1e6:.1f} MB on its disk, at least "
+            f"{MIN_FREE_BYTES / 1e6:.0f} MB are needed to go on; free some and repeat the command"
+        )
 
 
 def cancellable(step: Callable[..., Result], *args: Any, **options: Any) -> Result:
@@ -93,6 +111,7 @@ class StructureFromMotion:
         """
         model = model_of([replace(item, name=self._staged.name_of(item.name)) for item in posed])
         if not self.database.exists():
+            check_space(self.workspace)
             temporary = self._importing()
             write_model(model, temporary)
             temporary.rename(self.database)
@@ -109,6 +128,7 @@ class StructureFromMotion:
             temporary = self._importing()
             pycolmap.Database.open(temporary).close()
             for names, mode, reader in intrinsics.groups(sizes):
+                check_space(self.workspace)
                 staged = [self._staged.name_of(name) for name in names]
                 pycolmap.import_images(temporary, self._staged.folder, mode, staged, reader)
             temporary.rename(self.database)
@@ -122,6 +142,7 @@ class StructureFromMotion:
         options = pycolmap.FeatureExtractionOptions(max_image_size=self.max_image_size)
         staged = [self._staged.name_of(name) for name in names]
         for chunk in in_steps(staged, IMAGES_PER_STEP, "features", "image"):
+            check_space(self.workspace)
             cancellable(
                 pycolmap.extract_features,
                 self.database,
@@ -148,6 +169,7 @@ class StructureFromMotion:
         verification.ransac.random_seed = self.seed
         for chunk in in_steps(pairs, PAIRS_PER_STEP, "matching", "pair"):
             named = [(self._staged.name_of(a), self._staged.name_of(b)) for a, b in chunk]
+            check_space(self.workspace)
             pair_list.write_text("".join(f"{a} {b}\n" for a, b in named), encoding="utf-8")
             cancellable(
                 pycolmap.match_image_pairs,
@@ -264,6 +286,7 @@ class StructureFromMotion:
         return path
 
     def _fresh_folder(self, name: str) -> Path:
+        check_space(self.workspace)
         folder = self.workspace / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

@@ -17,6 +17,7 @@ from deviloc_ros.datasets.image_folder import list_images
 from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.mapping.build import BuildOptions, build_map
+from deviloc_ros.mapping.sfm import reconstruction
 from deviloc_ros.mapping.sfm.intrinsics import Intrinsics
 from deviloc_ros.mapping.sfm.reconstruction import StructureFromMotion
 from deviloc_ros.mapping.sfm.staging import StagedImages
@@ -119,6 +120,24 @@ def test_what_cannot_be_used_is_told_with_the_reason(tmp_path: Path) -> None:
     without = sfm.extract(["a.png", "wall.png"])
     assert without.keys() == {"wall.png"}
     assert "nothing to find again" in without["wall.png"]
+
+
+def test_colmap_begins_no_step_on_a_disk_that_is_nearly_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images/a.png"), texture(1))
+    sfm = StructureFromMotion(tmp_path / "images", tmp_path / "work", 0, 1600)
+    sfm.stage(["a.png"])
+    sfm.import_images({"a.png": (96, 64)}, Intrinsics())
+    monkeypatch.setattr(reconstruction, "MIN_FREE_BYTES", 2**60)
+    for step in (
+        lambda: sfm.extract(["a.png"]),
+        lambda: sfm.match([("a.png", "a.png")]),
+        lambda: sfm.reconstruct(1, Intrinsics()),
+    ):
+        with pytest.raises(InputError, match=r"work: No space left: [\d.]+ MB on its disk"):
+            step()
 
 
 def test_two_images_are_too_few_and_that_is_said(tmp_path: Path) -> None:
