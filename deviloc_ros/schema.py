@@ -123,14 +123,23 @@ def build(schema: type[SectionType], values: Mapping[str, Any], source: str) -> 
 
 
 def load(
-    schema: type[SectionType], path: Path | None = None, assignments: Iterable[str] = ()
+    schema: type[SectionType],
+    path: Path | None = None,
+    assignments: Iterable[str] = (),
+    given: Mapping[str, Any] | None = None,
 ) -> SectionType:
-    """Read a configuration: defaults, then a YAML file, then `key=value` assignments.
+    """Read a configuration: defaults, what is given, a YAML file, then `key=value` assignments.
+
+    Args:
+        schema: the section class.
+        path: the file, or None.
+        assignments: win over the file.
+        given: dotted keys that another file has set; they are checked already.
 
     Raises:
         InputError: the file cannot be read, or any key or value in it is wrong.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(given or {})
     if path is not None:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))

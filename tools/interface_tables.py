@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from deviloc_ros.config import Key, keys
 from deviloc_ros.localization.types import FailureReason
-from deviloc_ros.robot.outcome import NodeRefusal
 from deviloc_ros.robot.search_state import Mode
 from deviloc_ros.ros.config.node_config import DYNAMIC_SECTIONS, FIXED_KEYS, NodeConfig
 from deviloc_ros.ros.diagnostics.health import ITEMS
@@ -83,8 +82,7 @@ def dynamic_sentence() -> str:
 
 def reason_table() -> str:
     """Return the table of why an image gives no pose."""
-    reasons = [*FailureReason, *NodeRefusal]
-    return table(("reason", "meaning"), [(f"`{r.name}`", r.value) for r in reasons])
+    return table(("reason", "meaning"), [(f"`{r.name}`", r.value) for r in FailureReason])
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

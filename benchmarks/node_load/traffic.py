@@ -18,7 +18,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.ros.messages import stamp_message, stamp_ns
+from deviloc_ros.messages.stamped import stamp_ns
+from deviloc_ros.ros.messages import stamp_message
 from node_load.record import Answer, Record
 
 

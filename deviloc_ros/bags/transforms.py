@@ -5,54 +5,106 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from deviloc_ros.bags.reader import TF_TYPE, Bag, Recorded
-from deviloc_ros.bags.types import stamp_of, transform_of
+from deviloc_ros.bags.reader import ODOMETRY_TYPE, TF_TYPE, Bag, Recorded
+from deviloc_ros.bags.types import stamp_of
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.robot.transform_buffer import TransformBuffer
+from deviloc_ros.messages.stamped import frame_of, transform_of
+from deviloc_ros.robot.transform_buffer import TransformBuffer, TransformUnavailableError
 
-LOOK_AHEAD_NS = 1_000_000_000
-"""A transform may be received this long after the image that needs it."""
+LOOK_AHEAD = 1.0
+"""A transform may be received so long after the image that needs it, seconds."""
 
 
 class BagTransforms:
-    """Follows a bag: fixed transforms are known from the start, others as the bag goes on."""
+    """Follows a bag: fixed transforms are known from the start, others as the bag goes on.
 
-    def __init__(self, bag: Bag) -> None:
-        """Read all of /tf_static.
+    What the node waits for on its clock is waited for in the bag's time: a lookup with a timeout
+    reads on until it is answered, or that much further. It is a `TransformLookup`.
 
-        Raises:
-            InputError: the bag is damaged.
-        """
+    Args:
+        bag: opened.
+        odometry: a topic of nav_msgs/Odometry that says the same as /tf otherwise would.
+
+    Raises:
+        InputError: the bag is damaged.
+    """
+
+    def __init__(self, bag: Bag, odometry: str | None = None) -> None:
+        """Read all of /tf_static."""
         self._buffer = TransformBuffer()
-        names = [topic.name for topic in bag.topics.values() if topic.type == TF_TYPE]
-        fixed = [name for name in names if name.endswith("tf_static")]
+        moving, fixed = tf_topics(bag)
         for _, message in bag.read(fixed):
             for item in message.transforms:
-                parent, child = item.header.frame_id, item.child_frame_id
-                self._buffer.set_static(
-                    parent.lstrip("/"), child.lstrip("/"), transform_of(item.transform)
-                )
-        self._moving: Iterator[tuple[Recorded, Any]] = bag.read(
-            [name for name in names if name not in fixed]
-        )
+                parent, child = frame_of(item.header.frame_id), frame_of(item.child_frame_id)
+                self._buffer.set_static(parent, child, transform_of(item.transform))
+        names = moving if odometry is None else [*moving, odometry]
+        self._moving: Iterator[tuple[Recorded, Any]] = bag.read(names)
         self._next = next(self._moving, None)
+        self._now = 0
 
     def advance(self, received: int) -> None:
-        """Take in what was received until a little after this time, nanoseconds."""
-        while self._next is not None and self._next[0].stamp <= received + LOOK_AHEAD_NS:
-            for item in self._next[1].transforms:
-                self._buffer.add(
-                    item.header.frame_id.lstrip("/"),
-                    item.child_frame_id.lstrip("/"),
-                    stamp_of(item),
-                    transform_of(item.transform),
-                )
-            self._next = next(self._moving, None)
+        """Take in what was received until a time, nanoseconds, which is now."""
+        self._now = received
+        while self._next is not None and self._next[0].stamp <= received:
+            self._take()
 
-    def lookup(self, target: str, source: str, stamp: int) -> Transform:
-        """Return target_from_source at a stamp, nanoseconds.
+    def lookup(
+        self, target: str, source: str, stamp: int, timeout: float = LOOK_AHEAD
+    ) -> Transform:
+        """Return target_from_source at a stamp, nanoseconds, reading up to `timeout` s ahead.
 
         Raises:
             TransformUnavailableError: the frames are not joined, or not at that time.
         """
+        try:
+            return self._buffer.lookup(target, source, stamp, timeout=0.0)
+        except TransformUnavailableError:
+            pass  # It may come; a chain is complete at a time once its last link is known later.
+        while self._next is not None and self._next[0].stamp <= self._until(timeout):
+            if self._take() >= stamp:
+                try:
+                    return self._buffer.lookup(target, source, stamp, timeout=0.0)
+                except TransformUnavailableError:
+                    continue
         return self._buffer.lookup(target, source, stamp, timeout=0.0)
+
+    def newest(self, target: str, source: str) -> Transform:
+        """Return the newest target_from_source.
+
+        Raises:
+            TransformUnavailableError: the frames are not joined, or at no common time.
+        """
+        return self._buffer.newest(target, source)
+
+    def connected(self, target: str, source: str) -> bool:
+        """Say whether any chain of transforms was seen between two frames, or soon will be."""
+        while not self._buffer.connected(target, source):
+            if self._next is None or self._next[0].stamp > self._until(LOOK_AHEAD):
+                return False
+            self._take()
+        return True
+
+    def _until(self, timeout: float) -> int:
+        return self._now + round(timeout * NANOSECONDS)
+
+    def _take(self) -> int:
+        """Take the next message in and return the newest stamp in it, nanoseconds."""
+        assert self._next is not None
+        recorded, message = self._next
+        newest = 0
+        for item in [message] if recorded.type == ODOMETRY_TYPE else message.transforms:
+            moved = item.pose.pose if recorded.type == ODOMETRY_TYPE else item.transform
+            stamp = stamp_of(item)
+            parent, child = frame_of(item.header.frame_id), frame_of(item.child_frame_id)
+            self._buffer.add(parent, child, stamp, transform_of(moved))
+            newest = max(newest, stamp)
+        self._next = next(self._moving, None)
+        return newest
+
+
+def tf_topics(bag: Bag) -> tuple[list[str], list[str]]:
+    """Return the names of topics with transforms that move, and of those with fixed ones."""
+    names = [topic.name for topic in bag.topics.values() if topic.type == TF_TYPE]
+    fixed = [name for name in names if name.endswith("tf_static")]
+    return [name for name in names if name not in fixed], fixed

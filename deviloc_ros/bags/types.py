@@ -14,6 +14,7 @@ from rosbags.typesys import Stores, get_typestore
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.messages.stamped import stamp_ns
 
 TYPESTORE = get_typestore(Stores.ROS2_KILTED)
 
@@ -36,7 +37,7 @@ def header(stamp: int, frame: str) -> Any:
 
 def stamp_of(sent: Any) -> int:
     """Return the header's stamp of a message, nanoseconds."""
-    return int(sent.header.stamp.sec) * NANOSECONDS + int(sent.header.stamp.nanosec)
+    return stamp_ns(sent.header.stamp)
 
 
 def image(stamp: int, frame: str, pixels: NDArray[np.uint8], encoding: str | None = None) -> Any:
@@ -70,19 +71,20 @@ def camera_info(stamp: int, frame: str, camera: Camera) -> Any:
     Args:
         stamp: nanoseconds.
         frame: the optical frame.
-        camera: PINHOLE (plumb_bob without distortion) or OPENCV_FISHEYE (equidistant).
+        camera: PINHOLE or OPENCV (plumb_bob), or OPENCV_FISHEYE (equidistant).
     """
-    if camera.model not in ("PINHOLE", "OPENCV_FISHEYE"):
+    if camera.model not in ("PINHOLE", "OPENCV", "OPENCV_FISHEYE"):
         raise ValueError(f"camera_info of a {camera.model} camera is not written")
     fx, fy, cx, cy, *coefficients = camera.params
     cx, cy = cx - 0.5, cy - 0.5
+    fisheye = camera.model == "OPENCV_FISHEYE"
     return message(
         "sensor_msgs/msg/CameraInfo",
         header=header(stamp, frame),
         height=camera.height,
         width=camera.width,
-        distortion_model="equidistant" if coefficients else "plumb_bob",
-        d=np.array(coefficients or np.zeros(5)),
+        distortion_model="equidistant" if fisheye else "plumb_bob",
+        d=np.array(coefficients if fisheye else [*(coefficients or (0.0,) * 4), 0.0]),
         k=np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1]),
         r=np.eye(3).ravel(),
         p=np.array([fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0]),
@@ -158,13 +160,6 @@ def tf(stamp: int, parent: str, child: str, parent_from_child: Transform) -> Any
         transform=transform,
     )
     return message("tf2_msgs/msg/TFMessage", transforms=[stamped])
-
-
-def transform_of(sent: Any) -> Transform:
-    """Return the pose of a geometry_msgs/Transform or Pose: target_from_source."""
-    moved = getattr(sent, "translation", None) or sent.position
-    q = getattr(sent, "rotation", None) or sent.orientation
-    return Transform.from_quaternion((q.w, q.x, q.y, q.z), (moved.x, moved.y, moved.z))
 
 
 def _point(kind: str, transform: Transform) -> Any:

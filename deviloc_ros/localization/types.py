@@ -139,6 +139,11 @@ class FailureReason(enum.Enum):
     AGAINST_PRIOR = "the pose contradicts the prior"
     UNCERTAIN = "the pose is not determined well enough: its covariance is too large"
     DAMAGED_MAP = "a tile of the map that the query needs is missing, damaged, or another one"
+    # What a robot's images can lack before the localizer sees them (robot/localize_frames.py):
+    NO_CALIBRATION = "no camera_info has come yet"
+    BAD_CALIBRATION = "the camera_info cannot be used, or is of another image size"
+    NO_EXTRINSICS = "it is not known where the camera sits on the robot"
+    INTERNAL_ERROR = "a fault of the node; the log has the details"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,9 @@
-"""Localize the image files of a folder."""
+"""Localize the image files of a folder.
+
+Files have no stamps and no robot, and several go through the network in one pass: they are no
+frames (`robot/localize_frames.py`). The same localizer is asked; what it says of an image beyond a
+robot's needs is kept: matches before merging, and what the alignment saw.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +18,13 @@ from numpy.typing import NDArray
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.images import read_gray
-from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.localization.types import (
     FailureReason,
     Localization,
     LocalizationFailure,
     PoseEstimate,
 )
+from deviloc_ros.robot.localize_frames import ImageLocalizer
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class LocalizedImage:
 
 
 def localize_folder(
-    localizer: Localizer, folder: Path, cameras: Mapping[str, Camera], batch_size: int = 1
+    localizer: ImageLocalizer, folder: Path, cameras: Mapping[str, Camera], batch_size: int = 1
 ) -> Iterator[LocalizedImage]:
     """Localize images one after the other, or several in one pass of the network.
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sensor_msgs.msg import CompressedImage, Image
+from deviloc_ros.robot.calibration import CameraCalibration
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
-    """An image as it came.
+    """An image as it came, with what was known of its camera then.
 
     Attributes:
         camera: name of the camera in `cameras`; empty for the only one.
-        message: the image.
+        image: what `read_pixels` of `localize_frames` takes: a sensor_msgs/Image or
+            CompressedImage, of rclpy or out of a bag.
         stamp: of the image, nanoseconds.
         frame_id: the optical frame named by the image.
+        calibration: of the camera.
     """
 
     camera: str
-    message: Image | CompressedImage
+    image: Any
     stamp: int
     frame_id: str
+    calibration: CameraCalibration
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,8 @@ class FrameSet:
     def of(frame: Frame) -> FrameSet:
         """Return the set of one image."""
         return FrameSet(frame.stamp, (frame,))
+
+    @property
+    def of_rig(self) -> bool:
+        """Whether the robot has several cameras, be there images of them or not."""
+        return len(self.frames) + len(self.missing) > 1

@@ -1,10 +1,13 @@
-"""What happens to the images of one instant: pixels, calibration, extrinsics, pose of the base."""
+"""What happens to the images of one instant: pixels, calibration, extrinsics, pose of the base.
+
+The node and `deviloc bag` both localize by this function alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from deviloc_ros.config import VerificationConfig
 from deviloc_ros.errors import InputError
@@ -15,20 +18,19 @@ from deviloc_ros.localization.types import (
     FailureReason,
     Localization,
     LocalizationFailure,
-    PoseEstimate,
     PosePrior,
 )
-from deviloc_ros.messages.image import Pixels
+from deviloc_ros.messages.image import Pixels, pixels_from_message
 from deviloc_ros.robot.base_pose import BasePose, base_pose
+from deviloc_ros.robot.calibration import NoCalibrationError
+from deviloc_ros.robot.extrinsics import Extrinsics
 from deviloc_ros.robot.frame_set import Frame, FrameSet
-from deviloc_ros.robot.outcome import Fix, NodeRefusal, Outcome, Refusal
+from deviloc_ros.robot.outcome import Estimate, Fix, Outcome, Refusal
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
-from deviloc_ros.ros.inputs.camera_input import CameraInput, NoCalibrationError
-from deviloc_ros.ros.inputs.extrinsics import Extrinsics
 
 
 class MapProperties(Protocol):
-    """What the node asks of a map."""
+    """What a robot asks of a map."""
 
     @property
     def metric(self) -> bool:
@@ -40,7 +42,7 @@ class MapProperties(Protocol):
 
 
 class ImageLocalizer(Protocol):
-    """What the node asks of `deviloc_ros.localization.Localizer`."""
+    """What the node, a bag and a folder of images ask of `deviloc_ros.localization.Localizer`."""
 
     @property
     def map(self) -> MapProperties:
@@ -56,6 +58,14 @@ class ImageLocalizer(Protocol):
         self, image: Pixels, camera: Camera, prior: PosePrior | None = None
     ) -> Localization:
         """Return the pose of an image, (H, W) gray or (H, W, 3) RGB, or why there is none."""
+
+    def localize_batch(
+        self,
+        images: Sequence[Pixels],
+        cameras: Sequence[Camera],
+        priors: Sequence[PosePrior | None] | None = None,
+    ) -> list[Localization]:
+        """Return the same for several images that have nothing to do with each other."""
 
     def localize_rig(
         self,
@@ -82,99 +92,89 @@ class View:
     base_from_camera: Transform
 
 
-def process(
+def localize_frames(
     frames: FrameSet,
-    inputs: Mapping[str, CameraInput],
     extrinsics: Extrinsics,
     localizer: ImageLocalizer,
     prior: PosePrior | None = None,
+    read_pixels: Callable[[Any], Pixels] = pixels_from_message,
 ) -> Outcome:
     """Localize the images of one instant. Cheap checks come first.
 
     Args:
-        frames: the images.
-        inputs: all cameras of the robot, by name; with more than one it is localized as a rig.
+        frames: the images; those of a rig give one pose.
         extrinsics: where the cameras sit.
         localizer: of the map.
         prior: where the base is thought to be.
+        read_pixels: returns (H, W) gray or (H, W, 3) RGB, uint8, of `Frame.image`, or raises
+            InputError.
     """
     pixels: dict[str, Pixels] = {}
     views: dict[str, View] = {}
     refused: dict[str, Refusal] = {}
     for frame in frames.frames:
-        view = _view(frame, frames.stamp, inputs[frame.camera], extrinsics, pixels)
+        try:
+            pixels[frame.camera] = image = read_pixels(frame.image)
+        except InputError as error:
+            refused[frame.camera] = Refusal(FailureReason.BAD_IMAGE, str(error))
+            continue
+        view = _view(frame, frames.stamp, image, extrinsics)
         if isinstance(view, Refusal):
             refused[frame.camera] = view
         else:
             views[frame.camera] = view
+    left_out = refused if frames.of_rig else {}
     if not views:
-        first = next(iter(refused.values()))
-        return Outcome(frames, first, pixels=pixels, left_out=refused if len(inputs) > 1 else {})
-    if len(inputs) == 1:
-        [(name, view)] = views.items()
-        return _localize_image(frames, name, view, localizer, prior)
+        return Outcome(frames, next(iter(refused.values())), None, pixels, left_out)
+    locate = _of_rig if frames.of_rig else _of_camera
+    estimate, result = locate(views, localizer, prior)
+    return Outcome(frames, result, estimate, pixels, left_out)
+
+
+def _view(frame: Frame, stamp: int, image: Pixels, extrinsics: Extrinsics) -> View | Refusal:
+    """Return what the localizer needs of an image."""
+    try:
+        camera, optical_from_camera = frame.calibration.of((image.shape[1], image.shape[0]))
+    except NoCalibrationError as error:
+        return Refusal(FailureReason.NO_CALIBRATION, str(error))
+    except InputError as error:
+        return Refusal(FailureReason.BAD_CALIBRATION, str(error))
+    try:
+        base_from_optical = extrinsics.base_from_camera(frame, stamp)
+    except TransformUnavailableError as error:
+        return Refusal(FailureReason.NO_EXTRINSICS, str(error))
+    return View(image, camera, base_from_optical @ optical_from_camera)
+
+
+def _of_camera(
+    views: Mapping[str, View], localizer: ImageLocalizer, prior: PosePrior | None
+) -> tuple[Estimate, Fix | Refusal]:
+    [(name, view)] = views.items()
+    of_camera = prior.of_camera(view.base_from_camera) if prior is not None else None
+    estimate = localizer.localize(view.pixels, view.camera, of_camera)
+    if isinstance(estimate, LocalizationFailure):
+        return estimate, Refusal(estimate.reason, estimate.details)
+    pose = base_pose(estimate.map_from_camera, estimate.covariance, view.base_from_camera)
+    seen = CameraView(
+        view.camera,
+        estimate.camera_from_map,
+        estimate.correspondences,
+        estimate.inliers,
+        estimate.references,
+    )
+    return estimate, Fix(pose, {name: seen})
+
+
+def _of_rig(
+    views: Mapping[str, View], localizer: ImageLocalizer, prior: PosePrior | None
+) -> tuple[Estimate, Fix | Refusal]:
     estimate = localizer.localize_rig(
         [view.pixels for view in views.values()],
         [view.camera for view in views.values()],
         [view.base_from_camera for view in views.values()],
         prior,
     )
-    stages, count = estimate.stage_seconds, estimate.num_inliers
-    result: Fix | Refusal
     if isinstance(estimate, LocalizationFailure):
-        result = Refusal(estimate.reason, estimate.details)
-    else:
-        pose = BasePose(estimate.map_from_base, estimate.covariance)
-        result = Fix(pose, dict(zip(views, estimate.views, strict=True)))
-    return Outcome(frames, result, stages, count, pixels, refused)
-
-
-def _view(
-    frame: Frame,
-    stamp: int,
-    camera_input: CameraInput,
-    extrinsics: Extrinsics,
-    pixels: dict[str, Pixels],
-) -> View | Refusal:
-    """Return what the localizer needs of a frame, whose pixels are put down on the way."""
-    try:
-        pixels[frame.camera] = image = camera_input.pixels(frame)
-    except InputError as error:
-        return Refusal(FailureReason.BAD_IMAGE, str(error))
-    try:
-        camera, optical_from_camera = camera_input.calibration(image)
-    except NoCalibrationError as error:
-        return Refusal(NodeRefusal.NO_CALIBRATION, str(error))
-    except InputError as error:
-        return Refusal(NodeRefusal.BAD_CALIBRATION, str(error))
-    try:
-        base_from_optical = extrinsics.base_from_camera(frame, stamp)
-    except TransformUnavailableError as error:
-        return Refusal(NodeRefusal.NO_EXTRINSICS, str(error))
-    return View(image, camera, base_from_optical @ optical_from_camera)
-
-
-def _localize_image(
-    frames: FrameSet,
-    name: str,
-    view: View,
-    localizer: ImageLocalizer,
-    prior: PosePrior | None,
-) -> Outcome:
-    of_camera = prior.of_camera(view.base_from_camera) if prior is not None else None
-    estimate = localizer.localize(view.pixels, view.camera, of_camera)
-    result: Fix | Refusal
-    if isinstance(estimate, PoseEstimate):
-        pose = base_pose(estimate.map_from_camera, estimate.covariance, view.base_from_camera)
-        seen = CameraView(
-            view.camera,
-            estimate.camera_from_map,
-            estimate.correspondences,
-            estimate.inliers,
-            estimate.references,
-        )
-        result = Fix(pose, {name: seen})
-    else:
-        result = Refusal(estimate.reason, estimate.details)
-    stages, count = estimate.stage_seconds, estimate.num_inliers
-    return Outcome(frames, result, stages, count, {name: view.pixels})
+        return estimate, Refusal(estimate.reason, estimate.details)
+    pose = BasePose(estimate.map_from_base, estimate.covariance)
+    return estimate, Fix(pose, dict(zip(views, estimate.views, strict=True)))

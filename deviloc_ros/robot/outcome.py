@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from deviloc_ros.localization.rig.types import CameraView
-from deviloc_ros.localization.types import FailureReason
+from deviloc_ros.localization.rig.types import CameraView, RigEstimate
+from deviloc_ros.localization.types import FailureReason, LocalizationFailure, PoseEstimate
 from deviloc_ros.messages.image import Pixels
 from deviloc_ros.robot.base_pose import BasePose
 from deviloc_ros.robot.frame_set import FrameSet
 
-
-class NodeRefusal(enum.Enum):
-    """Why an image gave no pose before the localizer saw it, or after it stumbled."""
-
-    NO_CALIBRATION = "no camera_info has come yet"
-    BAD_CALIBRATION = "the camera_info cannot be used, or is of another image size"
-    NO_EXTRINSICS = "it is not known where the camera sits on the robot"
-    INTERNAL_ERROR = "a fault of the node; the log has the details"
+Estimate: TypeAlias = PoseEstimate | RigEstimate | LocalizationFailure
+"""What a localizer says about the images of one instant."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +21,11 @@ class Refusal:
     """No pose, and why.
 
     Attributes:
-        reason: which check failed, the localizer's or the node's.
+        reason: which check failed.
         details: what was measured, for people.
     """
 
-    reason: FailureReason | NodeRefusal
+    reason: FailureReason
     details: str
 
 
@@ -66,19 +60,42 @@ class Outcome:
 
     Attributes:
         frames: the images.
-        result: the pose, or why there is none.
-        stage_seconds: the localizer's stages, wall time.
-        num_inliers: inliers of the pose, accepted or not.
+        result: the pose of the base, or why there is none.
+        estimate: what the localizer said; None where it was not asked.
         pixels: of the images that could be read, by camera.
         left_out: of a rig, cameras that had an image which could not be used, and why.
     """
 
     frames: FrameSet
     result: Fix | Refusal
-    stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    num_inliers: int = 0
+    estimate: Estimate | None = None
     pixels: Mapping[str, Pixels] = field(default_factory=dict)
     left_out: Mapping[str, Refusal] = field(default_factory=dict)
+
+    @property
+    def stage_seconds(self) -> Mapping[str, float]:
+        """The localizer's stages, wall time."""
+        return self.estimate.stage_seconds if self.estimate is not None else {}
+
+    @property
+    def num_inliers(self) -> int:
+        """Inliers of the pose, accepted or not."""
+        return self.estimate.num_inliers if self.estimate is not None else 0
+
+    @property
+    def num_matches(self) -> int:
+        """Merged 2D-3D matches of all cameras, of a pose accepted or not."""
+        if isinstance(self.result, Fix):
+            return self.result.num_matches
+        return self.estimate.num_matches if isinstance(self.estimate, LocalizationFailure) else 0
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Names of the reference images that were tried, without repetition."""
+        if isinstance(self.result, Fix):
+            return self.result.references
+        failure = self.estimate if isinstance(self.estimate, LocalizationFailure) else None
+        return tuple(failure.references) if failure is not None else ()
 
     @property
     def cameras(self) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""The transforms of the last seconds, for environments without tf2_ros."""
+"""The transforms of the last seconds: what is asked of them, and a buffer without tf2_ros."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import bisect
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from pytransform3d.transform_manager import (
@@ -22,6 +23,19 @@ HISTORY_NS = 10_000_000_000
 
 class TransformUnavailableError(LookupError):
     """A transform is not known at that time; the message says which, and what is known."""
+
+
+class TransformLookup(Protocol):
+    """What a robot asks of its transforms: of tf, or of those recorded in a bag."""
+
+    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Transform:
+        """Return target_from_source at a stamp, ns, or raise TransformUnavailableError."""
+
+    def newest(self, target: str, source: str) -> Transform:
+        """Return the newest target_from_source, or raise TransformUnavailableError."""
+
+    def connected(self, target: str, source: str) -> bool:
+        """Say whether any chain of transforms was ever seen between two frames."""
 
 
 @dataclass
@@ -52,7 +66,6 @@ class TransformBuffer:
         """Forget everything that moves; fixed transforms stay, as in tf2."""
         with self._changed:
             self._edges: dict[str, _Edge] = {}
-            self._origin: int | None = None
             self._graph = TemporalTransformManager(check=False)
             for child, (parent, transform) in self._static.items():
                 self._graph.add_transform(child, parent, StaticTransform(transform.matrix))
@@ -144,7 +157,7 @@ class TransformBuffer:
         if unknown:
             raise TransformUnavailableError(f"no transform names the frame {unknown[0]!r}")
         try:
-            matrix = self._graph.get_transform_at_time(source, target, self._seconds(stamp))
+            matrix = self._graph.get_transform_at_time(source, target, np.int64(stamp))
         except KeyError:
             raise TransformUnavailableError(
                 f"no chain of transforms joins {target!r} and {source!r}"
@@ -159,16 +172,12 @@ class TransformBuffer:
         """Hand what was added since the last look to pytransform3d."""
         for child, edge in self._edges.items():
             if edge.changed:
-                if self._origin is None:
-                    self._origin = edge.stamps[0]
-                times = np.array([self._seconds(stamp) for stamp in edge.stamps])
+                # Whole nanoseconds: float64 cannot hold those since 1970, and seconds since some
+                # first stamp would make poses depend on when one began to listen.
+                times = np.array(edge.stamps, dtype=np.int64)
                 series = NumpyTimeseriesTransform(times, np.array(edge.poses))
                 self._graph.add_transform(child, edge.parent, series)
                 edge.changed = False
-
-    def _seconds(self, stamp: int) -> float:
-        """Return a stamp as seconds since the first one: float64 cannot hold ns since 1970."""
-        return (stamp - (self._origin or 0)) * 1e-9
 
     def _cut(self, child: str) -> None:
         """Take a frame off its former parent: a frame has one parent, the last one it was given."""

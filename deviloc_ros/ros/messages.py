@@ -1,36 +1,22 @@
-"""Transforms, poses and times to and from ROS messages.
+"""Transforms, poses and times as ROS messages; what is read out of them stands in `messages/`.
 
 Every float is cast: an int or a numpy scalar in a float64 field is sent as garbage.
 """
 
 from __future__ import annotations
 
-import numpy as np
 from builtin_interfaces.msg import Time as TimeMessage
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
-from geometry_msgs.msg import Transform as TransformMessage
-from scipy.spatial.transform import Rotation
 
 from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.robot.base_pose import BasePose
 
 
-def stamp_ns(stamp: TimeMessage) -> int:
-    """Return a stamp in nanoseconds."""
-    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
-
-
 def stamp_message(nanoseconds: int) -> TimeMessage:
     """Return nanoseconds as a stamp."""
     seconds, rest = divmod(nanoseconds, NANOSECONDS)
     return TimeMessage(sec=seconds, nanosec=rest)
-
-
-def transform_from_message(message: TransformMessage) -> Transform:
-    """Return header.frame_id from child_frame_id."""
-    q, t = message.rotation, message.translation
-    return Transform(Rotation.from_quat([q.x, q.y, q.z, q.w]), np.array([t.x, t.y, t.z]))
 
 
 def transform_message(

@@ -8,7 +8,8 @@ from rosgraph_msgs.msg import Clock
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.ros.messages import stamp_message, stamp_ns, transform_from_message
+from deviloc_ros.messages.stamped import stamp_ns, transform_of
+from deviloc_ros.ros.messages import stamp_message
 
 SECOND = 1_000_000_000
 
@@ -62,7 +63,7 @@ def stamps(robot: Robot) -> list[float]:
 def newest(robot: Robot) -> Transform:
     """Return the map_from_odom sent last."""
     sent = [item for item in robot.transforms if item.child_frame_id == "odom"]
-    return transform_from_message(sent[-1].transform)
+    return transform_of(sent[-1].transform)
 
 
 def send_odometry(robot: Robot, *seconds: float) -> None:

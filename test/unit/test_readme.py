@@ -18,6 +18,7 @@ from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.types import Correspondences, FailureReason, PoseEstimate
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.ros.config.node_config import NodeConfig
 from deviloc_ros.ros.launch.arguments import ONE_CAMERA_ARGUMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,9 +109,6 @@ def test_keys_named_in_the_text_exist() -> None:
 
 
 def test_ros_parameters_named_in_the_text_exist() -> None:
-    pytest.importorskip("rclpy", reason="the node's parameters need rclpy")
-    from deviloc_ros.ros.config.node_config import NodeConfig
-
     known = {key.name for key in keys(NodeConfig)}
     groups = {name.partition(".")[0] for name in known if "." in name}
     named = {
@@ -151,12 +149,9 @@ def test_the_picture_is_small() -> None:
 
 
 def test_every_reason_has_one_row_in_the_troubleshooting_table() -> None:
-    pytest.importorskip("rclpy", reason="the node's own reasons need rclpy")
-    from deviloc_ros.robot.localize_frames import NodeRefusal
-
     table = README.split("\n## Troubleshooting\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| [^|]{20,} \|$", table, re.MULTILINE)
-    assert sorted(rows) == sorted(reason.name for reason in [*FailureReason, *NodeRefusal])
+    assert sorted(rows) == sorted(reason.name for reason in FailureReason)
 
 
 def test_exit_codes_are_those_of_the_command_line() -> None:

@@ -1,26 +1,17 @@
-"""The node's configuration: the localizer's keys and its own, in one schema.
+"""The node's configuration: a robot's keys and those of a ROS graph, in one schema.
 
 The localizer's own keys have the same names here, in YAML files and on the command line.
 """
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Literal
 
-from deviloc_ros.config import LocalizerConfig, Section, keys
-from deviloc_ros.ros.config.camera_config import (
-    ExtrinsicsConfig,
-    ImageConfig,
-    SyncConfig,
-    check_cameras,
-)
-from deviloc_ros.ros.config.state_config import (
-    DiagnosticsConfig,
-    GnssConfig,
-    PriorConfig,
-    TfConfig,
-    TrackingConfig,
-)
+from pydantic import Field
+
+from deviloc_ros.config import Section, keys
+from deviloc_ros.robot.config import RectifiedConfig, RobotConfig
+from deviloc_ros.ros.config.output_config import DiagnosticsConfig, TfConfig
 
 START_ONLY = frozenset({"autostart"})
 """Keys that matter only while the node starts."""
@@ -39,15 +30,17 @@ class MapConfig(Section):
     path: str = Field("", description="map file, made by `deviloc map build`; required")
 
 
-class FrameConfig(Section):
-    """Names of coordinate frames (REP-105)."""
+class ImageConfig(RectifiedConfig):
+    """The image topics."""
 
-    map: str = Field("map", min_length=1, description="frame of the map")
-    odom: str = Field("odom", description="odometry frame; empty: no odometry")
-    base: str = Field("base_link", min_length=1, description="frame whose pose is published")
-    camera: str = Field(
-        "", description="optical frame of the camera; empty: the frame_id of the images"
+    transport: Literal["raw", "compressed"] = Field(
+        "raw", description="raw reads `image`, compressed reads `image/compressed`"
     )
+    reliability: Literal["best_effort", "reliable"] = Field(
+        "best_effort",
+        description="QoS of the subscription; best_effort is compatible with every publisher",
+    )
+    depth: int = Field(1, ge=1, le=1000, description="QoS depth of the subscription")
 
 
 class DebugConfig(Section):
@@ -58,33 +51,17 @@ class DebugConfig(Section):
     )
 
 
-class NodeConfig(LocalizerConfig):
-    """Everything the node can be told: the localizer's keys and its own."""
+class NodeConfig(RobotConfig):
+    """Everything the node can be told: a robot's keys and those of a ROS graph."""
 
     autostart: bool = Field(
         False, description="configure and activate at start, without a lifecycle manager"
     )
-    cameras: list[str] = Field(
-        [""],
-        description="names of the cameras of a rig, on `<name>/image` and `<name>/camera_info`; "
-        "one empty name: a single camera on `image` and `camera_info`",
-    )
     map: MapConfig = MapConfig()
-    frames: FrameConfig = FrameConfig()
     image: ImageConfig = ImageConfig()
-    extrinsics: ExtrinsicsConfig = ExtrinsicsConfig()
-    sync: SyncConfig = SyncConfig()
     tf: TfConfig = TfConfig()
-    tracking: TrackingConfig = TrackingConfig()
-    prior: PriorConfig = PriorConfig()
-    gnss: GnssConfig = GnssConfig()
     debug: DebugConfig = DebugConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
-
-    @model_validator(mode="after")
-    def _cameras_fit(self) -> NodeConfig:
-        check_cameras(self.cameras, self.extrinsics, self.frames.camera)
-        return self
 
 
 def why_fixed(name: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from deviloc_ros.robot.outcome import Fix, NodeRefusal, Outcome
+from deviloc_ros.localization.types import FailureReason
+from deviloc_ros.robot.outcome import Fix, Outcome
 from deviloc_ros.robot.search_state import SearchState
 from deviloc_ros.ros.diagnostics.rules import Level
 from deviloc_ros.ros.messages import stamp_message
@@ -41,7 +42,7 @@ def image_status(name: str, outcome: Outcome, latency: float, tf: str) -> Diagno
         values["tf"] = tf
     else:
         level, text = Level.WARN, outcome.result.reason.name
-        if outcome.result.reason is NodeRefusal.INTERNAL_ERROR:
+        if outcome.result.reason is FailureReason.INTERNAL_ERROR:
             level = Level.ERROR
         values["reason"] = outcome.result.reason.value
         values["details"] = outcome.result.details

@@ -6,7 +6,7 @@ of its levels.
 
 from __future__ import annotations
 
-from deviloc_ros.ros.config.state_config import DiagnosticsConfig
+from deviloc_ros.ros.config.output_config import DiagnosticsConfig
 from deviloc_ros.ros.diagnostics.rules import Item, error, item, warn
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot
 

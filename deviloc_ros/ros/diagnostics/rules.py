@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deviloc_ros.ros.config.state_config import DiagnosticsConfig
+from deviloc_ros.ros.config.output_config import DiagnosticsConfig
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from deviloc_ros.ros.inputs.synchronizer import CameraCount
+from deviloc_ros.robot.synchronizer import CameraCount
 
 
 def process_memory() -> float:

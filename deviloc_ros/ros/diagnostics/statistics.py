@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deviloc_ros.localization.types import FailureReason
-from deviloc_ros.robot.outcome import Fix, NodeRefusal, Outcome
+from deviloc_ros.robot.outcome import Fix, Outcome
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot
 
 WINDOW_SECONDS = 10.0
@@ -92,7 +92,7 @@ class Statistics:
                 self._tf = tf
             else:
                 self._refused += 1
-                self._errors += outcome.result.reason is NodeRefusal.INTERNAL_ERROR
+                self._errors += outcome.result.reason is FailureReason.INTERNAL_ERROR
                 self._damaged += outcome.result.reason is FailureReason.DAMAGED_MAP
                 self._last_refusal = f"{outcome.result.reason.name}: {outcome.result.details}"
 

@@ -9,18 +9,10 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.messages.camera_info import camera_from_info, rectified_from_camera
-from deviloc_ros.messages.image import Pixels
+from deviloc_ros.messages.stamped import frame_of, stamp_ns
+from deviloc_ros.robot.calibration import CameraCalibration, InfoCalibration, NoCalibration
 from deviloc_ros.robot.frame_set import Frame
-from deviloc_ros.ros.config.camera_config import ImageConfig
-from deviloc_ros.ros.inputs.images import image_converter
-from deviloc_ros.ros.messages import stamp_ns
-
-
-class NoCalibrationError(LookupError):
-    """No camera_info has come yet."""
+from deviloc_ros.ros.config.node_config import ImageConfig
 
 
 class CameraInput:
@@ -42,8 +34,7 @@ class CameraInput:
         self._prefix = f"{name}/" if name else ""
         self._config = config
         self._on_frame = on_frame
-        self._convert, self.converter = image_converter()
-        self._info: CameraInfo | None = None
+        self._calibration: CameraCalibration = NoCalibration(self.info_topic)
         self._images: Subscription[Image | CompressedImage] | None = None
         volatile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._infos = [
@@ -68,14 +59,7 @@ class CameraInput:
     @property
     def calibrated(self) -> bool:
         """Whether a camera_info has come."""
-        return self._info is not None
-
-    @property
-    def rectified(self) -> bool:
-        """Whether the images are rectified, by parameter or by the topic's resolved name."""
-        if self._config.rectified == "auto":
-            return "rect" in self.topic
-        return self._config.rectified == "yes"
+        return not isinstance(self._calibration, NoCalibration)
 
     def start(self) -> None:
         """Let images in."""
@@ -106,34 +90,8 @@ class CameraInput:
         for subscription in self._infos:
             self._node.destroy_subscription(subscription)
 
-    def pixels(self, frame: Frame) -> Pixels:
-        """Return the pixels of a frame: (H, W) gray or (H, W, 3) RGB, uint8.
-
-        Raises:
-            InputError: unknown encoding, or a message that contradicts itself.
-        """
-        return self._convert(frame.message)
-
-    def calibration(self, pixels: Pixels) -> tuple[Camera, Transform]:
-        """Return the camera of these pixels, and its rotation optical_from_camera.
-
-        The rotation is CameraInfo's R for rectified images, else the identity.
-
-        Raises:
-            NoCalibrationError: no camera_info yet.
-            InputError: the camera_info cannot be used, or does not belong to this image.
-        """
-        info = self._info
-        if info is None:
-            raise NoCalibrationError(f"no message on {self.info_topic} yet")
-        size = pixels.shape[1], pixels.shape[0]
-        camera = camera_from_info(info, size, self.rectified)
-        if not self.rectified:
-            return camera, Transform.identity()
-        return camera, rectified_from_camera(info).inverse()
-
     def _on_info(self, message: CameraInfo) -> None:
-        self._info = message
+        self._calibration = InfoCalibration(message, self._config.holds_for(self.topic))
 
     def _listen_to_latched(self) -> None:
         """Ask for a camera_info that was sent before we came, if its publisher keeps it.
@@ -157,8 +115,7 @@ class CameraInput:
             )
 
     def _on_image(self, message: Image | CompressedImage) -> None:
-        if self._info is None:
+        if not self.calibrated:
             self._listen_to_latched()
-        header = message.header
-        frame_id = header.frame_id.lstrip("/")
-        self._on_frame(Frame(self._name, message, stamp_ns(header.stamp), frame_id))
+        stamp, frame_id = stamp_ns(message.header.stamp), frame_of(message.header.frame_id)
+        self._on_frame(Frame(self._name, message, stamp, frame_id, self._calibration))

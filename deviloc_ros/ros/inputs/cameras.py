@@ -10,11 +10,12 @@ from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode
 
 from deviloc_ros.geometry.trajectory import NANOSECONDS
+from deviloc_ros.robot.config import ONE_CAMERA
 from deviloc_ros.robot.frame_set import Frame, FrameSet
-from deviloc_ros.ros.config.camera_config import ONE_CAMERA
+from deviloc_ros.robot.synchronizer import CameraCount, Synchronizer
 from deviloc_ros.ros.config.node_config import NodeConfig
 from deviloc_ros.ros.inputs.camera_input import CameraInput
-from deviloc_ros.ros.inputs.synchronizer import CameraCount, Synchronizer
+from deviloc_ros.ros.inputs.images import image_converter
 
 
 class Cameras:
@@ -33,6 +34,7 @@ class Cameras:
             name: CameraInput(node, config.image, name, self._on_frame) for name in config.cameras
         }
         """By name; the empty one is that of a single camera."""
+        self.read_pixels, self._converter = image_converter()
         self._sync_config = config.sync
         self._synchronizer = self._make_synchronizer()
         self._node = node
@@ -45,8 +47,7 @@ class Cameras:
     @property
     def topics(self) -> str:
         """The image topics, remaps applied, and which converter reads them."""
-        converter = next(iter(self.inputs.values())).converter
-        return f"{', '.join(item.topic for item in self.inputs.values())} ({converter})"
+        return f"{', '.join(item.topic for item in self.inputs.values())} ({self._converter})"
 
     @property
     def uncalibrated(self) -> list[str]:

@@ -13,27 +13,22 @@ from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.robot.transform_buffer import TransformBuffer, TransformUnavailableError
-from deviloc_ros.ros.messages import stamp_ns, transform_from_message
+from deviloc_ros.messages.stamped import frame_of, stamp_ns, transform_of
+from deviloc_ros.robot.transform_buffer import (
+    TransformBuffer,
+    TransformLookup,
+    TransformUnavailableError,
+)
 
 
-class TransformLookup(Protocol):
+class TfListener(TransformLookup, Protocol):
     """What the node needs of tf; safe to call from any thread."""
-
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Transform:
-        """Return target_from_source at a stamp, ns, or raise TransformUnavailableError."""
-
-    def newest(self, target: str, source: str) -> Transform:
-        """Return the newest target_from_source, or raise TransformUnavailableError."""
-
-    def connected(self, target: str, source: str) -> bool:
-        """Say whether any chain of transforms was ever seen between two frames."""
 
     def close(self) -> None:
         """Stop listening."""
 
 
-def transform_lookup(node: Node) -> TransformLookup:
+def transform_lookup(node: Node) -> TfListener:
     """Start listening to /tf and /tf_static."""
     try:
         import tf2_ros
@@ -90,8 +85,8 @@ class OwnLookup:
 
     @staticmethod
     def _read(item: Any) -> tuple[str, str, Transform]:
-        parent, child = item.header.frame_id.lstrip("/"), item.child_frame_id.lstrip("/")
-        return parent, child, transform_from_message(item.transform)
+        parent, child = frame_of(item.header.frame_id), frame_of(item.child_frame_id)
+        return parent, child, transform_of(item.transform)
 
 
 class Tf2Lookup:
@@ -116,7 +111,7 @@ class Tf2Lookup:
             found = self._buffer.lookup_transform(target, source, time, Duration(seconds=timeout))
         except self._errors as error:
             raise TransformUnavailableError(" ".join(str(error).split())) from None
-        return transform_from_message(found.transform)
+        return transform_of(found.transform)
 
     def connected(self, target: str, source: str) -> bool:
         """Say whether any chain of transforms was ever seen between two frames."""

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
 from rclpy.lifecycle import LifecycleNode
 
 from deviloc_ros.localization.types import FailureReason
+from deviloc_ros.robot.extrinsics import Extrinsics
 from deviloc_ros.robot.frame_set import FrameSet
-from deviloc_ros.robot.localize_frames import process
-from deviloc_ros.robot.outcome import Fix, NodeRefusal, Outcome, Refusal
+from deviloc_ros.robot.localize_frames import localize_frames
+from deviloc_ros.robot.outcome import Fix, Outcome, Refusal
+from deviloc_ros.robot.priors import Priors
 from deviloc_ros.ros.config.node_config import NodeConfig
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot
 from deviloc_ros.ros.diagnostics.statistics import Statistics
-from deviloc_ros.ros.inputs.camera_input import CameraInput
-from deviloc_ros.ros.inputs.extrinsics import Extrinsics
-from deviloc_ros.ros.inputs.priors import Priors
+from deviloc_ros.ros.inputs.images import Converter
 from deviloc_ros.ros.node.loaded_map import LoadedMap
 from deviloc_ros.ros.outputs.results import Results
 
@@ -89,7 +89,7 @@ class FrameWorker:
         self,
         node: LifecycleNode,
         config: NodeConfig,
-        inputs: Mapping[str, CameraInput],
+        read_pixels: Converter,
         extrinsics: Extrinsics,
         priors: Priors,
         results: Results,
@@ -97,7 +97,7 @@ class FrameWorker:
         """Take what a set of images needs; nothing runs yet."""
         self._node = node
         self._config = config
-        self._inputs = inputs
+        self._read_pixels = read_pixels
         self._extrinsics = extrinsics
         self._priors = priors
         self._results = results
@@ -153,7 +153,7 @@ class FrameWorker:
         except Exception as error:
             self._node.get_logger().error(f"image {frames.stamp} ns: {traceback.format_exc()}")
             details = f"{type(error).__name__}: {error}"
-            failed = Outcome(frames, Refusal(NodeRefusal.INTERNAL_ERROR, details))
+            failed = Outcome(frames, Refusal(FailureReason.INTERNAL_ERROR, details))
             self._tell(failed, self._age(frames), "")
 
     def _localize(self, frames: FrameSet) -> None:
@@ -161,7 +161,9 @@ class FrameWorker:
         loaded = self._map
         assert loaded is not None
         prior, token = self._priors.predict(frames.stamp)
-        outcome = process(frames, self._inputs, self._extrinsics, loaded.localizer, prior)
+        outcome = localize_frames(
+            frames, self._extrinsics, loaded.localizer, prior, self._read_pixels
+        )
         with self._map_lock:
             current = self._map
             assert current is not None

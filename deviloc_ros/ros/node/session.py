@@ -8,15 +8,15 @@ from dataclasses import replace
 from rclpy.lifecycle import LifecycleNode
 
 from deviloc_ros.robot.carried_pose import CarriedPose
+from deviloc_ros.robot.extrinsics import Extrinsics, fixed_extrinsics
+from deviloc_ros.robot.initial_pose import InitialPoses
+from deviloc_ros.robot.odometry import Odometry
+from deviloc_ros.robot.priors import Priors
+from deviloc_ros.robot.saved_pose import PoseFile
 from deviloc_ros.ros.config.node_config import NodeConfig
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot, device_memory, process_memory
 from deviloc_ros.ros.inputs.cameras import Cameras
-from deviloc_ros.ros.inputs.extrinsics import Extrinsics
-from deviloc_ros.ros.inputs.gnss import Gnss
-from deviloc_ros.ros.inputs.initial_pose import InitialPose
-from deviloc_ros.ros.inputs.odometry import Odometry
-from deviloc_ros.ros.inputs.priors import Priors
-from deviloc_ros.ros.inputs.saved_pose import PoseFile
+from deviloc_ros.ros.inputs.given_poses import Gnss, InitialPose
 from deviloc_ros.ros.inputs.transforms import on_time_jump_back, transform_lookup
 from deviloc_ros.ros.node.frame_worker import FrameWorker
 from deviloc_ros.ros.node.loaded_map import LoadedMap, MapInUse, MapReload
@@ -50,21 +50,28 @@ class Session:
         self._active = self._paused = False
         self._transforms = transform_lookup(node)
         self._odometry = Odometry(config.frames, self._transforms)
-        self._priors = Priors(config, self._odometry)
-        self._pose_file = PoseFile(node, self._priors)
+        self._priors = Priors(config, self._odometry, config.tf.lookup_timeout)
+        self._pose_file = PoseFile(self._priors, node.get_logger().warning)
         self._tf = TfOutput(node, config, loaded.localizer.map, self._odometry)
         self._results = Results(node, config, self._tf)
         self._cameras = Cameras(node, config, lambda frames: self._worker.submit(frames))
         self._worker = FrameWorker(
             node,
             config,
-            self._cameras.inputs,
-            Extrinsics(config, self._transforms),
+            self._cameras.read_pixels,
+            Extrinsics(
+                config.frames,
+                self._transforms,
+                config.tf.lookup_timeout,
+                fixed_extrinsics(config),
+            ),
             self._priors,
             self._results,
         )
         self._initial_pose = InitialPose(
-            node, config.frames, self._transforms, self._odometry, self._on_initial_pose
+            node,
+            InitialPoses(config.frames, self._transforms, self._odometry),
+            self._on_initial_pose,
         )
         self._gnss = Gnss(node, config.gnss, self._on_guess)
         self._map_in_use = MapInUse(node, loaded)
@@ -77,7 +84,8 @@ class Session:
         self._active, self._paused = True, False
         self._odometry.forget()
         self._priors.forget("no pose yet")
-        self._pose_file.restore(self._config.prior, self._map.id)
+        now = self._node.get_clock().now().nanoseconds
+        self._pose_file.restore(self._config.prior, self._map.id, now)
         self._tf.activate()
         self._worker.start(self._map)
         self._cameras.count_anew()
@@ -106,7 +114,7 @@ class Session:
     def configure(self, config: NodeConfig) -> None:
         """Take changed parameters: of those that may change at any time."""
         self._config = config
-        self._priors.configure(config)
+        self._priors.configure(config, config.tf.lookup_timeout)
         self._tf.configure(config, self._map.localizer.map)
         self._results.configure(config)
         self._worker.configure(config)

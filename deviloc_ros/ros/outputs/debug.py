@@ -47,7 +47,7 @@ def debug_message(outcome: Outcome) -> Image:
     """Return the picture as a message with the first image's own header."""
     picture = draw(outcome)
     message = Image(
-        header=outcome.frames.frames[0].message.header,
+        header=outcome.frames.frames[0].image.header,
         height=picture.shape[0],
         width=picture.shape[1],
         encoding="rgb8",

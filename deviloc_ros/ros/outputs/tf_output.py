@@ -13,9 +13,9 @@ from tf2_msgs.msg import TFMessage
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.robot.localize_frames import MapProperties
 from deviloc_ros.robot.map_to_odom import MapToOdom
+from deviloc_ros.robot.odometry import Odometry
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 from deviloc_ros.ros.config.node_config import NodeConfig
-from deviloc_ros.ros.inputs.odometry import Odometry
 from deviloc_ros.ros.messages import transform_message
 
 

@@ -19,14 +19,13 @@ from rclpy.qos import QoSProfile
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.atomic import atomic_path
-from deviloc_ros.bags.types import transform_of
 from deviloc_ros.datasets.poses import read_tum, write_tum
 from deviloc_ros.errors import InputError
 from deviloc_ros.evaluation.errors import BENCHMARK_THRESHOLDS, Evaluation, evaluate_poses
 from deviloc_ros.evaluation.tables import summary_text, to_json
 from deviloc_ros.geometry.trajectory import Trajectory
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.ros.messages import stamp_ns
+from deviloc_ros.messages.stamped import stamp_ns, transform_of
 from deviloc_ros.ros.process import Termination, run, spin
 
 LOCALIZED = "LOCALIZED"

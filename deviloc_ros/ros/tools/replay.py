@@ -22,10 +22,9 @@ from rclpy.signals import SignalHandlerOptions
 from tf2_msgs.msg import TFMessage
 
 from deviloc_ros.bags.reader import Bag, Recorded
-from deviloc_ros.bags.types import transform_of
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.ros.messages import stamp_ns
+from deviloc_ros.messages.stamped import stamp_ns, transform_of
 from deviloc_ros.ros.tools.node_process import NodeProcess
 from deviloc_ros.ros.tools.player import BagPlayer, PlayOptions
 

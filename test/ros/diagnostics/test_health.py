@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from deviloc_ros.config import keys
+from deviloc_ros.robot.synchronizer import CameraCount
 from deviloc_ros.ros.config.node_config import NodeConfig
-from deviloc_ros.ros.config.state_config import BudgetConfig, DiagnosticsConfig
+from deviloc_ros.ros.config.output_config import BudgetConfig, DiagnosticsConfig
 from deviloc_ros.ros.diagnostics.health import ITEMS
 from deviloc_ros.ros.diagnostics.rules import Level, Rule, assess
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot
-from deviloc_ros.ros.inputs.synchronizer import CameraCount
 
 LIMITS = DiagnosticsConfig(
     max_fix_age=5.0, lost_after=30.0, max_latency=0.5, excessive_latency=2.0, min_rate=0.5,

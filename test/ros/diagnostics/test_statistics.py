@@ -8,15 +8,18 @@ import threading
 import numpy as np
 import pytest
 
+from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.types import FailureReason
+from deviloc_ros.localization.rig.types import CameraView, RigEstimate
+from deviloc_ros.localization.types import Correspondences, FailureReason, LocalizationFailure
 from deviloc_ros.robot.base_pose import BasePose
 from deviloc_ros.robot.frame_set import FrameSet
-from deviloc_ros.robot.outcome import Fix, NodeRefusal, Outcome, Refusal
+from deviloc_ros.robot.outcome import Fix, Outcome, Refusal
 from deviloc_ros.ros.diagnostics import statistics
 from deviloc_ros.ros.diagnostics.snapshot import device_memory, process_memory
 from deviloc_ros.ros.diagnostics.statistics import WINDOW_SECONDS, Statistics
 
+CAMERA = Camera("PINHOLE", 64, 48, (50.0, 50.0, 32.0, 24.0))
 POSE = Fix(BasePose(Transform.identity(), np.eye(6)), {})
 
 
@@ -39,8 +42,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def outcome(inliers: int | None, **stages: float) -> Outcome:
     """Return a pose with so many inliers, or a refusal."""
-    result = POSE if inliers is not None else Refusal(FailureReason.NO_POSE, "12 matches")
-    return Outcome(FrameSet(0, ()), result, stages, inliers or 0)
+    frames = FrameSet(0, ())
+    if inliers is None:
+        failure = LocalizationFailure(FailureReason.NO_POSE, "12 matches", stages)
+        return Outcome(frames, Refusal(failure.reason, failure.details), failure)
+    here = Transform.identity()
+    matches = Correspondences(
+        np.zeros((inliers, 2)),
+        np.zeros((inliers, 3)),
+        np.ones(inliers),
+        np.zeros(inliers, np.int64),
+        np.zeros((inliers, 2)),
+    )
+    view = CameraView(CAMERA, here, matches, np.ones(inliers, np.bool_), [])
+    return Outcome(frames, POSE, RigEstimate(here, np.eye(6), [view], stages))
 
 
 def test_means_are_over_the_last_seconds(clock: Clock) -> None:
@@ -101,7 +116,7 @@ def test_after_a_pause_the_age_of_the_fix_counts_anew(clock: Clock) -> None:
 
 def test_faults_of_the_node_are_counted_apart() -> None:
     counted = Statistics()
-    fault = Refusal(NodeRefusal.INTERNAL_ERROR, "out of memory")
+    fault = Refusal(FailureReason.INTERNAL_ERROR, "out of memory")
     counted.count(Outcome(FrameSet(0, ()), fault), 0.0, 0.0, 0.5, "")
     counted.count(outcome(None), 0.0, 0.0, 0.5, "")
     assert counted.snapshot().internal_errors == 1

@@ -16,7 +16,7 @@ from std_srvs.srv import SetBool
 
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.ros.messages import stamp_ns
+from deviloc_ros.messages.stamped import stamp_ns
 
 pytestmark = pytest.mark.ros
 

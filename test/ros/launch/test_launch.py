@@ -31,11 +31,8 @@ from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.datasets.poses import write_tum
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.maps.map import Map
-from deviloc_ros.ros.messages import (
-    stamp_message,
-    transform_from_message,
-    transform_message,
-)
+from deviloc_ros.messages.stamped import transform_of
+from deviloc_ros.ros.messages import stamp_message, transform_message
 
 pytestmark = pytest.mark.ros
 
@@ -375,7 +372,7 @@ def counts(heard: dict[str, dict[str, list]]) -> dict[str, dict[str, int]]:
 
 def map_from_odom(messages: list[TFMessage]) -> list[Transform]:
     return [
-        transform_from_message(item.transform)
+        transform_of(item.transform)
         for message in messages
         for item in message.transforms
         if (item.header.frame_id, item.child_frame_id) == ("map", "odom")

@@ -18,7 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.types import FailureReason, LocalizationFailure
-from deviloc_ros.ros.messages import stamp_ns
+from deviloc_ros.messages.stamped import stamp_ns
 
 pytestmark = pytest.mark.ros
 

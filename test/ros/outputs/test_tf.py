@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from traffic import SECOND, Time, newest, odom, own, send_odometry, stamps
 
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.ros.messages import stamp_ns, transform_from_message
+from deviloc_ros.messages.stamped import stamp_ns, transform_of
 
 pytestmark = pytest.mark.ros
 
@@ -26,7 +26,7 @@ def test_map_to_odom_carries_the_odometry_to_the_base_from_the_images_stamp_on(
     assert stamps(robot) == [99.5, 100.5]
     for item in robot.transforms:
         if item.child_frame_id == "odom":
-            map_from_base = transform_from_message(item.transform) @ odom(0.995)
+            map_from_base = transform_of(item.transform) @ odom(0.995)
             np.testing.assert_allclose(map_from_base.matrix, base_in_map(30).matrix, atol=1e-9)
 
 
@@ -161,7 +161,7 @@ def test_without_odometry(
         sent = robot.transforms[0]
         assert stamp_ns(sent.header.stamp) == 7 * SECOND
         np.testing.assert_allclose(
-            transform_from_message(sent.transform).matrix, base_in_map(30).matrix, atol=1e-12
+            transform_of(sent.transform).matrix, base_in_map(30).matrix, atol=1e-12
         )
 
 

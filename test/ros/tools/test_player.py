@@ -26,7 +26,7 @@ from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.messages.image import pixels_from_message
-from deviloc_ros.ros.messages import stamp_ns
+from deviloc_ros.messages.stamped import stamp_ns
 from deviloc_ros.ros.tools.player import BagPlayer, PlayOptions
 
 pytestmark = pytest.mark.ros

@@ -111,7 +111,8 @@ def test_agrees_with_tf2() -> None:
     tf2 = pytest.importorskip("tf2_ros", reason="tf2_ros is not installed: no wheel has it")
     from rclpy.time import Time
 
-    from deviloc_ros.ros.messages import transform_from_message, transform_message
+    from deviloc_ros.messages.stamped import transform_of
+    from deviloc_ros.ros.messages import transform_message
 
     theirs, ours = tf2.Buffer(), filled(list(range(6)))
     for tenth in range(6):
@@ -120,7 +121,7 @@ def test_agrees_with_tf2() -> None:
         theirs.set_transform(pose, "test")
     for offset in (0, SECOND // 20, SECOND // 3, SECOND // 2):
         found = theirs.lookup_transform("odom", "base", Time(nanoseconds=START + offset)).transform
-        metres, degrees = transform_from_message(found).distance_to(
+        metres, degrees = transform_of(found).distance_to(
             ours.lookup("odom", "base", START + offset, 0)
         )
         # tf2 cuts the corner between two samples; the chord of 0.1 rad at 3 m is 4 mm off.

@@ -17,7 +17,7 @@ from robotcar_folder import ORIGIN, SECOND, START
 from deviloc_ros.bags.chunks import Event, plan_chunks, write_recording
 from deviloc_ros.bags.reader import Bag
 from deviloc_ros.bags.transforms import BagTransforms
-from deviloc_ros.bags.types import stamp_of, transform_of
+from deviloc_ros.bags.types import stamp_of
 from deviloc_ros.cli.main import main
 from deviloc_ros.datasets.colmap import posed_images
 from deviloc_ros.errors import InputError
@@ -25,6 +25,7 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import to_gray
 from deviloc_ros.messages.camera_info import camera_from_info
 from deviloc_ros.messages.image import pixels_from_message
+from deviloc_ros.messages.stamped import transform_of
 from deviloc_ros.offline.query_cameras import read_cameras
 from deviloc_ros.robotcar.bag import RawOptions, RawRecording
 from deviloc_ros.robotcar.sensors import find_calibration

@@ -28,7 +28,7 @@ class CameraCount:
     silent: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiting:
     """Images of one instant, the first of which gave it its stamp and came at `opened`, s."""
 

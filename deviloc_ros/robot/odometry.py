@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.robot.transform_buffer import TransformUnavailableError
-from deviloc_ros.ros.config.node_config import FrameConfig
-from deviloc_ros.ros.inputs.transforms import TransformLookup
+from deviloc_ros.robot.config import FrameConfig
+from deviloc_ros.robot.transform_buffer import TransformLookup, TransformUnavailableError
 
 
 class Odometry:

@@ -8,32 +8,39 @@ from dataclasses import replace
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.types import FailureReason, PosePrior
 from deviloc_ros.robot.carried_pose import CarriedPose
+from deviloc_ros.robot.config import RobotConfig
+from deviloc_ros.robot.odometry import Odometry
 from deviloc_ros.robot.outcome import Fix, Outcome
 from deviloc_ros.robot.search_state import Mode, SearchState
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
-from deviloc_ros.ros.config.node_config import NodeConfig
-from deviloc_ros.ros.inputs.odometry import Odometry
 
-SAYS_NOTHING = (FailureReason.BAD_IMAGE, FailureReason.DAMAGED_MAP)
+SAYS_NOTHING = (
+    FailureReason.BAD_IMAGE,
+    FailureReason.DAMAGED_MAP,
+    FailureReason.NO_CALIBRATION,
+    FailureReason.BAD_CALIBRATION,
+    FailureReason.NO_EXTRINSICS,
+    FailureReason.INTERNAL_ERROR,
+)
 """Refusals that do not speak against a prior: nothing of the map was compared with the image."""
 
 
 class Priors:
     """The state of the search and the pose that belongs to it; safe to use from any thread."""
 
-    def __init__(self, config: NodeConfig, odometry: Odometry) -> None:
-        """Begin without any idea."""
+    def __init__(self, config: RobotConfig, odometry: Odometry, timeout: float) -> None:
+        """Begin without any idea; `timeout` is how long to wait for odometry, seconds."""
         self._lock = threading.RLock()
         self._odometry = odometry
         self._state = SearchState()
         self._pose: CarriedPose | None = None
         self._epoch = 0
-        self.configure(config)
+        self.configure(config, timeout)
 
-    def configure(self, config: NodeConfig) -> None:
+    def configure(self, config: RobotConfig, timeout: float) -> None:
         """Take parameters, changed ones too."""
         self._tracking, self._prior = config.tracking, config.prior
-        self._timeout = config.tf.lookup_timeout
+        self._timeout = timeout
 
     @property
     def state(self) -> SearchState:
@@ -101,7 +108,7 @@ class Priors:
                     self._state = self._state.forgotten("no odometry carries the last pose")
                 else:
                     self._state = self._state.found()
-            elif isinstance(result.reason, FailureReason) and (result.reason not in SAYS_NOTHING):
+            elif result.reason not in SAYS_NOTHING:
                 state = self._state.refused(
                     result.reason.name, with_prior, self._tracking.max_refusals
                 )

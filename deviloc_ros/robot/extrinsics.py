@@ -1,24 +1,37 @@
-"""Where the cameras sit on the robot: from TF or from parameters, and never from a guess."""
+"""Where the cameras sit on the robot: from TF or from numbers given, and never from a guess."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.robot.config import FrameConfig, RobotConfig
 from deviloc_ros.robot.frame_set import Frame
-from deviloc_ros.ros.config.node_config import NodeConfig
-from deviloc_ros.ros.inputs.transforms import TransformLookup
+from deviloc_ros.robot.transform_buffer import TransformLookup
 
 
 class Extrinsics:
     """Gives base_from_camera, the optical frame's pose in the base frame."""
 
-    def __init__(self, config: NodeConfig, transforms: TransformLookup) -> None:
-        """Take the parameters and a source of transforms."""
-        self._frames = config.frames
-        self._timeout = config.tf.lookup_timeout
+    def __init__(
+        self,
+        frames: FrameConfig,
+        transforms: TransformLookup,
+        timeout: float,
+        fixed: Mapping[str, Transform],
+    ) -> None:
+        """Take what is known.
+
+        Args:
+            frames: names of frames.
+            transforms: where the other cameras sit.
+            timeout: seconds to wait for a transform.
+            fixed: base_from_camera of cameras by name; they are not looked up.
+        """
+        self._frames = frames
         self._transforms = transforms
-        self._fixed: dict[str, Transform] = {}
-        if config.extrinsics.source == "parameters":
-            self._fixed = config.extrinsics.mounts(config.cameras)
+        self._timeout = timeout
+        self._fixed = fixed
         self._odom_seen = False
 
     def base_from_camera(self, frame: Frame, stamp: int) -> Transform:
@@ -53,3 +66,10 @@ class Extrinsics:
         if not self._odom_seen and self._frames.odom:
             self._odom_seen = self._transforms.connected(self._frames.odom, self._frames.base)
         return self._odom_seen
+
+
+def fixed_extrinsics(config: RobotConfig) -> dict[str, Transform]:
+    """Return base_from_camera by name where the configuration gives it, else nothing."""
+    if config.extrinsics.source == "tf":
+        return {}
+    return config.extrinsics.mounts(config.cameras)

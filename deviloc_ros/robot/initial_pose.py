@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import PoseWithCovarianceStamped
 from numpy.typing import NDArray
-from rclpy.node import Node
 from scipy.spatial.transform import Rotation
 
+from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.messages.stamped import frame_of, stamp_ns
 from deviloc_ros.robot.carried_pose import CarriedPose
-from deviloc_ros.robot.transform_buffer import TransformUnavailableError
-from deviloc_ros.ros.config.node_config import FrameConfig
-from deviloc_ros.ros.inputs.odometry import Odometry
-from deviloc_ros.ros.inputs.transforms import TransformLookup
-from deviloc_ros.ros.messages import stamp_ns
+from deviloc_ros.robot.config import FrameConfig
+from deviloc_ros.robot.odometry import Odometry
+from deviloc_ros.robot.transform_buffer import TransformLookup, TransformUnavailableError
 
 UNKNOWN_HEIGHT = 1000.0
 """Sigma of z, metres, of a pose that was clicked on a plane: RViz leaves its variance 0."""
@@ -24,43 +22,36 @@ CLICKED_POSITION, CLICKED_ROTATION = 0.5, 0.26
 """Sigmas of a pose without a covariance, metres and radians; RViz' own."""
 
 
-class InitialPose:
-    """Subscribes to `initialpose`, in the map's frame or in any that TF joins with it."""
+class InitialPoses:
+    """Reads poses in the map's frame, or in any that transforms join with it."""
 
     def __init__(
-        self,
-        node: Node,
-        frames: FrameConfig,
-        transforms: TransformLookup,
-        odometry: Odometry,
-        on_pose: Callable[[CarriedPose, str], None],
+        self, frames: FrameConfig, transforms: TransformLookup, odometry: Odometry
     ) -> None:
-        """Subscribe; `on_pose` gets the pose and where it came from."""
-        self._node = node
+        """Take names of frames, and what carries a pose from one to another."""
         self._frames = frames
         self._transforms = transforms
         self._odometry = odometry
-        self._on_pose = on_pose
-        self._subscription = node.create_subscription(
-            PoseWithCovarianceStamped, "initialpose", self._on_message, 10
-        )
 
-    def close(self) -> None:
-        """Stop listening."""
-        self._node.destroy_subscription(self._subscription)
+    def read(self, message: Any, now: int) -> tuple[CarriedPose, str]:
+        """Return the pose of a geometry_msgs/PoseWithCovarianceStamped, and where it came from.
 
-    def _on_message(self, message: PoseWithCovarianceStamped) -> None:
-        now = self._node.get_clock().now().nanoseconds
+        Args:
+            message: of rclpy, or out of a bag.
+            now: nanoseconds, the stamp of a pose without one.
+
+        Raises:
+            InputError: it is no pose, or in a frame that nothing joins with the map.
+        """
         stamp = stamp_ns(message.header.stamp) or now
-        frame = message.header.frame_id.lstrip("/") or self._frames.map
+        frame = frame_of(message.header.frame_id) or self._frames.map
         try:
             frame_from_base = read_pose(message)
             position, rotation, vertical = read_sigmas(np.array(message.pose.covariance))
             map_from_frame = self._map_from(frame, stamp)
         except (ValueError, TransformUnavailableError) as error:
-            self._node.get_logger().warning(f"initialpose is not used: {error}")
-            return
-        # What comes from TF must be known already: this thread is the one that hears it.
+            raise InputError(f"initialpose is not used: {error}") from None
+        # What comes from TF must be known already: the node's thread is the one that hears it.
         try:
             odom_from_base = self._odometry.at(stamp, timeout=0)
         except TransformUnavailableError:
@@ -68,7 +59,7 @@ class InitialPose:
         pose = CarriedPose(
             map_from_frame @ frame_from_base, position, rotation, stamp, odom_from_base, vertical
         )
-        self._on_pose(pose, f"initialpose in {frame}")
+        return pose, f"initialpose in {frame}"
 
     def _map_from(self, frame: str, stamp: int) -> Transform:
         if frame == self._frames.map:
@@ -79,7 +70,7 @@ class InitialPose:
             return self._transforms.newest(self._frames.map, frame)
 
 
-def read_pose(message: PoseWithCovarianceStamped) -> Transform:
+def read_pose(message: Any) -> Transform:
     """Return the pose of a message.
 
     Raises:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import pytest
-
-pytest.importorskip("sensor_msgs", reason="ROS 2's messages are not installed; ./run test has them")
 from hypothesis import given
 from hypothesis import strategies as st
-from sensor_msgs.msg import Image
 
+from deviloc_ros.robot.calibration import NoCalibration
 from deviloc_ros.robot.frame_set import Frame, FrameSet
-from deviloc_ros.ros.inputs.synchronizer import Synchronizer
+from deviloc_ros.robot.synchronizer import Synchronizer
 
 NAMES = ("left", "rear", "right")
 MS = 1_000_000
 
 
 def frame(camera: str, milliseconds: float) -> Frame:
-    return Frame(camera, Image(), round(milliseconds * MS), camera)
+    return Frame(camera, None, round(milliseconds * MS), camera, NoCalibration("/info"))
 
 
 def synchronizer(tolerance: int = 10, timeout: float = 0.1) -> Synchronizer:

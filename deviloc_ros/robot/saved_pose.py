@@ -1,21 +1,21 @@
-"""The last pose, saved in a file from one run of the node to the next."""
+"""The last pose, saved in a file from one run to the next."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from rclpy.node import Node
 
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.robot.carried_pose import CarriedPose
-from deviloc_ros.ros.config.state_config import PriorConfig
-from deviloc_ros.ros.inputs.priors import Priors
+from deviloc_ros.robot.config import PriorConfig
+from deviloc_ros.robot.priors import Priors
 
 MAX_BYTES = 100_000
 
@@ -95,12 +95,17 @@ def load_pose(
 
 
 class PoseFile:
-    """`prior.file`; what is wrong with it is logged and ends nothing."""
+    """`prior.file`; what is wrong with it is told and ends nothing.
 
-    def __init__(self, node: Node, priors: Priors) -> None:
-        """Take the priors whose pose is meant."""
-        self._node = node
+    Args:
+        priors: whose pose is meant.
+        tell: takes one line for people.
+    """
+
+    def __init__(self, priors: Priors, tell: Callable[[str], object]) -> None:
+        """Take the priors and who hears of faults."""
         self._priors = priors
+        self._tell = tell
 
     def save(self, config: PriorConfig, map_id: str) -> None:
         """Write the last pose, if there is one and a file is named."""
@@ -110,21 +115,21 @@ class PoseFile:
         try:
             save_pose(Path(config.file).expanduser(), map_id, pose)
         except InputError as error:
-            self._node.get_logger().error(f"the last pose is not saved: {error}")
+            self._tell(f"the last pose is not saved: {error}")
 
-    def restore(self, config: PriorConfig, map_id: str) -> None:
-        """Offer the saved pose to the priors, if that is asked for."""
+    def restore(self, config: PriorConfig, map_id: str, now: int) -> None:
+        """Offer the saved pose to the priors, if that is asked for; it holds from now, ns."""
         if not config.restore:
             return
         try:
             pose = load_pose(
                 Path(config.file).expanduser(),
                 map_id,
-                self._node.get_clock().now().nanoseconds,
+                now,
                 config.restored_position_sigma,
                 config.restored_rotation_sigma,
             )
         except InputError as error:
-            self._node.get_logger().warning(f"the last pose is not restored: {error}")
+            self._tell(f"the last pose is not restored: {error}")
             return
         self._priors.offered(pose, f"restored from {config.file}")
