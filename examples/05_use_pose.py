@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A ROS 2 node that uses the pose: it tells where a docking station is, unless that is uncertain.
 
-The station's place is known in the map. The node turns it into the robot's frame with each pose,
-and publishes it only while its error ellipse, which follows from the pose's covariance, is small.
+The station's place is known in the map. With each pose the node gives it in the robot's frame,
+but only while its error ellipse, which follows from the pose's covariance, is small.
 
   python examples/05_use_pose.py --ros-args -p station:="[4.0, 1.5, 0.0]" -p max_error:=0.2
 """
@@ -46,9 +46,7 @@ class StationFinder(Node):
         covariance = np.reshape(message.pose.covariance, (6, 6))
         error = station_error(self._station - map_from_base.translation, covariance)
         if error > self._max_error:
-            self.get_logger().warning(
-                f"station known only to {error:.2f} m, max_error {self._max_error:.2f} m: not used"
-            )
+            self.get_logger().warning(f"station known only to {error:.2f} m: not used")
             return
         x, y, z = map_from_base.inverse().apply(self._station)
         answer = PointStamped(header=message.header)
