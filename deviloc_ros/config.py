@@ -63,6 +63,14 @@ class MatchingConfig(Section):
     fine_confidence: float = Field(
         0.25, ge=0, le=1, description="minimum confidence of a match's fine offset"
     )
+    context: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="matching with attention between images, for night and other seasons: auto is "
+        "where nearest neighbours are in doubt (matcher xfeat)",
+    )
+    context_keypoints: int = Field(
+        2048, ge=64, le=65536, description="features of an image that attention looks at"
+    )
     cached_references: int = Field(
         256,
         ge=1,
@@ -162,6 +170,19 @@ class VerificationConfig(Section):
         gt=0,
         le=1,
         description="ambiguous if a pose elsewhere has this share of the best's inliers",
+    )
+    max_log10_false_alarms: float = Field(
+        -18.0,
+        ge=-300,
+        le=300,
+        description="log10 of how many poses as good as this one chance may give; 300: any number",
+    )
+    max_rival_chance: float = Field(
+        1e-4,
+        gt=0,
+        le=1,
+        description="ambiguous if a second pose from the same references loses less clearly than "
+        "fair coins would with this probability; 1 asks for no second pose",
     )
     max_position_sigma: float = Field(
         1.0, gt=0, le=1000, description="maximum standard deviation of the position, m"

@@ -7,7 +7,11 @@ python examples/02_build_map.py photos/ place.devmap --positions positions.txt
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deviloc_ros import Camera, InputError, Map
 from deviloc_ros.datasets.poses import read_positions
@@ -45,7 +49,7 @@ def main() -> None:
     print("the map is metric and z is up" if positions else "scale and up are unknown")
 
 
-def make_metric(path: Path, built: Map, positions: dict[str, object]) -> None:
+def make_metric(path: Path, built: Map, positions: Mapping[str, NDArray[np.float64]]) -> None:
     """Bring the map into the frame of the positions, and write it again.
 
     Up to nearly half of the positions may be wrong; they are found and left out.

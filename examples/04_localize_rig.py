@@ -37,22 +37,22 @@ def main() -> int:
     try:
         cameras = read_rig(args.rig, RobotConfig).cameras
         files = dict(text.partition("=")[::2] for text in args.images)
+        lenses, mounts = [], []
         for name in files:
             if name not in cameras:
                 parser.error(f"{name}: {args.rig} has no such camera, but {', '.join(cameras)}")
-            if cameras[name].camera is None or cameras[name].mount is None:
+            lens, mount = cameras[name].camera, cameras[name].mount  # mount: base_from_camera
+            if lens is None or mount is None:
                 parser.error(f"{args.rig}: cameras.{name}: give camera and extrinsics")
+            lenses.append(lens)
+            mounts.append(mount)
         images = [read_gray(path) for path in files.values()]
         localizer = Localizer.load(args.map)
         localizer.warm_up(len(images))
     except InputError as error:
         parser.error(str(error))
 
-    result = localizer.localize_rig(
-        images,
-        [cameras[name].camera for name in files],
-        [cameras[name].mount for name in files],  # base_from_camera
-    )
+    result = localizer.localize_rig(images, lenses, mounts)
     if isinstance(result, LocalizationFailure):
         print(f"no pose: {result.reason.name}: {result.details}")
         return 3

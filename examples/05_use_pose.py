@@ -28,10 +28,10 @@ class StationFinder(Node):
     def __init__(self) -> None:
         """Declare parameters, publisher and subscription."""
         super().__init__("station_finder")
-        self._station = np.array(self.declare_parameter("station", [4.0, 1.5, 0.0]).value)
-        self._max_error = self.declare_parameter("max_error", 0.2).value  # metres, 95 % ellipse
-        self._max_age = self.declare_parameter("max_age", 0.5).value  # seconds
-        self._base = self.declare_parameter("base_frame", "base_link").value
+        self._station = np.array(self.declare_parameter("station", [4.0, 1.5, 0.0]).value, float)
+        self._max_error = float(self.declare_parameter("max_error", 0.2).value)  # m, 95 % ellipse
+        self._max_age = float(self.declare_parameter("max_age", 0.5).value)  # seconds
+        self._base = str(self.declare_parameter("base_frame", "base_link").value)
         self._publisher = self.create_publisher(PointStamped, "~/station", 10)
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_pose, 10)
 

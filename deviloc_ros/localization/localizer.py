@@ -200,4 +200,4 @@ class Localizer:
 
     def match_and_lift(self, query: Query, references: NDArray[np.int64]) -> Correspondences:
         """Match a query with references (their indices), and return the 2D-3D matches."""
-        return self._pipeline.match(query, references, StageClock())
+        return self._pipeline.match(query, [references], StageClock())

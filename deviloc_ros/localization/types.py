@@ -87,6 +87,21 @@ class Correspondences:
         )
 
 
+def concatenated(parts: Sequence[Correspondences]) -> Correspondences:
+    """Return the matches of all parts; without any, none."""
+    sigmas = [part.depth_sigma for part in parts if part.depth_sigma is not None]
+    return Correspondences(
+        keypoints=np.concatenate([np.zeros((0, 2)), *(part.keypoints for part in parts)]),
+        points3d=np.concatenate([np.zeros((0, 3)), *(part.points3d for part in parts)]),
+        confidence=np.concatenate([np.zeros(0), *(part.confidence for part in parts)]),
+        reference=np.concatenate([np.zeros(0, np.int64), *(part.reference for part in parts)]),
+        reference_keypoints=np.concatenate(
+            [np.zeros((0, 2)), *(part.reference_keypoints for part in parts)]
+        ),
+        depth_sigma=np.concatenate(sigmas) if sigmas and len(sigmas) == len(parts) else None,
+    )
+
+
 @dataclass(frozen=True)
 class PosePrior:
     """An approximate pose of a body, known before its images are localized.
@@ -125,6 +140,14 @@ class PosePrior:
         )
 
 
+class Way(enum.Enum):
+    """How a query was matched with its references."""
+
+    FAST = "fast"
+    CONTEXT = "context"
+    ALIKED = "aliked"
+
+
 class FailureReason(enum.Enum):
     """Why there is no pose."""
 
@@ -135,6 +158,7 @@ class FailureReason(enum.Enum):
     TOO_FEW_INLIERS = "too few matches agree with the best pose"
     LOW_INLIER_RATIO = "too small a share of the matches agrees with the best pose"
     POOR_COVERAGE = "the inliers cover too small a part of the image to hold the pose"
+    CHANCE = "so few independent parts of the image agree that it may be chance"
     AMBIGUOUS = "another place of the map explains the image nearly as well"
     AGAINST_PRIOR = "the pose contradicts the prior"
     UNCERTAIN = "the pose is not determined well enough: its covariance is too large"
@@ -181,6 +205,7 @@ class PoseEstimate:
         references: names of the reference images used, best first.
         stage_seconds: wall time per stage, in order.
         alignment: result of the photometric alignment; None: the matches were not aligned.
+        way: how the query was matched with its references.
     """
 
     camera_from_map: Transform
@@ -191,6 +216,7 @@ class PoseEstimate:
     references: Sequence[str]
     stage_seconds: Mapping[str, float]
     alignment: AlignmentEvidence | None = None
+    way: Way = Way.FAST
 
     @property
     def map_from_camera(self) -> Transform:
@@ -201,6 +227,11 @@ class PoseEstimate:
     def num_inliers(self) -> int:
         """Number of merged matches that agree with the pose."""
         return int(np.count_nonzero(self.inliers))
+
+    @property
+    def num_matches(self) -> int:
+        """Number of merged matches."""
+        return len(self.correspondences)
 
     @property
     def num_aligned(self) -> int:
@@ -219,6 +250,7 @@ class LocalizationFailure:
         num_matches: merged 2D-3D matches, where the attempt came that far.
         num_inliers: inliers of the best rejected pose, where there was one.
         references: names of the reference images tried.
+        way: how the query was matched with its references the last time.
     """
 
     reason: FailureReason
@@ -227,6 +259,7 @@ class LocalizationFailure:
     num_matches: int = 0
     num_inliers: int = 0
     references: Sequence[str] = ()
+    way: Way = Way.FAST
 
     def __str__(self) -> str:
         """Return the reason with its numbers."""

@@ -53,6 +53,7 @@ def query_record(query: LocalizedImage) -> dict[str, Any]:
         }
     return record | {
         "num_inliers": result.num_inliers,
+        "way": result.way.value,
         "references": list(result.references),
         "stage_seconds": dict(result.stage_seconds),
     }
@@ -71,6 +72,7 @@ def totals(queries: Sequence[LocalizedImage]) -> dict[str, Any]:
         "images": len(queries),
         "localized": len(queries) - sum(reasons.values()),
         "failed_by_reason": dict(reasons),
+        "images_by_way": dict(Counter(query.result.way.value for query in queries)),
         "median_stage_seconds": {
             stage: float(np.median(seconds)) for stage, seconds in stages.items()
         },

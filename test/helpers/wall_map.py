@@ -24,18 +24,20 @@ BASE_FROM_CAMERA = Transform(
 SETTINGS = {"features.max_size": 480, "features.num_keypoints": 1024, "device": "cpu"}
 
 
-def view(map_from_camera: Transform) -> NDArray[np.uint8]:
+def view(
+    map_from_camera: Transform, boards: tuple[wall.Board, ...] = wall.BOARDS
+) -> NDArray[np.uint8]:
     """Return the image that CAMERA takes."""
-    return wall.view(map_from_camera, CAMERA)
+    return wall.view(map_from_camera, CAMERA, boards)
 
 
-def write_map(folder: Path) -> Path:
-    """Build the map of the wall from seven images with known poses."""
+def write_map(folder: Path, boards: tuple[wall.Board, ...] = wall.BOARDS) -> Path:
+    """Build the map of a wall from seven images with known poses."""
     poses = [
         map_from_base(float(x), yaw=float(8 * (-1) ** index)) @ BASE_FROM_CAMERA
         for index, x in enumerate(np.linspace(-3, 3, 7))
     ]
-    images, model = wall.write_map_images(poses, CAMERA, folder)
+    images, model = wall.write_map_images(poses, CAMERA, folder, boards)
     path = folder / "wall.devmap"
     options = BuildOptions(
         config=build(LocalizerConfig, SETTINGS, "test"), metric=True, gravity_aligned=True

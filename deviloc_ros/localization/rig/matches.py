@@ -12,7 +12,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.covariance import image_cells
 from deviloc_ros.localization.least_squares import lens_jacobian, projection_jacobian, whitened
-from deviloc_ros.localization.types import Correspondences
+from deviloc_ros.localization.types import Correspondences, concatenated
 
 
 @dataclass(frozen=True)
@@ -182,17 +182,4 @@ def gather(
         together.confidence,
         together.reference,
         None if whitening is None else np.concatenate(whitening) / shrunk[:, None, :],
-    )
-
-
-def concatenated(parts: Sequence[Correspondences]) -> Correspondences:
-    """Return the matches of all parts; without any, none."""
-    return Correspondences(
-        keypoints=np.concatenate([np.zeros((0, 2)), *(part.keypoints for part in parts)]),
-        points3d=np.concatenate([np.zeros((0, 3)), *(part.points3d for part in parts)]),
-        confidence=np.concatenate([np.zeros(0), *(part.confidence for part in parts)]),
-        reference=np.concatenate([np.zeros(0, np.int64), *(part.reference for part in parts)]),
-        reference_keypoints=np.concatenate(
-            [np.zeros((0, 2)), *(part.reference_keypoints for part in parts)]
-        ),
     )

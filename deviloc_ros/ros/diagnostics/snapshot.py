@@ -50,6 +50,7 @@ class Snapshot:
         rate: poses a second.
         latency: mean, from stamp to result; NaN without results.
         stages: mean of each stage.
+        ways: how many images were matched in each way.
         inliers: of the newest pose.
         mean_inliers: of poses; NaN without poses.
         fix_age: since the newest pose, or since images are let in.
@@ -82,6 +83,7 @@ class Snapshot:
     rate: float = 0.0
     latency: float = float("nan")
     stages: Mapping[str, float] = field(default_factory=dict)
+    ways: Mapping[str, int] = field(default_factory=dict)
     inliers: int = 0
     mean_inliers: float = float("nan")
     fix_age: float = 0.0

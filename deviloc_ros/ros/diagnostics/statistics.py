@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,6 +42,7 @@ class Statistics:
         self._errors = 0
         self._damaged = 0
         self._inliers = 0
+        self._ways: Counter[str] = Counter()
         self._last_fix = float("-inf")
         self._last_refusal = ""
         self._tf = ""
@@ -76,6 +77,8 @@ class Statistics:
         now = time.monotonic()
         with self._lock:
             self._late += latency > max_latency
+            if outcome.way is not None:
+                self._ways[outcome.way.value] += 1
             fix = isinstance(outcome.result, Fix)
             self._results.append(
                 _Result(
@@ -123,6 +126,7 @@ class Statistics:
                     for name in sorted(stages)
                 },
                 inliers=self._inliers,
+                ways=dict(self._ways),
                 mean_inliers=_mean([float(count) for count in inliers]),
                 fix_age=now - max(self._last_fix, self._listening_since),
                 last_refusal=self._last_refusal,
