@@ -1,6 +1,6 @@
 """Hook of mkdocs.yml: the site has the paths of the repository, so the same links work in both.
 
-Pages are README.md, CONTRIBUTING.md, CHANGELOG.md and docs/. Other files of the repository that a
+Pages are README.md, examples/README.md, CONTRIBUTING.md, CHANGELOG.md and docs/. Other files of the repository that a
 page links to, such as a parameter file, are copied into the site beside them.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = ("README.md", "examples/README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 LINK = re.compile(r"\]\(([^)\s#]+)")
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from deviloc_ros.datasets.colmap import PosedImage, write_posed_images
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 
@@ -94,6 +97,31 @@ def view(
             borderMode=cv2.BORDER_TRANSPARENT,
         )
     return image
+
+
+def write_map_images(
+    poses: Sequence[Transform],
+    camera: Camera,
+    folder: Path,
+    boards: tuple[Board, ...] = BOARDS,
+) -> tuple[Path, Path]:
+    """Photograph the wall for a map; return the folders of images and of their COLMAP model.
+
+    Args:
+        poses: map_from_camera of each image; they become 00.png, 01.png ...
+        camera: of model PINHOLE.
+        folder: gets both.
+        boards: what the wall is made of.
+    """
+    images, model = folder / "images", folder / "model"
+    images.mkdir(parents=True)
+    posed = []
+    for index, map_from_camera in enumerate(poses):
+        name = f"{index:02d}.png"
+        cv2.imwrite(str(images / name), view(map_from_camera, camera, boards))
+        posed.append(PosedImage(name, camera, map_from_camera.inverse()))
+    write_posed_images(model, posed)
+    return images, model
 
 
 @cache
