@@ -37,13 +37,13 @@ from shared.one_image_map import map_of
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.context.attention import AttentionMatcher
+from deviloc_ros.localization.context.escalation import CONVINCING_INLIERS, CONVINCING_SHARE
 from deviloc_ros.localization.context.guided import guided_nearest_neighbours, unit_codes
 from deviloc_ros.localization.context.matcher import (
     MIN_CONFIRMED,
     MIN_FINE_CONFIDENCE,
     MIN_GUIDES,
 )
-from deviloc_ros.localization.escalation import CONVINCING_INLIERS, CONVINCING_SHARE
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.matching import SemiDenseMatcher
 from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
