@@ -30,6 +30,7 @@ from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.localization.query import admit
 from deviloc_ros.localization.types import FailureReason, PoseEstimate
 from deviloc_ros.maps.map import Map
+from deviloc_ros.schema import load
 
 HEADER = (
     "| queries | number | before: believed | false | now: believed | false | right poses lost | "
@@ -145,7 +146,8 @@ def count(row: Count, localizer: Localizer, images: Iterable[Sought]) -> Count:
 def localizer_of(bench: Bench, name: str, images: Path, model: Path) -> Localizer:
     """Return the localizer of a map that is built unless it is there."""
     bench.build(name, images, "--model", model, "--metric")
-    return Localizer(Map.load(bench.work / f"{name}.devmap"), LocalizerConfig())
+    config = load(LocalizerConfig, None, bench.settings[1::2])
+    return Localizer(Map.load(bench.work / f"{name}.devmap"), config)
 
 
 def queries(images: Path, model: Path, dark: bool = False) -> Iterator[Sought]:

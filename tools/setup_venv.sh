@@ -2,6 +2,8 @@
 # Make a virtual environment that holds this package, editable, with ROS 2 from wheels, its tests'
 # and its demo's requirements; do nothing if it is up to date.
 #   setup_venv.sh VENV
+# DEVILOC_NEWEST=1 takes the newest release of everything instead of those of constraints.txt, anew
+# each time.
 # pip is used as the user configured it: indexes, proxies, constraints and caches are respected.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -54,7 +56,11 @@ add_group() {
   rm "$unfinished"
 }
 
-if [ -f "$stamp" ] && [ ! -e "$unfinished" ] && [ "$(< "$stamp")" = "$wanted" ] &&
+releases=(--constraint "$root/constraints.txt")
+if [ -n "${DEVILOC_NEWEST:-}" ]; then
+  wanted="the newest of everything"
+  releases=(--upgrade --upgrade-strategy eager)
+elif [ -f "$stamp" ] && [ ! -e "$unfinished" ] && [ "$(< "$stamp")" = "$wanted" ] &&
   [ -x "$venv/bin/python" ] && [ -x "$venv/bin/deviloc" ]; then
   add_group
   exit 0
@@ -79,7 +85,7 @@ if [ -e "$unfinished" ] ||
   "$python" -m venv --clear "$venv"
 fi
 touch "$unfinished"
-"${pip[@]}" install --quiet --use-pep517 --constraint "$root/constraints.txt" \
+"${pip[@]}" install --quiet --use-pep517 "${releases[@]}" \
   --requirement "$root/requirements-ros.txt" --requirement "$root/requirements-dev.txt" \
   --editable "$root[demo]" 9>&-
 "$root/tools/build_interfaces.sh" "$venv" "$root"/ros_interfaces/*/

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,8 +37,8 @@ from deviloc_ros.maps.tiled_map import open_map
 class Localizer:
     """Localizes images in one map.
 
-    The result is deterministic: the same image, map and configuration give the same pose. Use a
-    localizer in one thread at a time.
+    The result is deterministic: the same image, map and configuration give the same pose. Several
+    threads may call a localizer: it works for one after the other.
     """
 
     def __init__(self, reference_map: Map, config: LocalizerConfig | None = None) -> None:
@@ -53,6 +54,8 @@ class Localizer:
         """
         self._pipeline = Pipeline.of(reference_map, config or LocalizerConfig())
         self._warm_for = 0
+        # Networks and their work memory are for one image at a time. Methods call each other.
+        self._in_use = threading.RLock()
 
     @staticmethod
     def load(map_path: str | Path, config: LocalizerConfig | None = None) -> Localizer:
@@ -92,7 +95,7 @@ class Localizer:
         """
         batches = range(self._warm_for + 1, num_images + 1)
         if batches:
-            with self._pipeline.threads():
+            with self._in_use, self._pipeline.threads():
                 warm_up(self._pipeline, self.localize_query, batches)
             self._warm_for = num_images
 
@@ -140,7 +143,7 @@ class Localizer:
         """
         expected = priors if priors is not None else [None] * len(images)
         clock = StageClock()
-        with self._pipeline.threads():
+        with self._in_use, self._pipeline.threads():
             with clock("extract"):
                 admitted = admit(images, cameras, self._pipeline.extractor)
             results: dict[int, Localization] = dict(admitted.refused)
@@ -166,7 +169,8 @@ class Localizer:
         """
         clock = clock or StageClock()
         try:
-            return localize_query(self._pipeline, query, prior, clock, excluded)
+            with self._in_use:
+                return localize_query(self._pipeline, query, prior, clock, excluded)
         except DamagedMapError as error:
             return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), clock.seconds)
 
@@ -193,7 +197,7 @@ class Localizer:
         """
         clock = StageClock()
         try:
-            with self._pipeline.threads():
+            with self._in_use, self._pipeline.threads():
                 return localize_rig(self._pipeline, images, cameras, base_from_camera, prior, clock)
         except DamagedMapError as error:
             return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), clock.seconds)

@@ -23,7 +23,7 @@ from deviloc_ros.localization.pose import PoseHypothesis, agreement
 from deviloc_ros.localization.retrieval import Retrieval
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.topicfm import TopicFmMatcher
-from deviloc_ros.localization.types import AlignmentEvidence, Way
+from deviloc_ros.localization.types import AlignmentEvidence, Correspondences, Way
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.runtime import choose_backend, one_torch_thread
 
@@ -100,6 +100,13 @@ class Pipeline:
         """What residuals do not tell of poses of aligned matches."""
         shared = self.map.calibration.aligned_shared_error
         return Uncertainty(shared, self.config.pose.covariance_factor)
+
+    def aggregate(
+        self, matches: Correspondences, cluster: NDArray[np.int64], camera: Camera
+    ) -> tuple[Correspondences, Correspondences]:
+        """Return the matches with one cluster of references, and the same after aggregation."""
+        of_cluster = matches.select(np.isin(matches.reference, cluster))
+        return of_cluster, self.solver.aggregate(of_cluster, camera)
 
     def aligned_pose(
         self, first: ClusterPose, aligned: AlignedMatches, camera: Camera

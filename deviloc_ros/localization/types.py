@@ -62,6 +62,8 @@ class Correspondences:
         reference_keypoints: (N, 2) float64, pixels of that reference image (NaN after merging).
         depth_sigma: (N,) float64, relative standard deviation of the point's depth in the
             reference; NaN where unknown. None after merging, or where depths are taken as true.
+        guided: (N,) bool, which were looked for only near where a pose put them. They agree with
+            that pose whether it is right or not, and are no evidence for it. None: none, or merged.
     """
 
     keypoints: NDArray[np.float64]
@@ -70,10 +72,16 @@ class Correspondences:
     reference: NDArray[np.int64]
     reference_keypoints: NDArray[np.float64]
     depth_sigma: NDArray[np.float64] | None = None
+    guided: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """Return the number of matches."""
         return len(self.keypoints)
+
+    @property
+    def free(self) -> NDArray[np.bool_]:
+        """Which matches (N,) were looked for in the whole image."""
+        return np.ones(len(self), dtype=np.bool_) if self.guided is None else ~self.guided
 
     def select(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> Correspondences:
         """Return the matches that a mask or an index array names."""
@@ -84,6 +92,7 @@ class Correspondences:
             self.reference[index],
             self.reference_keypoints[index],
             None if self.depth_sigma is None else self.depth_sigma[index],
+            None if self.guided is None else self.guided[index],
         )
 
 
@@ -99,6 +108,7 @@ def concatenated(parts: Sequence[Correspondences]) -> Correspondences:
             [np.zeros((0, 2)), *(part.reference_keypoints for part in parts)]
         ),
         depth_sigma=np.concatenate(sigmas) if sigmas and len(sigmas) == len(parts) else None,
+        guided=~np.concatenate([part.free for part in parts]) if parts else None,
     )
 
 

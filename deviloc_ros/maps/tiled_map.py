@@ -147,10 +147,11 @@ def load_tiled(path: Path, config: TileConfig) -> TiledMap:
         InputError: not an index, damaged, or a tile is missing or was changed since.
     """
     arrays, description = map_file.read(path, kind=map_file.TILES)
+    folder = path.resolve().parent  # of the file that a link names, as the tiles' paths are
     try:
         tiles = [
             Tile(
-                path.parent / entry["file"],
+                folder / entry["file"],
                 str(entry["id"]),
                 np.array(entry["bounds"], dtype=np.float64).reshape(2, 3),
                 np.array(entry["origin"], dtype=np.float64).reshape(3),

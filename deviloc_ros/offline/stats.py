@@ -110,7 +110,7 @@ def read_covariances(path: Path) -> Mapping[str, NDArray[np.float64]]:
         InputError: the file cannot be read or is no stats.json.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         records = [record for record in content["images"] if record["localized"]]
         found = {
             str(record["name"]): np.array(record["covariance"], dtype=np.float64)
@@ -118,7 +118,7 @@ def read_covariances(path: Path) -> Mapping[str, NDArray[np.float64]]:
         }
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path}: is no stats.json as 'deviloc localize --json' writes it: {error!r}"
         ) from None

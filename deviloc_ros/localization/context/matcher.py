@@ -8,7 +8,7 @@ pose; near where that pose and the depths of the references put it, each feature
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,16 +22,21 @@ from deviloc_ros.localization.context.guided import guided_nearest_neighbours, u
 from deviloc_ros.localization.context.windows import pose_windows
 from deviloc_ros.localization.matching import SemiDenseMatcher
 from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
+from deviloc_ros.localization.pose import PoseHypothesis
 from deviloc_ros.localization.solver import PoseSolver
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Correspondences, Query, concatenated
 from deviloc_ros.maps.map import Map
 
-# Attention's matches that must agree with a first pose before it guides anything: poses of other
-# places have fewer (docs/accuracy.md, "Real change of light").
+# Attention's matches that must agree with a first pose before it guides anything.
 MIN_GUIDES = 15
-# By how much the pose may still shift the image, pixels of the working size, round by round.
-RADII = (16.0, 8.0)
+# By how much the pose may still shift the image, pixels of the working size, round by round. The
+# last windows are still many times as large as what counts as agreement (pose.py): else matches
+# would agree with a false pose only because they were looked for where it put them.
+RADII = (24.0, 16.0)
+# Share of guided matches that must agree with the pose they give. Of false poses a quarter does at
+# most, of right ones two thirds or more (docs/accuracy.md, "Real change of light").
+MIN_CONFIRMED = 0.45
 # Of the fine offsets: by night they are right as often where the network is unsure of them.
 MIN_FINE_CONFIDENCE = 0.0
 
@@ -110,16 +115,35 @@ class ContextMatcher:
     def _guided(
         self, query: Query, cluster: NDArray[np.int64], certain: Correspondences
     ) -> Correspondences:
-        """Match again with the references of a cluster, if they give a pose to go by."""
-        matches = certain.select(np.isin(certain.reference, cluster))
+        """Match again with the references of a cluster, if they give a pose to go by.
+
+        Where they do not, or what is found does not confirm it, there are no matches: those of
+        attention are too few to tell chance from evidence. The matches that gave the first pose
+        come first: they alone are evidence for it.
+        """
+        first = certain.select(np.isin(certain.reference, cluster))
+        nothing = first.select(np.zeros(0, dtype=np.int64))
+        matches = guides = first
+        needed = 0.0
         for radius in RADII:
-            merged = self._solver.aggregate(matches, query.camera)
-            pose = self._solver.estimate_pose(merged, query.camera)
-            if pose is None or pose.num_inliers < MIN_GUIDES:
-                break
+            pose = self._pose(guides, query, needed)
+            if pose is None:
+                return nothing
             pairs = self._near(query, cluster, pose.camera_from_map, radius)
-            matches = self._matched(query, cluster, pairs)
-        return matches
+            guides, needed = self._matched(query, cluster, pairs), MIN_CONFIRMED
+            again = replace(guides, guided=np.ones(len(guides), dtype=np.bool_))
+            matches = concatenated([first, again.select(~_same(again, first))])
+        return nothing if self._pose(guides, query, needed) is None else matches
+
+    def _pose(
+        self, matches: Correspondences, query: Query, min_share: float
+    ) -> PoseHypothesis | None:
+        """Return the pose that matches give, or None where too few agree with it."""
+        merged = self._solver.aggregate(matches, query.camera)
+        pose = self._solver.estimate_pose(merged, query.camera)
+        if pose is None or pose.num_inliers < max(MIN_GUIDES, min_share * len(merged)):
+            return None
+        return pose
 
     def _near(
         self, query: Query, cluster: NDArray[np.int64], camera_from_map: Transform, radius: float
@@ -166,3 +190,14 @@ class ContextMatcher:
                 None if sigma is None else np.asarray(sigma[rows], dtype=np.float64),
             )  # fmt: skip
         return self._references[index]
+
+
+def _same(matches: Correspondences, others: Correspondences) -> NDArray[np.bool_]:
+    """Return which matches (N,) others are equal to."""
+    rows = [
+        np.ascontiguousarray(np.column_stack([m.reference, m.reference_keypoints, m.keypoints]))
+        for m in (matches, others)
+    ]
+    record = np.dtype((np.void, rows[0].dtype.itemsize * rows[0].shape[1]))
+    first, second = (part.view(record).ravel() for part in rows)
+    return np.isin(first, second)

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.evidence import Agreement, pieces_of
 from deviloc_ros.localization.rig.matches import RigMatches
 from deviloc_ros.localization.rig.pose import RigHypothesis, rig_ransac
-from deviloc_ros.localization.second_pose import SecondPose, second_pose
-from deviloc_ros.localization.verification import Evidence, image_coverage
+from deviloc_ros.localization.verification.evidence import Agreement, pieces_of
+from deviloc_ros.localization.verification.second_pose import SecondPose, second_pose
+from deviloc_ros.localization.verification.verify import Evidence, image_coverage
 
 
 def weigh(
@@ -43,6 +43,7 @@ def weigh(
     if not speaking.any():
         speaking[:] = True
     agreeing = best.inliers & speaking
+    evident = unmerged.select(unmerged.free)
     depths = matches.in_camera(best.base_from_map)[best.inliers, 2]
     return Evidence(
         map_from_body=best.base_from_map.inverse(),
@@ -58,8 +59,8 @@ def weigh(
             (rival.base_from_map.inverse(), int(np.count_nonzero(rival.inliers & ~best.inliers)))
             for rival in rivals
         ],
-        agreement=_agreement(best.base_from_map, matches.select(speaking), config),
-        second=lambda: _second_pose(best, unmerged, config),
+        agreement=_agreement(best.base_from_map, evident, config),
+        second=lambda: _second_pose(best, evident, config),
     )
 
 

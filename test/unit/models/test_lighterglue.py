@@ -58,7 +58,7 @@ def test_narrow_layers_keep_the_features_that_match() -> None:
     assert scores.shape == (1, 200, 200)
     for kept in (left[0], right[0]):
         assert (kept.diff() > 0).all()
-    assert torch.isin(matched, left[0]).float().mean() > 0.95
+    assert torch.isin(matched, left[0]).float().mean() > 0.9
 
 
 def test_a_batch_of_pairs_is_each_pair_by_itself() -> None:

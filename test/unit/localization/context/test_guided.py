@@ -17,7 +17,7 @@ from deviloc_ros.localization.context.guided import (
     guided_nearest_neighbours,
     unit_codes,
 )
-from deviloc_ros.localization.context.windows import epipolar_windows, pose_windows
+from deviloc_ros.localization.context.windows import pose_windows
 from deviloc_ros.maps.map import Reference
 
 CAMERA = Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0))
@@ -101,15 +101,3 @@ def test_a_wrong_depth_stays_in_the_window_of_its_pose() -> None:
     assert inside(unsure, seen).mean() > 0.95 > 0.9 > inside(sure, seen).mean()
     # Only along the epipolar line.
     assert (unsure.half_sides[:, 1] == 4.0).all()
-
-
-def test_epipolar_windows_hold_where_neighbours_went() -> None:
-    reference, pose, points = scene()
-    first = CAMERA.project(reference.camera_from_map.apply(points))
-    second = CAMERA.project(pose.apply(points))
-    shift = pose.translation
-    cross = np.array([[0, -shift[2], shift[1]], [shift[2], 0, -shift[0]], [-shift[1], shift[0], 0]])
-    inverse = np.linalg.inv(CAMERA.intrinsics)
-    fundamental = inverse.T @ cross @ pose.rotation.as_matrix() @ inverse
-    windows = epipolar_windows(first[100:], fundamental, second[:100], first[:100], 2.0)
-    assert inside(windows, second[100:]).mean() > 0.9

@@ -12,14 +12,14 @@ from deviloc_ros.config import LocalizerConfig, VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.attempt import ClusterPose
-from deviloc_ros.localization.evidence import Agreement, log10_false_alarms
 from deviloc_ros.localization.pose import PoseHypothesis
-from deviloc_ros.localization.second_pose import (
+from deviloc_ros.localization.types import FailureReason, PosePrior
+from deviloc_ros.localization.verification.evidence import Agreement, log10_false_alarms
+from deviloc_ros.localization.verification.second_pose import (
     SecondPose,
     camera_agreement,
     second_camera_pose,
 )
-from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 
 GRID = 8
 # Two poses are different places if they are this share of the scene's depth, or this angle, apart.
@@ -42,7 +42,7 @@ class Evidence:
         coverage: share of the image's cells with inliers; several images add up.
         depth: median distance of the inliers in front of their cameras, map units.
         rivals: other poses map_from_body, and the number of matches that agree with each.
-        agreement: how well the matches agree with it.
+        agreement: how well matches agree with it, not merged, that no pose has guided.
         second: finds the pose that most of those matches agree with which do not agree with this
             one; only called if all else speaks for the pose.
     """
@@ -84,13 +84,12 @@ def verify(
     in_camera = pose.camera_from_map.apply(matches.points3d[pose.inliers])
     scale = camera.reduction_to(config.features.max_size)
 
-    def agreement(of: Correspondences) -> Agreement:
-        return camera_agreement(pose.camera_from_map, of, camera, config.pose, scale)
+    evident = cluster.unmerged.select(cluster.unmerged.free)
+    agreement = camera_agreement(pose.camera_from_map, evident, camera, config.pose, scale)
 
     def second() -> SecondPose | None:
-        found, max_vote = agreement(cluster.unmerged), float(np.log10(limits.max_rival_chance))
-        search = camera, config.pose, max_vote, config.seed
-        return second_camera_pose(found, cluster.unmerged, *search)
+        max_vote = float(np.log10(limits.max_rival_chance))
+        return second_camera_pose(agreement, evident, camera, config.pose, max_vote, config.seed)
 
     evidence = Evidence(
         map_from_body=pose.camera_from_map.inverse(),
@@ -100,7 +99,7 @@ def verify(
         coverage=image_coverage(matches.keypoints[pose.inliers], camera),
         depth=float(np.median(in_camera[:, 2])) if len(in_camera) else 0.0,
         rivals=[(r.pose.camera_from_map.inverse(), r.pose.num_inliers) for r in rivals],
-        agreement=agreement(matches),
+        agreement=agreement,
         second=second,
     )
     return judge(evidence, prior, metric, limits)

@@ -13,16 +13,16 @@ from deviloc_ros.config import LocalizerConfig, VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.attempt import ClusterPose
-from deviloc_ros.localization.evidence import (
+from deviloc_ros.localization.pose import agreement, estimate_pose
+from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
+from deviloc_ros.localization.verification.evidence import (
     PIECE,
     Agreement,
     log10_fair_vote,
     log10_false_alarms,
     pieces_of,
 )
-from deviloc_ros.localization.pose import agreement, estimate_pose
-from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
-from deviloc_ros.localization.verification import verify
+from deviloc_ros.localization.verification.verify import verify
 
 CAMERA = Camera("PINHOLE", 1024, 768, (900.0, 900.0, 512.0, 384.0))
 SIZE = np.array([CAMERA.width, CAMERA.height])
@@ -119,6 +119,15 @@ def test_many_matches_on_a_few_windows_are_few_pieces(seed: int) -> None:
     assert refused is not None
     assert refused[0] is FailureReason.CHANCE
     assert "pieces of the image agree" in refused[1]
+
+
+def test_matches_that_a_pose_has_guided_are_no_evidence_for_it() -> None:
+    """They are looked for where it puts them, and agree with it if it is wrong, too."""
+    generator = np.random.default_rng(0)
+    right = seen(generator, anywhere(generator, 300))
+    few = np.arange(300) < 8
+    assert doubt(right) is None
+    assert reason(replace(right, guided=~few)) is FailureReason.CHANCE
 
 
 def test_repeating_a_match_is_no_evidence() -> None:
