@@ -56,6 +56,11 @@ class Statistics:
             self._dropped += replaced
             self._arrivals.append((time.monotonic(), replaced))
 
+    def count_fault(self) -> None:
+        """Count a fault of the node that belongs to no image."""
+        with self._lock:
+            self._errors += 1
+
     def listen(self) -> None:
         """Count time without images or poses from now on: after a pause."""
         with self._lock:

@@ -19,6 +19,7 @@ from deviloc_ros.robot.frame_set import FrameSet
 from deviloc_ros.robot.localize_frames import localize_frames
 from deviloc_ros.robot.outcome import Fix, Outcome, Refusal
 from deviloc_ros.robot.priors import Priors
+from deviloc_ros.robot.told_once import ToldOnce
 from deviloc_ros.ros.config.node_config import NodeConfig
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot
 from deviloc_ros.ros.diagnostics.statistics import Statistics
@@ -104,7 +105,7 @@ class FrameWorker:
         self._worker: NewestItemWorker[FrameSet] | None = None
         self._map: LoadedMap | None = None
         self._map_lock = threading.Lock()
-        self._complaints: set[str] = set()
+        self._complaints = ToldOnce(node.get_logger().error)
         self.statistics = Statistics()
 
     def configure(self, config: NodeConfig) -> None:
@@ -115,7 +116,7 @@ class FrameWorker:
         """Begin to work, with counters at zero."""
         self._map = loaded
         self.statistics = Statistics()
-        self._complaints.clear()
+        self._complaints.forget()
         self._worker = NewestItemWorker(self._work, "localizer")
 
     def use(self, loaded: LoadedMap, forget: Callable[[], None]) -> None:
@@ -185,9 +186,7 @@ class FrameWorker:
         result = outcome.result
         if isinstance(result, Fix) or result.reason is not FailureReason.DAMAGED_MAP:
             return
-        if result.details not in self._complaints:
-            self._complaints.add(result.details)
-            self._node.get_logger().error(result.details)
+        self._complaints.tell(result.details, result.details)
 
     def _age(self, frames: FrameSet) -> float:
         """Return the time since the images' stamp, seconds."""

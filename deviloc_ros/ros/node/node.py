@@ -133,6 +133,12 @@ class LocalizationNode(LifecycleNode):
         self._error = "a transition failed; the log says why"
         return TransitionCallbackReturn.SUCCESS
 
+    def fault(self, text: str) -> None:
+        """Tell of a fault of the node's own, with its traceback; it goes on."""
+        self.get_logger().error(text)
+        if self._session is not None:
+            self._session.count_fault()
+
     def destroy_node(self) -> None:
         """Stop the worker before what it publishes on is gone."""
         self._close()

@@ -138,6 +138,10 @@ class Session:
             device_memory=device_memory(),
         )
 
+    def count_fault(self) -> None:
+        """Count a fault of the node that belongs to no image."""
+        self._worker.statistics.count_fault()
+
     def relocalize(self) -> Answer:
         """Search the whole map for the next images."""
         if not self._active:
