@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 from accuracy import Bench
-from covariance_simulation import render_second_pass
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from shared.second_pass import render_second_pass
 
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.config import LocalizerConfig

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from accuracy import Bench, print_table
-from covariance_simulation import monte_carlo, render_second_pass
 from numpy.typing import NDArray
+from shared.second_pass import monte_carlo, render_second_pass
 
 from deviloc_ros.datasets.colmap import posed_images, write_posed_images
 from deviloc_ros.datasets.poses import read_poses

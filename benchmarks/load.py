@@ -21,12 +21,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import rclpy
-from load_record import Record
-from load_traffic import Load
+from node_load.record import Record
+from node_load.slow_reader import SlowReader
+from node_load.traffic import Load
 from rclpy.context import Context
 from rclpy.signals import SignalHandlerOptions
 from scipy.spatial.transform import Rotation
-from slow_reader import SlowReader
 
 from deviloc_ros.datasets.colmap import PosedImage, write_posed_images
 from deviloc_ros.geometry.camera import Camera

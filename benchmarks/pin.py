@@ -20,12 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from accuracy import Bench
-from pin_lifts import LIFTS
-from pin_maps import BLOCKS
-from pin_measure import Measurement
-from pin_results import read_results
-from pin_scenes import OF_FEW, SCENES
-from pin_tables import Result, depth_table, pose_table, reliability_table, summary_table
+from lifting.lifts import LIFTS
+from lifting.maps import BLOCKS
+from lifting.measure import Measurement
+from lifting.results import read_results
+from lifting.scenes import OF_FEW, SCENES
+from lifting.tables import Result, depth_table, pose_table, reliability_table, summary_table
 
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.config import AlignmentConfig, LocalizerConfig

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 from accuracy import Bench
+from lifting.queries import CONDITIONS, PLAIN
+from lifting.scenes import SCENES, Scene
+from lifting.sift import SiftLocalizer
 from numpy.typing import NDArray
-from pin_queries import CONDITIONS, PLAIN
-from pin_scenes import SCENES, Scene
-from pin_sift import SiftLocalizer
 
 from deviloc_ros.config import AlignmentConfig, LocalizerConfig
 from deviloc_ros.datasets.colmap import PosedImage

@@ -28,7 +28,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from process_memory import peak_bytes, reset_peak
+from shared.process_memory import peak_bytes, reset_peak
 
 from deviloc_ros.models.published.deviloc import DeViLoc, LiftedMatches
 from deviloc_ros.models.published.pin_geometry import ReferenceCamera

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from deviloc_ros.models.published.settings import TopicFmConfig
 from deviloc_ros.schema import Key, Section, build, keys, load
@@ -29,7 +30,7 @@ class RetrievalConfig(Section):
     cluster: bool = Field(
         True, description="estimate one pose per covisibility cluster, best cluster wins"
     )
-    prior_gate_sigmas: float = Field(
+    prior_sigmas: float = Field(
         4.0, gt=0, le=100, description="how uncertain a prior is taken to be, its sigmas"
     )
     prior_reach: float = Field(
@@ -58,7 +59,7 @@ class MatchingConfig(Section):
 class LiftingConfig(Section):
     """A 3D point for every reference keypoint (fixed when the map is built)."""
 
-    method: Literal["pin", "geometric"] = Field(
+    method: Literal["learned", "geometric"] = Field(
         "geometric",
         description="how unobserved keypoints get their depth: by a network or by triangles",
     )
@@ -74,6 +75,14 @@ class LiftingConfig(Section):
         le=1000,
         description="references that each reference's depths are made to agree with; 0: none",
     )
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _renamed(cls, method: Any) -> Any:
+        # PIN is the paper's network; the one that this names is another.
+        if method == "pin":
+            raise ValueError("this method is called 'learned' now")
+        return method
 
 
 class AggregationConfig(Section):
@@ -148,6 +157,10 @@ class TileConfig(Section):
 
 class LocalizerConfig(Section):
     """Everything the localizer can be told."""
+
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "retrieval.prior_gate_sigmas": "retrieval.prior_sigmas",
+    }
 
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where networks run: auto is CUDA where there is one"

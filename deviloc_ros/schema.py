@@ -11,7 +11,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,6 +23,9 @@ class Section(BaseModel):
     """A group of keys; immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    RENAMED: ClassVar[Mapping[str, str]] = {}
+    """Dotted keys that were renamed, to what they are called now; for errors."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ def build(schema: type[SectionType], values: Mapping[str, Any], source: str) -> 
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if name in schema.RENAMED:
+            raise InputError(f"{source}: {name} is called {schema.RENAMED[name]} now") from None
         if first["type"] == "extra_forbidden":
             known = ", ".join(key.name for key in keys(schema))
             raise InputError(f"{source}: {name} is not a known key; known: {known}") from None
@@ -118,14 +123,23 @@ def build(schema: type[SectionType], values: Mapping[str, Any], source: str) -> 
 
 
 def load(
-    schema: type[SectionType], path: Path | None = None, assignments: Iterable[str] = ()
+    schema: type[SectionType],
+    path: Path | None = None,
+    assignments: Iterable[str] = (),
+    given: Mapping[str, Any] | None = None,
 ) -> SectionType:
-    """Read a configuration: defaults, then a YAML file, then `key=value` assignments.
+    """Read a configuration: defaults, what is given, a YAML file, then `key=value` assignments.
+
+    Args:
+        schema: the section class.
+        path: the file, or None.
+        assignments: win over the file.
+        given: dotted keys that another file has set; they are checked already.
 
     Raises:
         InputError: the file cannot be read, or any key or value in it is wrong.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(given or {})
     if path is not None:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))

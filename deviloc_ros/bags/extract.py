@@ -17,9 +17,9 @@ from deviloc_ros.bags.transforms import BagTransforms
 from deviloc_ros.bags.types import stamp_of
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.messages.camera_info import camera_from_info
 from deviloc_ros.messages.image import Pixels, pixels_from_message
-from deviloc_ros.messages.stamped import NANOSECONDS
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 
 

@@ -22,6 +22,8 @@ IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 TF_TYPE = "tf2_msgs/msg/TFMessage"
 ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
+INITIAL_POSE_TYPE = "geometry_msgs/msg/PoseWithCovarianceStamped"
+FIX_TYPE = "sensor_msgs/msg/NavSatFix"
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ class Bag:
                 raise InputError(f"{self.path}: {topic.name} has no messages")
             return topic
         if len(images) != 1:
-            hint = "; choose with --topic" if images else ""
+            hint = "; choose with --topic, one for each camera of a rig" if images else ""
             raise InputError(f"{self.path}: one image topic is needed; there are: {listed}{hint}")
         return images[0]
 
@@ -201,7 +203,8 @@ class Bag:
             infos = [t.name for t in topics.values() if t.type == CAMERA_INFO_TYPE and t.count]
             raise InputError(
                 f"{self.path}: no camera_info on {name} for {image.name}; there are: "
-                f"{', '.join(infos) or 'none'}; choose with --camera-info, or give --camera"
+                f"{', '.join(infos) or 'none'}; choose with --camera-info, or give --camera "
+                "(of a rig: camera_info or camera in --rig FILE)"
             )
         return topic
 

@@ -9,8 +9,9 @@ from typing import Any
 from deviloc_ros.bags.reader import ODOMETRY_TYPE, TF_TYPE, Bag, Recorded
 from deviloc_ros.bags.types import stamp_of
 from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.messages.stamped import NANOSECONDS, Link, link_of
+from deviloc_ros.messages.stamped import Link, link_of
 from deviloc_ros.robot.told_once import ToldOnce
 from deviloc_ros.robot.transform_buffer import TransformBuffer, TransformUnavailableError
 

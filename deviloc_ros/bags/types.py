@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_typestore
 
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.messages.stamped import NANOSECONDS, stamp_ns
+from deviloc_ros.messages.stamped import stamp_ns
 
 TYPESTORE = get_typestore(Stores.ROS2_KILTED)
 
@@ -70,19 +71,20 @@ def camera_info(stamp: int, frame: str, camera: Camera) -> Any:
     Args:
         stamp: nanoseconds.
         frame: the optical frame.
-        camera: PINHOLE (plumb_bob without distortion) or OPENCV_FISHEYE (equidistant).
+        camera: PINHOLE or OPENCV (plumb_bob), or OPENCV_FISHEYE (equidistant).
     """
-    if camera.model not in ("PINHOLE", "OPENCV_FISHEYE"):
+    if camera.model not in ("PINHOLE", "OPENCV", "OPENCV_FISHEYE"):
         raise ValueError(f"camera_info of a {camera.model} camera is not written")
     fx, fy, cx, cy, *coefficients = camera.params
     cx, cy = cx - 0.5, cy - 0.5
+    fisheye = camera.model == "OPENCV_FISHEYE"
     return message(
         "sensor_msgs/msg/CameraInfo",
         header=header(stamp, frame),
         height=camera.height,
         width=camera.width,
-        distortion_model="equidistant" if coefficients else "plumb_bob",
-        d=np.array(coefficients or np.zeros(5)),
+        distortion_model="equidistant" if fisheye else "plumb_bob",
+        d=np.array(coefficients if fisheye else [*(coefficients or (0.0,) * 4), 0.0]),
         k=np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1]),
         r=np.eye(3).ravel(),
         p=np.array([fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0]),

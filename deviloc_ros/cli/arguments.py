@@ -33,13 +33,22 @@ def add_command(
     )
 
 
-def add_bag_images(parser: argparse.ArgumentParser) -> None:
+def add_bag_images(parser: argparse.ArgumentParser, several: bool = False) -> None:
     """Add the bag, which of its images are meant, and the folder for what becomes of them."""
     parser.add_argument("bag", type=Path, metavar="BAG", help="folder, or .mcap or .db3 file")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder for the results"
     )
-    parser.add_argument("--topic", help="image topic; needed where the bag has several")
+    if several:
+        parser.add_argument(
+            "--topic",
+            action="append",
+            default=[],
+            metavar="[NAME=]TOPIC",
+            help="image topic; needed where the bag has several; once for each camera of a rig",
+        )
+    else:
+        parser.add_argument("--topic", help="image topic; needed where the bag has several")
     parser.add_argument(
         "--camera-info", metavar="TOPIC", help="default: camera_info beside the image topic"
     )
@@ -51,12 +60,12 @@ def add_bag_images(parser: argparse.ArgumentParser) -> None:
         "has 'rect' in it",
     )
     parser.add_argument(
-        "--odom-frame", default="odom", metavar="FRAME", help="the bag's odometry, default: odom"
+        "--odom-frame", metavar="FRAME", help="the bag's odometry frame, default: odom"
     )
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add the ways to set keys of the configuration."""
+def add_config(parser: argparse.ArgumentParser, of_robot: bool = False) -> None:
+    """Add the ways to set keys of the configuration: the localizer's, or a robot's."""
     group = parser.add_argument_group("configuration")
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run")
     group.add_argument("--matcher", choices=("xfeat", "topicfm"), help="which network matches")
@@ -68,7 +77,8 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="set one key, such as retrieval.num_references=10; repeatable, wins over --config",
     )
-    group.add_argument("--keys", action=_ListKeys, help="list all keys with defaults and leave")
+    keys = _ListRobotKeys if of_robot else _ListKeys
+    group.add_argument("--keys", action=keys, help="list all keys with defaults and leave")
 
 
 def load_config(args: argparse.Namespace) -> LocalizerConfig:
@@ -79,12 +89,17 @@ def load_config(args: argparse.Namespace) -> LocalizerConfig:
     """
     from deviloc_ros.config import LocalizerConfig, load
 
-    assignments = list(args.set)
+    return load(LocalizerConfig, args.config, assignments(args))
+
+
+def assignments(args: argparse.Namespace) -> list[str]:
+    """Return `key=value` of --set, --device and --matcher, in the order in which they win."""
+    texts = list(args.set)
     if args.device:
-        assignments.append(f"device={args.device}")
+        texts.append(f"device={args.device}")
     if args.matcher:
-        assignments.append(f"matching.matcher={args.matcher}")
-    return load(LocalizerConfig, args.config, assignments)
+        texts.append(f"matching.matcher={args.matcher}")
+    return texts
 
 
 def check_output(path: Path | None) -> None:
@@ -110,11 +125,25 @@ class _ListKeys(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, **kwargs)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from deviloc_ros.config import LocalizerConfig, keys
+        from deviloc_ros.config import keys
 
-        for key in keys(LocalizerConfig):
+        for key in keys(self._schema()):
             print(f"{key.name} = {key.default}\n    {key.description}{_allowed(key)}")
         parser.exit()
+
+    def _schema(self) -> type[LocalizerConfig]:
+        from deviloc_ros.config import LocalizerConfig
+
+        return LocalizerConfig
+
+
+class _ListRobotKeys(_ListKeys):
+    """The same for a robot's keys."""
+
+    def _schema(self) -> type[LocalizerConfig]:
+        from deviloc_ros.robot.config import RobotConfig
+
+        return RobotConfig
 
 
 def _allowed(key: Key) -> str:

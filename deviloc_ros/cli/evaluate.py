@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from deviloc_ros.evaluation.errors import (
         BENCHMARK_THRESHOLDS,
         Threshold,
-        evaluate_aligned,
+        evaluate_fitted,
         evaluate_poses,
     )
     from deviloc_ros.evaluation.nees import nees_json, nees_of_poses, nees_text
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     if args.align == "none":
         evaluation = evaluate_poses(estimated, truth)
     else:
-        evaluation = evaluate_aligned(estimated, truth, fixed_scale=args.align == "se3")
+        evaluation = evaluate_fitted(estimated, truth, fixed_scale=args.align == "se3")
     consistency = None
     if args.stats is not None:
         consistency = nees_of_poses(estimated, read_covariances(args.stats), truth)

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         rectified=RECTIFIED[args.rectified],
         distance=args.distance,
         every=args.every,
-        odom_frame=args.odom_frame,
+        odom_frame=args.odom_frame or "odom",
     )
     with Bag(args.bag) as bag:
         total = bag.image_topic(args.topic).count

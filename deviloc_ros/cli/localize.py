@@ -18,7 +18,7 @@ from deviloc_ros.cli.arguments import (
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
-    from deviloc_ros.offline.image_folder import Query
+    from deviloc_ros.offline.image_folder import LocalizedImage
     from deviloc_ros.offline.query_cameras import QueryCameras, QueryPairing
 
 DESCRIPTION = """\
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from deviloc_ros.offline.image_folder import localize_folder
 
     localizer = Localizer.load(args.map, config)
-    queries: list[Query] = []
+    queries: list[LocalizedImage] = []
     interrupted = False
     found = localize_folder(localizer, args.images, pairing.cameras, args.batch)
     progress = tqdm(
@@ -146,7 +146,7 @@ def _tell_left_out(pairing: QueryPairing) -> None:
             print(f"deviloc: note: {len(names)} {what} ({names[0]}, ...)", file=sys.stderr)
 
 
-def _tell_failures(queries: Sequence[Query]) -> None:
+def _tell_failures(queries: Sequence[LocalizedImage]) -> None:
     """Print why images have no pose, one line each, and which cameras were scaled."""
     from deviloc_ros.localization.types import LocalizationFailure
 
@@ -161,7 +161,7 @@ def _tell_failures(queries: Sequence[Query]) -> None:
             print(f"deviloc: no pose: {query.name}: {query.result}", file=sys.stderr)
 
 
-def _write_picture(folder: Path, images: Path, query: Query) -> None:
+def _write_picture(folder: Path, images: Path, query: LocalizedImage) -> None:
     from deviloc_ros.evaluation.pictures import draw_matches, write_picture
     from deviloc_ros.images import read_gray
 

@@ -134,8 +134,8 @@ def _build(args: argparse.Namespace) -> int:
         raise InputError("--camera has its model already: leave out --camera-model")
 
     from deviloc_ros.geometry.camera import MODEL_NAMES, Camera
-    from deviloc_ros.mapping.align import transform_map, z_up_from
     from deviloc_ros.mapping.build import BuildOptions, build_map
+    from deviloc_ros.mapping.map_frame import transform_map, z_up_from
     from deviloc_ros.mapping.multiview.epipolar import doubt
     from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics
 

@@ -12,7 +12,7 @@ from deviloc_ros.cli.arguments import AXES, Subparsers, add_command, check_outpu
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
-    from deviloc_ros.mapping.align import Alignment
+    from deviloc_ros.mapping.map_frame import MapFit
     from deviloc_ros.maps.map import Map
 
 ALIGN = """\
@@ -66,9 +66,9 @@ def run_align(args: argparse.Namespace) -> int:
     from deviloc_ros.datasets.colmap import posed_images
     from deviloc_ros.datasets.poses import read_positions
     from deviloc_ros.geometry.similarity import Similarity
-    from deviloc_ros.mapping.align import (
-        align_to_cameras,
-        align_to_positions,
+    from deviloc_ros.mapping.map_frame import (
+        fit_map_to_cameras,
+        fit_map_to_positions,
         transform_map,
         z_up_from,
     )
@@ -79,56 +79,54 @@ def run_align(args: argparse.Namespace) -> int:
         if not 1e-9 < args.scale < 1e9:
             raise InputError(f"--scale {args.scale:g}: must be positive, metres per map unit")
         scale = replace(Similarity.identity(), scale=args.scale)
-        aligned = transform_map(
+        moved = transform_map(
             reference_map, scale, metric=True, gravity_aligned=reference_map.gravity_aligned
         )
         how = f"scaled by {args.scale:g}"
     else:
         if args.positions is not None:
-            alignment = align_to_positions(reference_map, read_positions(args.positions))
+            fit = fit_map_to_positions(reference_map, read_positions(args.positions))
         else:
             given = posed_images(args.model)
-            alignment = align_to_cameras(
+            fit = fit_map_to_cameras(
                 reference_map, {image.name: image.camera_from_map for image in given}
             )
-        aligned = transform_map(
+        moved = transform_map(
             reference_map,
-            z_up_from(args.up) @ alignment.target_from_map,
+            z_up_from(args.up) @ fit.target_from_map,
             metric=True,
             gravity_aligned=True,
         )
-        how = _describe(alignment)
-        _warn_if_lying(aligned, args.up)
-    aligned = aligned.with_meta({"alignment": how})
-    aligned.save(output)
+        how = _describe(fit)
+        _warn_if_lying(moved, args.up)
+    moved = moved.with_meta({"alignment": how})
+    moved.save(output)
     print(f"{output}: {how}")
     return 0
 
 
-def _describe(alignment: Alignment) -> str:
+def _describe(fit: MapFit) -> str:
     import numpy as np
 
-    used = alignment.residuals[alignment.inliers]
+    used = fit.residuals[fit.inliers]
     text = (
-        f"aligned by {len(used)} of {len(alignment.names)} images, scale "
-        f"{alignment.target_from_map.scale:.6g}, off by {np.median(used):.3f} m (median), "
+        f"aligned by {len(used)} of {len(fit.names)} images, scale "
+        f"{fit.target_from_map.scale:.6g}, off by {np.median(used):.3f} m (median), "
         f"{used.max():.3f} m (largest)"
     )
     left_out = [
         f"{name} ({residual:.2f} m)"
-        for name, residual, inlier in zip(
-            alignment.names, alignment.residuals, alignment.inliers, strict=True
-        )
+        for name, residual, inlier in zip(fit.names, fit.residuals, fit.inliers, strict=True)
         if not inlier
     ]
     return text + (f"; left out as wrong: {', '.join(left_out)}" if left_out else "")
 
 
-def _warn_if_lying(aligned: Map, up: str) -> None:
+def _warn_if_lying(moved: Map, up: str) -> None:
     """Say it where the images' own up says that another axis is up."""
-    from deviloc_ros.mapping.align import image_up
+    from deviloc_ros.mapping.map_frame import image_up
 
-    if image_up(aligned)[2] < 0.5:
+    if image_up(moved)[2] < 0.5:
         print(
             f"deviloc: warning: with {up} as up, the tops of most images do not point up; if the "
             "camera was not tilted that far, give the right axis by --up",

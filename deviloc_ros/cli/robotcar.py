@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from deviloc_ros.bags.chunks import Recording
 
 CAMERAS = ("left", "rear", "right", "stereo_left", "stereo_centre", "stereo_right")
-NANOSECONDS = 1_000_000_000
 MAX_SECONDS = 1e9
 
 DESCRIPTION = "Turn folders of Oxford RobotCar and of RobotCar Seasons into bags; list queries."
@@ -193,7 +192,7 @@ def _raw(args: argparse.Namespace, cameras: list[str]) -> tuple[Recording, list[
 def _seasons(args: argparse.Namespace, cameras: list[str]) -> tuple[Recording, list[str]]:
     """Open a condition of RobotCar Seasons; also return what to say about it."""
     from deviloc_ros.geometry.transform import Transform
-    from deviloc_ros.mapping.align import z_up_from
+    from deviloc_ros.mapping.map_frame import z_up_from
     from deviloc_ros.robotcar.seasons_bag import SeasonsRecording
     from deviloc_ros.robotcar.seasons_files import CAMERAS as OF_SEASONS
     from deviloc_ros.robotcar.seasons_files import TRAIN, Seasons
@@ -221,7 +220,10 @@ def _seasons(args: argparse.Namespace, cameras: list[str]) -> tuple[Recording, l
 
 def _span(args: argparse.Namespace, first: int) -> tuple[int, int]:
     """Return the first stamp wanted and the first one not wanted, nanoseconds."""
+    from deviloc_ros.geometry.trajectory import NANOSECONDS
+
     end = min(args.end if args.end is not None else MAX_SECONDS, MAX_SECONDS)
+
     return first + round(args.start * NANOSECONDS), first + round(end * NANOSECONDS)
 
 

@@ -54,7 +54,7 @@ def run_queries(args: argparse.Namespace) -> int:
     """Write the list and the model."""
     from deviloc_ros.atomic import atomic_path
     from deviloc_ros.datasets.colmap import PosedImage, write_posed_images
-    from deviloc_ros.mapping.align import z_up_from
+    from deviloc_ros.mapping.map_frame import z_up_from
     from deviloc_ros.robotcar.seasons_files import (
         CAMERAS,
         REFERENCE_CONDITION,

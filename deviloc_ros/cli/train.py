@@ -11,7 +11,7 @@ from deviloc_ros.cli.arguments import Subparsers, add_command
 from deviloc_ros.errors import InputError
 
 DESCRIPTION = """\
-Train the network that gives reference keypoints their depth (lifting.method pin; docs/pin.md).
+Train the network that gives reference keypoints their depth (lifting.method learned; docs/pin.md).
 It learns from scenes that the command renders itself, from observations of COLMAP models that it
 hides, and from images of a depth sensor. An interrupted run goes on where it stopped when the same
 command is given again; with the same seed the result is the same.

@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.datasets.lines import numbers, read_lines, split_name
 from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
 
 POSE_LINE = "name qw qx qy qz tx ty tz"
 TUM_LINE = "timestamp tx ty tz qx qy qz qw"
 POSITION_LINE = "name x y z"
-NANOSECONDS = 1_000_000_000
 
 
 def read_poses(path: Path) -> dict[str, Transform]:

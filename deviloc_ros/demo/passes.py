@@ -16,8 +16,8 @@ from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.datasets.colmap import PosedImage, write_posed_images
 from deviloc_ros.datasets.poses import write_tum
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.messages.stamped import NANOSECONDS
 from deviloc_ros.simulation.drive import Drive, mounted, odometry
 from deviloc_ros.simulation.light import DAY, EVENING, Light, expose
 from deviloc_ros.simulation.renderer import Renderer

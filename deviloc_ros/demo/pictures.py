@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.localization.types import LocalizationFailure, PoseEstimate
+from deviloc_ros.localization.types import PoseEstimate
 from deviloc_ros.messages.image import Pixels
 
 LINES = 90
@@ -55,7 +55,7 @@ def match_picture(
     stamp: int,
     pixels: Pixels,
     camera: Camera,
-    found: PoseEstimate | LocalizationFailure,
+    found: PoseEstimate,
     images: Path,
     names: list[str],
     max_error: float = 6.0,
@@ -68,13 +68,11 @@ def match_picture(
         stamp: of the query.
         pixels: of the query.
         camera: of the query.
-        found: its result; None comes back for a failure.
+        found: its pose.
         images: folder of the map's images.
         names: of the map's references, by index.
         max_error: pixels.
     """
-    if isinstance(found, LocalizationFailure):
-        return None
     matches = found.matches
     expected = camera.project(found.camera_from_map.apply(matches.points3d))
     # A point behind the camera projects to NaN, which is no small error.

@@ -27,12 +27,15 @@ from deviloc_ros.demo.passes import (
 from deviloc_ros.demo.pictures import MatchPicture, jpeg, match_picture
 from deviloc_ros.demo.score import Live, Score, Summary, score, summarize
 from deviloc_ros.localization import Localizer
-from deviloc_ros.localization.types import LocalizationFailure, PoseEstimate
+from deviloc_ros.localization.types import PoseEstimate
 from deviloc_ros.mapping.build import BuildOptions, build_map
 from deviloc_ros.maps.map import Map
 from deviloc_ros.messages.image import Pixels
-from deviloc_ros.offline.bag import BagOptions, localize_bag
+from deviloc_ros.offline.bag import localize_bag
 from deviloc_ros.offline.bag_results import BagRun, FrameResult
+from deviloc_ros.offline.bag_robot import bag_robot
+from deviloc_ros.robot.config import RobotConfig, TrackingConfig
+from deviloc_ros.robot.outcome import Outcome
 from deviloc_ros.simulation.street import LANE
 
 LOAD = 0.6
@@ -122,19 +125,21 @@ def _offline(
     names = [reference.name for reference in localizer.map.references]
     pictures: dict[int, MatchPicture] = {}
 
-    def watch(
-        result: FrameResult, pixels: Pixels, found: PoseEstimate | LocalizationFailure
-    ) -> None:
-        picture = match_picture(result.stamp, pixels, scene.camera, found, images, names)
-        if picture is not None:
-            pictures[result.stamp] = picture
+    def watch(result: FrameResult, outcome: Outcome) -> None:
+        if isinstance(outcome.estimate, PoseEstimate):
+            [pixels] = outcome.pixels.values()
+            found = outcome.estimate
+            picture = match_picture(result.stamp, pixels, scene.camera, found, images, names)
+            if picture is not None:
+                pictures[result.stamp] = picture
 
+    # Images that the live run drops must not change the search for the others.
+    robot = RobotConfig(seed=config.seed, tracking=TrackingConfig(enabled=False))
     with Bag(recording.bag) as bag:
         run = localize_bag(
             localizer,
             map_path,
-            bag,
-            BagOptions(),
+            bag_robot(bag, robot),
             lambda items, total: tqdm(items, total=total, desc="localize offline"),
             watch,
         )

@@ -84,12 +84,12 @@ class Evaluation:
     Attributes:
         images: errors, by name.
         unknown: estimated images without a true pose; they count for nothing.
-        alignment: what was applied to the estimates first, or None.
+        fit: what was applied to the estimates first, or None.
     """
 
     images: Sequence[ImageError]
     unknown: Sequence[str] = ()
-    alignment: SimilarityFit | None = None
+    fit: SimilarityFit | None = None
 
     @property
     def num_localized(self) -> int:
@@ -137,12 +137,12 @@ def evaluate_poses(
     return Evaluation(images, sorted(set(estimated) - set(truth)))
 
 
-def evaluate_aligned(
+def evaluate_fitted(
     estimated: Mapping[str, Transform], truth: Mapping[str, Transform], fixed_scale: bool = False
 ) -> Evaluation:
     """Compare poses after moving all estimates by the one transform that fits them best.
 
-    For maps without a metric scale or in another frame than the truth. The alignment takes up a
+    For maps without a metric scale or in another frame than the truth. The fit takes up a
     common part of the errors, so the numbers are those of the shape, not of absolute positions.
 
     Args:
@@ -163,7 +163,7 @@ def evaluate_aligned(
     except UnderdeterminedError as error:
         raise InputError(f"the poses cannot be aligned: {error}") from None
     moved = move(estimated, fit.target_from_source)
-    return replace(evaluate_poses(moved, truth), alignment=fit)
+    return replace(evaluate_poses(moved, truth), fit=fit)
 
 
 def move(poses: Mapping[str, Transform], target_from_map: Similarity) -> dict[str, Transform]:

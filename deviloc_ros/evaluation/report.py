@@ -48,8 +48,8 @@ def write_report(
     Raises:
         InputError: the file cannot be written.
     """
-    if evaluation.alignment is not None:
-        estimated = move(estimated, evaluation.alignment.target_from_source)
+    if evaluation.fit is not None:
+        estimated = move(estimated, evaluation.fit.target_from_source)
     page = PAGE.format(
         title="Pose errors",
         summary=html.escape(summary_text(evaluation, thresholds)),

@@ -12,7 +12,7 @@ def summary_text(evaluation: Evaluation, thresholds: Sequence[Threshold]) -> str
     """Return localized images, medians and recall, a line each."""
     total = len(evaluation.images)
     lines = [f"images with a true pose  {total}", f"localized  {evaluation.num_localized}"]
-    if (fit := evaluation.alignment) is not None:
+    if (fit := evaluation.fit) is not None:
         used = int(fit.inliers.sum())
         lines.append(
             f"aligned to the truth first  scale {fit.target_from_source.scale:.6g}, "
@@ -56,7 +56,7 @@ def image_table(evaluation: Evaluation) -> str:
 def to_json(evaluation: Evaluation, thresholds: Sequence[Threshold]) -> dict[str, Any]:
     """Return everything as JSON-serialisable values; what is not known is null."""
     alignment = None
-    if (fit := evaluation.alignment) is not None:
+    if (fit := evaluation.fit) is not None:
         transform = fit.target_from_source
         x, y, z, w = (float(v) for v in transform.rotation.as_quat(canonical=True))
         alignment = {

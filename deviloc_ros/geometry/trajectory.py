@@ -10,6 +10,8 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from deviloc_ros.geometry.transform import Transform
 
+NANOSECONDS = 1_000_000_000
+"""In a second."""
 MAX_GAP = 500_000_000
 """Between poses further apart than this one would be a guess, nanoseconds."""
 

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.least_squares import projection_jacobian
-from deviloc_ros.localization.pose import PoseHypothesis
 from deviloc_ros.localization.types import Correspondences
 
 # Cells along the longer side of an image: matches within one are taken to err together.
@@ -61,18 +60,6 @@ def pose_covariance(
         loss_scale,
         scale,
     )
-
-
-def agreeing(
-    hypothesis: PoseHypothesis, matches: Correspondences, camera: Camera
-) -> Correspondences:
-    """Return which matches, not merged, are as near to a pose as the worst of its inliers."""
-    errors = np.linalg.norm(hypothesis.residuals[hypothesis.inliers], axis=1)
-    projected = camera.project(hypothesis.camera_from_map.apply(matches.points3d))
-    distance = np.linalg.norm(projected - matches.keypoints, axis=1)
-    with np.errstate(invalid="ignore"):
-        near = np.asarray(distance <= errors.max(initial=0.0), dtype=np.bool_)
-    return matches.select(near)
 
 
 def image_cells(

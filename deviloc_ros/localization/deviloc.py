@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.localization.attempt import Attempt
-from deviloc_ros.localization.covariance import agreeing, pose_covariance
+from deviloc_ros.localization.covariance import pose_covariance
 from deviloc_ros.localization.pipeline import Pipeline
+from deviloc_ros.localization.pose import agreeing
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import (
     AlignmentEvidence,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
@@ -100,8 +100,7 @@ class SemiDenseMatcher:
         self._pull = torch.from_numpy(reference_map.calibration.offset_pull).float().to(device)
         self._num_matches = config.matching.num_matches
         self._min_confidence = config.aggregation.min_confidence
-        self._cache: OrderedDict[int, StoredReference] = OrderedDict()
-        self._cache_size = config.matching.cached_references
+        self._stored: LRUCache[int, StoredReference] = LRUCache(config.matching.cached_references)
         # References share the cores; torch's own threads within one would wait for each other.
         threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(threads, "matching", torch.set_num_threads, (1,))
@@ -178,21 +177,18 @@ class SemiDenseMatcher:
 
     def _reference(self, index: int) -> StoredReference:
         """Return what matching needs of a reference, on the device."""
-        if index in self._cache:
-            self._cache.move_to_end(index)
-            return self._cache[index]
+        if (known := self._stored.get(index)) is not None:
+            return known
         rows = self._map.features_of(index)
         stored = torch.from_numpy(np.array(self._map.descriptors[rows]))
         descriptors = stored.to(self._device).float()
         lifted = torch.from_numpy(self._map.confidence[rows] > self._min_confidence)
-        self._cache[index] = entry = StoredReference(
+        self._stored[index] = entry = StoredReference(
             descriptors,
             torch.linalg.vector_norm(descriptors, dim=1),
             self._codes(descriptors),
             lifted.to(self._device),
         )
-        while len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
         return entry
 
     def _codes(self, descriptors: torch.Tensor) -> torch.Tensor:

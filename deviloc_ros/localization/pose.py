@@ -102,3 +102,15 @@ def agreement(
     residuals = camera.project(camera_from_map.apply(matches.points3d)) - matches.keypoints
     error = np.linalg.norm(residuals, axis=1)
     return PoseHypothesis(camera_from_map, np.nan_to_num(error, nan=np.inf) < threshold, residuals)
+
+
+def agreeing(
+    hypothesis: PoseHypothesis, matches: Correspondences, camera: Camera
+) -> Correspondences:
+    """Return which matches, not merged, are as near to a pose as the worst of its inliers."""
+    errors = np.linalg.norm(hypothesis.residuals[hypothesis.inliers], axis=1)
+    projected = camera.project(hypothesis.camera_from_map.apply(matches.points3d))
+    distance = np.linalg.norm(projected - matches.keypoints, axis=1)
+    with np.errstate(invalid="ignore"):
+        near = np.asarray(distance <= errors.max(initial=0.0), dtype=np.bool_)
+    return matches.select(near)

@@ -7,6 +7,9 @@ representation", CVPR 2010) of the matcher's own local descriptors, normalised p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,7 +22,18 @@ from deviloc_ros.localization.types import Features, PosePrior
 from deviloc_ros.maps.map import Map
 
 CODEBOOK_SIZE = 64
+CODEBOOK_SAMPLES = 60_000
 MIN_SHARED_POINTS = 10
+
+
+def sample_descriptors(
+    parts: Sequence[NDArray[np.floating[Any]]], seed: int
+) -> NDArray[np.float32]:
+    """Return descriptors (N, D) of all parts, a bounded number of them, to make a codebook of."""
+    each = max(1, CODEBOOK_SAMPLES // len(parts))
+    generator = np.random.default_rng(seed)
+    chosen = [part[generator.permutation(len(part))[:each]] for part in parts]
+    return np.concatenate(chosen).astype(np.float32, copy=False)
 
 
 def make_codebook(descriptors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
@@ -94,7 +108,7 @@ class Retrieval:
 
     def _near(self, prior: PosePrior) -> NDArray[np.bool_]:
         """Return which references could see what a camera within the prior's gate sees."""
-        gate = self._config.prior_gate_sigmas
+        gate = self._config.prior_sigmas
         shift = np.abs(self._centres - prior.map_from_body.translation)
         beyond = np.linalg.norm(np.maximum(shift - gate * prior.axis_sigmas, 0), axis=1)
         axis = prior.map_from_body.rotation.as_matrix()[:, 2]

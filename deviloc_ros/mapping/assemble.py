@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -28,7 +28,7 @@ from deviloc_ros.localization.features import LEVELS
 from deviloc_ros.localization.photometric.aligner import reduced_to
 from deviloc_ros.localization.types import Features
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map, Reference, offsets_of
 from deviloc_ros.models.published.preprocessing import network_image
 
 JPEG_QUALITY = 92
@@ -121,7 +121,7 @@ def assemble(
     descriptors = torch.cat([item.descriptors for item in chosen])
     return Map(
         references=references,
-        feature_offsets=_offsets([len(item) for item in chosen]),
+        feature_offsets=offsets_of([len(item) for item in chosen]),
         keypoints=torch.cat([item.keypoints for item in chosen]).numpy(),
         descriptors=descriptors.numpy().astype(np.float16),
         levels=torch.cat([item.levels for item in chosen]).numpy(),
@@ -135,7 +135,7 @@ def assemble(
         ).astype(np.float16),
         codebook=codebook,
         point_array=(points - origin).astype(np.float32),
-        observation_offsets=_offsets([len(ids) for ids in seen]),
+        observation_offsets=offsets_of([len(ids) for ids in seen]),
         observation_points=np.concatenate(seen),
         observation_pixels=np.concatenate([v.observations for v in views]).astype(np.float32),
         origin=origin,
@@ -159,7 +159,3 @@ def _lift_features(
     radius = config.lifting.observed_radius * view.camera.reduction_to(config.features.max_size)
     keypoints = features.keypoints.numpy().astype(np.float64)
     return lift(view, keypoints, radius, infer)
-
-
-def _offsets(counts: Sequence[int]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -6,17 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pycolmap
 import torch
-from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.colmap import PosedImage, posed_images, read_model
 from deviloc_ros.datasets.image_folder import list_images
 from deviloc_ros.errors import InputError
-from deviloc_ros.localization.retrieval import describe, make_codebook
-from deviloc_ros.localization.types import Features
+from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
 from deviloc_ros.mapping.assemble import assemble, store_images
 from deviloc_ros.mapping.multiview.consistency import make_consistent
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
@@ -30,7 +27,6 @@ from deviloc_ros.models.published.preprocessing import check_models
 from deviloc_ros.models.weight_store import load_network
 
 SIFT_IMAGE_SIZE = 1600
-CODEBOOK_SAMPLES = 60_000
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,8 @@ def build_map(
         raise InputError(f"{images}: no image can be used: {_first(refused)}")
 
     seed = options.config.seed
-    codebook = make_codebook(_sample(features, seed), seed)
+    sample = sample_descriptors([item.descriptors.numpy() for item in features.values()], seed)
+    codebook = make_codebook(sample, seed)
     words = torch.from_numpy(codebook)
     descriptors = {name: describe(item, words) for name, item in features.items()}
 
@@ -173,17 +170,6 @@ def _check_topicfm(posed: Mapping[str, PosedImage], intrinsics: Intrinsics) -> N
         check_models([("--camera", intrinsics.known.model)])
     else:
         check_models([("--camera-model", intrinsics.first_model)])
-
-
-def _sample(features: Mapping[str, Features], seed: int) -> NDArray[np.float32]:
-    """Return descriptors of all images, a bounded number of them."""
-    each = max(1, CODEBOOK_SAMPLES // len(features))
-    generator = np.random.default_rng(seed)
-    parts = []
-    for item in features.values():
-        chosen = torch.from_numpy(generator.permutation(len(item))[:each])
-        parts.append(item.descriptors[chosen].numpy())
-    return np.concatenate(parts)
 
 
 def _without_pose(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.map import Map, offsets_of
 
 
 def cut_map(whole: Map, size: float) -> Sequence[Map]:
@@ -35,7 +35,7 @@ def select(whole: Map, references: NDArray[np.int64]) -> Map:
     part = replace(
         whole,
         references=[whole.references[i] for i in references],
-        feature_offsets=_offsets(np.diff(whole.feature_offsets)[references]),
+        feature_offsets=offsets_of(np.diff(whole.feature_offsets)[references]),
         keypoints=whole.keypoints[features],
         descriptors=whole.descriptors[features],
         levels=whole.levels[features],
@@ -44,7 +44,7 @@ def select(whole: Map, references: NDArray[np.int64]) -> Map:
         depth_sigma=None if whole.depth_sigma is None else whole.depth_sigma[features],
         global_descriptors=whole.global_descriptors[references],
         point_array=whole.point_array[points],
-        observation_offsets=_offsets(np.diff(whole.observation_offsets)[references]),
+        observation_offsets=offsets_of(np.diff(whole.observation_offsets)[references]),
         observation_points=renumbered.astype(np.int32),
         observation_pixels=whole.observation_pixels[observations],
         unregistered={},
@@ -52,7 +52,7 @@ def select(whole: Map, references: NDArray[np.int64]) -> Map:
     if whole.image_offsets is None or whole.image_bytes is None:
         return part
     images = np.concatenate([_rows(whole.image_offsets, i) for i in references])
-    offsets = _offsets(np.diff(whole.image_offsets)[references])
+    offsets = offsets_of(np.diff(whole.image_offsets)[references])
     return part.with_images(whole.image_size, offsets, whole.image_bytes[images])
 
 
@@ -70,7 +70,3 @@ def _parts(
 
 def _rows(offsets: NDArray[np.int64], index: int) -> NDArray[np.int64]:
     return np.arange(offsets[index], offsets[index + 1])
-
-
-def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

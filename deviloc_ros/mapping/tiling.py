@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from deviloc_ros import __version__
 from deviloc_ros.errors import InputError
-from deviloc_ros.localization.retrieval import describe, make_codebook
+from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
 from deviloc_ros.localization.types import Features
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.map import Map, offsets_of
 
 # Cameras of different tiles so far apart, map units, are not asked what both could see.
 BORDER_REACH = 30.0
@@ -75,7 +75,6 @@ def _visible(tile: Map, reference: int, other: Map, viewer: int) -> int:
     return int(inside.sum()) * share
 
 
-CODEBOOK_SAMPLES = 60_000
 MAX_TILES = 10_000
 
 
@@ -99,7 +98,7 @@ def write_index(output: Path, tiles: Sequence[Path], seed: int = 0) -> None:
     maps = [Map.load(path) for path in tqdm(tiles, desc="opening tiles", disable=None)]
     for path, tile in zip(tiles, maps, strict=True):
         _check_fits(tiles[0], maps[0], path, tile)
-    codebook = make_codebook(_sample(maps, seed), seed)
+    codebook = make_codebook(sample_descriptors([tile.descriptors for tile in maps], seed), seed)
     words = torch.from_numpy(codebook)
     descriptors = [
         describe(_features(tile, index), words).numpy().astype(np.float16)
@@ -107,11 +106,11 @@ def write_index(output: Path, tiles: Sequence[Path], seed: int = 0) -> None:
         for index in range(len(tile.references))
     ]
     counts = [len(tile.references) for tile in maps]
-    starts = _offsets(counts)
+    starts = offsets_of(counts)
     pairs, points = border(maps, starts)
     arrays: dict[str, NDArray[Any]] = {
         "reference_offsets": starts,
-        "point_offsets": _offsets([len(tile.point_array) for tile in maps]),
+        "point_offsets": offsets_of([len(tile.point_array) for tile in maps]),
         "feature_offsets": _joined([tile.feature_offsets for tile in maps]),
         "observation_offsets": _joined([tile.observation_offsets for tile in maps]),
         "global_descriptors": np.stack(descriptors),
@@ -176,18 +175,6 @@ def _check_fits(first_path: Path, first: Map, path: Path, tile: Map) -> None:
             )
 
 
-def _sample(maps: Sequence[Map], seed: int) -> NDArray[np.float32]:
-    """Return descriptors of all tiles, a bounded number of them."""
-    each = max(1, CODEBOOK_SAMPLES // len(maps))
-    generator = np.random.default_rng(seed)
-    parts = []
-    for tile in maps:
-        count = len(tile.descriptors)
-        rows = np.sort(generator.choice(count, min(each, count), replace=False))
-        parts.append(tile.descriptors[rows].astype(np.float32))
-    return np.concatenate(parts)
-
-
 def _features(tile: Map, index: int) -> Features:
     """Return what a global descriptor is made of."""
     rows = tile.features_of(index)
@@ -212,10 +199,6 @@ def _together(calibrations: Sequence[Calibration], counts: Sequence[int]) -> Cal
     )
 
 
-def _offsets(counts: Sequence[int]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
 def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Return offsets of one tile after the other."""
-    return _offsets(np.concatenate([np.diff(part) for part in parts]).tolist())
+    return offsets_of(np.concatenate([np.diff(part) for part in parts]).tolist())

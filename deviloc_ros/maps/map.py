@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
@@ -240,6 +240,11 @@ class Map:
     ) -> Map:
         """Return the same map with reference images; see the attributes."""
         return replace(self, image_size=image_size, image_offsets=offsets, image_bytes=data)
+
+
+def offsets_of(counts: ArrayLike) -> NDArray[np.int64]:
+    """Return where each of N runs of rows begins and ends: (N + 1,), from their lengths (N,)."""
+    return np.concatenate([[0], np.cumsum(np.asarray(counts, dtype=np.int64))]).astype(np.int64)
 
 
 def _check(path: Path, read: Map) -> None:

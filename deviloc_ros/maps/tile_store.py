@@ -7,13 +7,13 @@ asked for are read.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from deviloc_ros.maps.map import Map
@@ -36,15 +36,15 @@ class TileStore:
         self._load = load
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._tiles: OrderedDict[int, Future[Map]] = OrderedDict()
+        self._tiles: LRUCache[int, Future[Map]] = LRUCache(capacity)
         self._wanted: list[int] = []
         self._fetcher: threading.Thread | None = None
 
     @property
     def loaded(self) -> Sequence[int]:
-        """Numbers of the tiles in memory or on their way there, least recently used first."""
+        """Numbers of the tiles in memory or on their way there."""
         with self._lock:
-            return list(self._tiles)
+            return sorted(self._tiles)
 
     @property
     def capacity(self) -> int:
@@ -69,8 +69,7 @@ class TileStore:
         with self._lock:
             wanted = list(numbers[: self._capacity])
             for number in reversed(wanted):
-                if number in self._tiles:
-                    self._tiles.move_to_end(number)
+                self._tiles.get(number)  # what is there already is not let go for the others
             self._wanted = [number for number in wanted if number not in self._tiles]
             if self._wanted and self._fetcher is None:
                 self._fetcher = threading.Thread(target=self._fetch, name="tiles", daemon=True)
@@ -102,11 +101,8 @@ class TileStore:
         """Return a tile's place and whether it is still to be filled; make room for it."""
         future = self._tiles.get(number)
         if future is not None:
-            self._tiles.move_to_end(number)
             return future, False
         self._tiles[number] = future = Future()
-        while len(self._tiles) > self._capacity:
-            self._tiles.popitem(last=False)
         return future, True
 
     def _fill(self, number: int, future: Future[Map]) -> Map:

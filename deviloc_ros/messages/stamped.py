@@ -10,10 +10,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
 
-NANOSECONDS = 1_000_000_000
-"""Of a second."""
 UNIT_TOLERANCE = 5e-3
 """So far the length of a quaternion may be off 1; about what tf2 allows."""
 FARTHEST = 1e9

@@ -12,12 +12,12 @@ import importlib.util
 import sys
 import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
+from cachetools import LRUCache
 from torch import Tensor, nn
 
 from deviloc_ros.errors import InputError
@@ -26,7 +26,7 @@ KEPT = 16
 """Modules that are kept; a process uses a handful."""
 
 _lock = threading.Lock()
-_converted: OrderedDict[str, Any] = OrderedDict()
+_converted: LRUCache[str, Any] = LRUCache(KEPT)
 _core: list[Any] = []
 
 
@@ -41,9 +41,6 @@ def converted(module: nn.Module, examples: Sequence[Tensor]) -> Any:
     with _lock:
         if key not in _converted:
             _converted[key] = _convert(module, examples)
-            if len(_converted) > KEPT:
-                _converted.popitem(last=False)
-        _converted.move_to_end(key)
         return _converted[key]
 
 
@@ -206,7 +203,7 @@ class OpenVinoProgram:
         if precision is not None:
             self._settings["INFERENCE_PRECISION_HINT"] = precision
         self._model = converted(module, examples)
-        self._requests: OrderedDict[tuple[torch.Size, ...], Any] = OrderedDict()
+        self._requests: LRUCache[tuple[torch.Size, ...], Any] = LRUCache(_SHAPES_KEPT)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the module on float32 tensors."""
@@ -222,9 +219,6 @@ class OpenVinoProgram:
             model.reshape({port: list(shape) for port, shape in ports})
             compiled = self._core.compile_model(model, "CPU", self._settings)
             request = self._requests[shapes] = compiled.create_infer_request()
-            if len(self._requests) > _SHAPES_KEPT:
-                self._requests.popitem(last=False)
-        self._requests.move_to_end(shapes)
         result = request.infer(
             [each.contiguous().numpy() for each in inputs], share_inputs=True, share_outputs=True
         )

@@ -1,229 +1,129 @@
-"""Localize every image of a bag, frame by frame, as the node does, without middleware."""
+"""Localize the images of a bag one after the other, as the node does, without middleware."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
-from deviloc_ros.bags.reader import Bag, Recorded, Topic
-from deviloc_ros.bags.transforms import BagTransforms
-from deviloc_ros.bags.types import stamp_of
+from deviloc_ros.bags.transforms import LOOK_AHEAD, BagTransforms
 from deviloc_ros.errors import InputError
-from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.types import (
-    FailureReason,
-    LocalizationFailure,
-    PoseEstimate,
-    PosePrior,
-)
-from deviloc_ros.messages.camera_info import camera_from_info, rectified_from_camera
-from deviloc_ros.messages.image import Pixels, pixels_from_message
+from deviloc_ros.maps.map_file import map_id
+from deviloc_ros.offline.bag_frames import BagFrames, Listener, Moment
 from deviloc_ros.offline.bag_results import BagRun, FrameResult
-from deviloc_ros.robot.base_pose import base_pose
+from deviloc_ros.offline.bag_robot import BagRobot
+from deviloc_ros.robot.extrinsics import Extrinsics
+from deviloc_ros.robot.gnss import SOURCE, SatelliteFixes
+from deviloc_ros.robot.initial_pose import InitialPoses
+from deviloc_ros.robot.localize_frames import ImageLocalizer, localize_frames
+from deviloc_ros.robot.odometry import Odometry
+from deviloc_ros.robot.outcome import Fix, Outcome
+from deviloc_ros.robot.priors import Priors
+from deviloc_ros.robot.saved_pose import PoseFile
+from deviloc_ros.robot.told_once import ToldOnce
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 
-BAD_CALIBRATION = "BAD_CALIBRATION"
-NO_EXTRINSICS = "NO_EXTRINSICS"
-
-Progress = Callable[[Iterable[tuple[Recorded, Any]], int], Iterable[tuple[Recorded, Any]]]
-Watch = Callable[[FrameResult, Pixels, PoseEstimate | LocalizationFailure], None]
-
-
-class ImageLocalizer(Protocol):
-    """What is asked of `deviloc_ros.localization.Localizer`."""
-
-    def localize(
-        self, image: Pixels, camera: Camera, prior: PosePrior | None = None
-    ) -> PoseEstimate | LocalizationFailure:
-        """Return the pose of an image, or why there is none."""
-
-
-@dataclass(frozen=True)
-class BagOptions:
-    """How a bag is read.
-
-    Attributes:
-        topic: of the images; None: the only one there is.
-        camera_info: its topic; None: beside the images.
-        camera: intrinsics that replace camera_info.
-        rectified: images are rectified; None: if the topic's name has `rect` in it.
-        base: the frame whose pose is reported; None: base_link where the bag's transforms join it
-            with the camera, else the camera itself.
-        map_frame: name of the map frame in the result.
-        odom_frame: name of the bag's odometry frame.
-    """
-
-    topic: str | None = None
-    camera_info: str | None = None
-    camera: Camera | None = None
-    rectified: bool | None = None
-    base: str | None = None
-    map_frame: str = "map"
-    odom_frame: str = "odom"
+Progress: TypeAlias = Callable[[Iterable[Moment], int], Iterable[Moment]]
+Watch: TypeAlias = Callable[[FrameResult, Outcome], object]
 
 
 def localize_bag(
     localizer: ImageLocalizer,
     map_path: Path,
-    bag: Bag,
-    options: BagOptions,
+    robot: BagRobot,
     progress: Progress = lambda items, total: items,
-    watch: Watch = lambda result, pixels, localization: None,
+    watch: Watch = lambda result, outcome: None,
+    tell: Callable[[str], object] = lambda text: None,
 ) -> BagRun:
-    """Localize every image of a topic; a Ctrl-C ends it early, with what was done.
+    """Localize every image, or every instant of a rig; a Ctrl-C ends it early, with what was done.
 
     Args:
         localizer: gives the poses.
         map_path: named in the result.
-        bag: opened.
-        options: see `BagOptions`.
-        progress: wraps the images to show how far it is, such as tqdm.
+        robot: what is localized.
+        progress: wraps the moments to show how far it is, such as tqdm.
         watch: is shown every result.
+        tell: takes a line about what in the bag could not be used.
 
     Raises:
-        InputError: topics or frames are missing, or the bag is damaged.
+        InputError: the bag is damaged.
     """
-    topic = bag.image_topic(options.topic)
-    calibration = _Calibration(bag, topic, options)
-    transforms = BagTransforms(bag)
-    images = bag.read([topic.name])
-    first = next(images, None)
-    if first is None:
-        raise InputError(f"{bag.path}: {topic.name} has no messages")
-    transforms.advance(first[0].stamp)
-    body = _body(bag, transforms, options.base, first[1])
-    frames: list[FrameResult] = []
-    run = BagRun(
-        map_path, bag.path, topic.name, body, options.map_frame, options.odom_frame, frames
-    )
+    run = BagRun(map_path, robot, [])
+    drive = _Drive(localizer, robot, tell)
+    keeps_pose = bool(robot.config.prior.file) and map_path.is_file()
+    pose_file, name = PoseFile(drive.priors, tell), map_id(map_path) if keeps_pose else ""
+    pose_file.restore(robot.config.prior, name, robot.bag.span[0])
+    frames = BagFrames(robot.bag, robot.config, robot.cameras, drive.listeners)
     try:
-        for recorded, message in progress(_chain(first, images), topic.count):
-            transforms.advance(recorded.stamp)
-            stamp = stamp_of(message)
-            frame = _Frame(message, stamp, recorded.stamp)
-            frames.append(_localize(frame, localizer, calibration, transforms, run, watch))
+        for moment in progress(frames, frames.count):
+            result, outcome = drive.localize(moment)
+            run.frames.append(result)
+            watch(result, outcome)
     except KeyboardInterrupt:
-        return BagRun(
-            map_path, bag.path, topic.name, body, options.map_frame, options.odom_frame, frames,
-            interrupted=True,
-        )  # fmt: skip
+        run = run.as_interrupted()
+    pose_file.save(robot.config.prior, name)
     return run
 
 
-@dataclass(frozen=True)
-class _Frame:
-    message: Any
-    stamp: int
-    received: int
+class _Drive:
+    """A robot on its way through a bag: what the node's session is to its topics."""
 
+    def __init__(
+        self, localizer: ImageLocalizer, robot: BagRobot, tell: Callable[[str], object]
+    ) -> None:
+        config = robot.config
+        self._localizer = localizer
+        self._base, self._tell = config.frames.base, tell
+        self._refused = ToldOnce(tell)
+        self._transforms = BagTransforms(robot.bag, robot.odometry_topic, tell)
+        self._odometry = Odometry(config.frames, self._transforms)
+        self._extrinsics = Extrinsics(config.frames, self._transforms, LOOK_AHEAD, robot.mounts)
+        self._initial_poses = InitialPoses(config.frames, self._transforms, self._odometry)
+        self._fixes = SatelliteFixes(config.gnss)
+        self.priors = Priors(config, self._odometry, LOOK_AHEAD)
+        self.listeners: dict[str, Listener] = {}
+        if robot.initial_pose is not None:
+            self.listeners[robot.initial_pose] = self._on_initial_pose
+        if robot.fix is not None:
+            if localizer.map.metric and localizer.map.gravity_aligned:
+                self.listeners[robot.fix] = self._on_fix
+            else:
+                tell(f"{SOURCE}: not used in this map, which is not metric and gravity-aligned")
 
-def _localize(
-    frame: _Frame,
-    localizer: ImageLocalizer,
-    calibration: _Calibration,
-    transforms: BagTransforms,
-    run: BagRun,
-    watch: Watch,
-) -> FrameResult:
-    def refused(reason: str, error: Exception) -> FrameResult:
-        return FrameResult(frame.stamp, frame.received, reason=reason, details=str(error))
+    def localize(self, moment: Moment) -> tuple[FrameResult, Outcome]:
+        """Do what the node does with images, in the bag's time."""
+        frames = moment.frames
+        self._transforms.advance(moment.at)
+        mode = self.priors.state.mode
+        prior, token = self.priors.predict(frames.stamp)
+        outcome = localize_frames(frames, self._extrinsics, self._localizer, prior)
+        self.priors.learn(outcome, prior is not None, token)
+        map_from_odom = self._map_from_odom(outcome)
+        return FrameResult.of(outcome, moment.at, map_from_odom, mode, prior is not None), outcome
 
-    try:
-        pixels = pixels_from_message(frame.message)
-    except InputError as error:
-        return refused(FailureReason.BAD_IMAGE.name, error)
-    try:
-        camera, optical_from_camera = calibration.at(frame.received, pixels)
-    except InputError as error:
-        return refused(BAD_CALIBRATION, error)
-    optical = frame.message.header.frame_id.lstrip("/")
-    try:
-        body_from_optical = transforms.lookup(run.body, optical, frame.stamp)
-    except TransformUnavailableError as error:
-        return refused(NO_EXTRINSICS, error)
-    found = localizer.localize(pixels, camera)
-    if isinstance(found, LocalizationFailure):
-        result = FrameResult(
-            frame.stamp, frame.received, reason=found.reason.name, details=found.details,
-            inliers=found.num_inliers, matches=found.num_matches,
-            references=tuple(found.references), stage_seconds=dict(found.stage_seconds),
-        )  # fmt: skip
-    else:
-        body = base_pose(
-            found.map_from_camera, found.covariance, body_from_optical @ optical_from_camera
-        )
-        map_from_odom = None
-        if run.odom_frame != run.body:
-            try:
-                odom_from_body = transforms.lookup(run.odom_frame, run.body, frame.stamp)
-                map_from_odom = body.map_from_base @ odom_from_body.inverse()
-            except TransformUnavailableError:
-                pass  # A bag need not have odometry; the transform map -> body is written then.
-        result = FrameResult(
-            frame.stamp, frame.received, found.camera_from_map, body.map_from_base,
-            body.covariance, map_from_odom, inliers=found.num_inliers,
-            matches=len(found.correspondences), references=tuple(found.references),
-            stage_seconds=dict(found.stage_seconds),
-        )  # fmt: skip
-    watch(result, pixels, found)
-    return result
+    def _map_from_odom(self, outcome: Outcome) -> Transform | None:
+        """Return the correction that a pose gives; None: there is no odometry at its stamp."""
+        if not isinstance(outcome.result, Fix):
+            return None
+        try:
+            odom_from_base = self._odometry.at(outcome.frames.stamp, LOOK_AHEAD)
+        except TransformUnavailableError:
+            return None
+        return outcome.result.pose.map_from_base @ odom_from_base.inverse()
 
+    def _on_initial_pose(self, message: Any, received: int) -> None:
+        self._transforms.advance(received)
+        try:
+            self.priors.given(*self._initial_poses.read(message, received))
+        except InputError as error:
+            self._tell(str(error))
 
-class _Calibration:
-    """The camera of each image: the last camera_info received before it, or the first one."""
-
-    def __init__(self, bag: Bag, topic: Topic, options: BagOptions) -> None:
-        self._camera = options.camera
-        rectified = options.rectified
-        self._rectified = "rect" in topic.name if rectified is None else rectified
-        if self._camera is None:
-            self._infos = bag.read([bag.info_topic(topic, options.camera_info).name])
-            first = next(self._infos, None)
-            assert first is not None, "info_topic refuses topics without messages"
-            self._info = first[1]
-            self._next = next(self._infos, None)
-
-    def at(self, received: int, pixels: Pixels) -> tuple[Camera, Transform]:
-        """Return the camera and optical_from_camera (CameraInfo's R in rectified images).
-
-        Raises:
-            InputError: the calibration cannot be used, or is of another image size.
-        """
-        if self._camera is not None:
-            return self._camera, Transform.identity()
-        while self._next is not None and self._next[0].stamp <= received:
-            self._info = self._next[1]
-            self._next = next(self._infos, None)
-        size = pixels.shape[1], pixels.shape[0]
-        camera = camera_from_info(self._info, size, self._rectified)
-        if not self._rectified:
-            return camera, Transform.identity()
-        return camera, rectified_from_camera(self._info).inverse()
-
-
-def _body(bag: Bag, transforms: BagTransforms, wanted: str | None, first: Any) -> str:
-    """Return the frame whose poses are reported.
-
-    Raises:
-        InputError: the wanted one is not joined with the camera.
-    """
-    optical = str(first.header.frame_id).lstrip("/")
-    try:
-        transforms.lookup(wanted or "base_link", optical, stamp_of(first))
-    except TransformUnavailableError as error:
-        if wanted is not None:
-            raise InputError(
-                f"{bag.path}: --base {wanted}: {error}; the camera's frame is {optical!r}"
-            ) from None
-        return optical
-    return wanted or "base_link"
-
-
-def _chain(
-    first: tuple[Recorded, Any], rest: Iterator[tuple[Recorded, Any]]
-) -> Iterator[tuple[Recorded, Any]]:
-    yield first
-    yield from rest
+    def _on_fix(self, message: Any, received: int) -> None:
+        try:
+            pose = self._fixes.read(message)
+        except InputError as error:
+            self._refused.tell(SOURCE, str(error))
+            return
+        if pose is not None:
+            self.priors.offered(pose, SOURCE)

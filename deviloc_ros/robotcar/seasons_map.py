@@ -11,8 +11,8 @@ from pathlib import Path
 from deviloc_ros import __version__
 from deviloc_ros.datasets.colmap import read_model
 from deviloc_ros.errors import InputError
-from deviloc_ros.mapping.align import transform_map, z_up_from
 from deviloc_ros.mapping.build import BuildOptions, build_map
+from deviloc_ros.mapping.map_frame import transform_map, z_up_from
 from deviloc_ros.mapping.tiling import tiles_folder, write_index
 from deviloc_ros.maps.map import Map
 from deviloc_ros.robotcar.seasons_files import Seasons, Submap, as_stored

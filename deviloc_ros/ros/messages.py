@@ -8,13 +8,14 @@ from __future__ import annotations
 from builtin_interfaces.msg import Time as TimeMessage
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.robot.base_pose import BasePose
 
 
 def stamp_message(nanoseconds: int) -> TimeMessage:
     """Return nanoseconds as a stamp."""
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    seconds, rest = divmod(nanoseconds, NANOSECONDS)
     return TimeMessage(sec=seconds, nanosec=rest)
 
 

@@ -9,10 +9,9 @@ from itertools import pairwise
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.simulation.street import LANE, Street
-
-NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ ALLOWED = {
     "mapping": {"datasets", "geometry", "lifting", "localization", "maps", "models"},
     "robot": {"geometry", "localization", "messages"},
     "bags": {"geometry", "messages", "robot"},
-    "offline": {"bags", "datasets", "geometry", "localization", "messages", "robot"},
+    "offline": {"bags", "datasets", "geometry", "localization", "maps", "messages", "robot"},
     "robotcar": {"bags", "datasets", "geometry", "mapping", "maps", "messages"},
     "evaluation": {"geometry", "localization"},
     "simulation": {"datasets", "geometry"},
@@ -39,7 +39,7 @@ ALLOWED = {
     "ros": {"bags", "datasets", "evaluation", "geometry", "localization", "maps", "messages",
             "robot"},
     "demo": {"bags", "datasets", "geometry", "localization", "mapping", "maps", "messages",
-             "offline", "ros", "simulation"},
+             "offline", "robot", "ros", "simulation"},
 }  # fmt: skip
 LAYERS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
@@ -105,7 +105,9 @@ def test_the_ros_layer_is_really_seen_to_import_ros() -> None:
     assert "rclpy" in ros
 
 
-@pytest.mark.parametrize("module", ["localization", "mapping.build", "offline.bag"])
+@pytest.mark.parametrize(
+    "module", ["localization", "mapping.build", "robot.localize_frames", "offline.bag"]
+)
 def test_the_core_and_bags_do_without_middleware(module: str) -> None:
     code = (
         f"import sys, deviloc_ros.{module}\n"

@@ -119,3 +119,19 @@ def test_what_is_dumped_is_read_back(seed: int, references: int, confidence: flo
     }
     config = build(LocalizerConfig, values, "test")
     assert build(LocalizerConfig, config.model_dump(), "test") == config
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (
+            {"retrieval.prior_gate_sigmas": 3.0},
+            "retrieval.prior_gate_sigmas is called retrieval.prior_sigmas now",
+        ),
+        ({"lifting.method": "pin"}, "this method is called 'learned' now"),
+    ],
+)
+def test_what_was_renamed_is_told_in_one_line(values: dict[str, object], told: str) -> None:
+    with pytest.raises(InputError, match=told) as caught:
+        build(LocalizerConfig, values, "mine.yaml")
+    assert "\n" not in str(caught.value)

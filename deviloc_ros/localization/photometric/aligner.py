@@ -7,13 +7,13 @@ the query, but for a shift; that shift is found in the pixels (lucas_kanade.py).
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import torch
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
@@ -80,8 +80,7 @@ class Aligner:
         self._map = reference_map
         self._max_size = config.features.max_size
         self._num_matches = config.alignment.num_matches
-        self._cache: OrderedDict[int, AlignableImage] = OrderedDict()
-        self._cache_size = config.matching.cached_references
+        self._images: LRUCache[int, AlignableImage] = LRUCache(config.matching.cached_references)
         self._pool = ThreadPoolExecutor(torch.get_num_threads(), "alignment")
 
     def __call__(
@@ -121,10 +120,10 @@ class Aligner:
             np.empty(len(matches)),
         )
 
-        def with_reference(index: int) -> None:
+        def with_reference(index: int, reference_image: AlignableImage) -> None:
             rows = np.flatnonzero(matches.reference == index)
             part = _aligned(
-                self.image_of(index), image, self._map.references[index], camera, camera_from_map,
+                reference_image, image, self._map.references[index], camera, camera_from_map,
                 matches.select(rows),
             )  # fmt: skip
             result.matches.keypoints[rows] = part.matches.keypoints
@@ -133,21 +132,17 @@ class Aligner:
 
         # Images are decoded in this thread: the cache is not locked.
         references = [int(index) for index in np.unique(matches.reference)]
-        for index in references:
-            self.image_of(index)
-        list(self._pool.map(with_reference, references))
+        images = [self.image_of(index) for index in references]
+        list(self._pool.map(with_reference, references, images))
         return result
 
     def image_of(self, reference: int) -> AlignableImage:
         """Return a reference's image, from memory or decoded now."""
-        if reference in self._cache:
-            self._cache.move_to_end(reference)
-            return self._cache[reference]
-        camera = self._map.references[reference].camera
-        image = AlignableImage.of(self._map.image_of(reference), camera, self._max_size)
-        self._cache[reference] = image
-        while len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
+        image = self._images.get(reference)
+        if image is None:
+            camera = self._map.references[reference].camera
+            image = AlignableImage.of(self._map.image_of(reference), camera, self._max_size)
+            self._images[reference] = image
         return image
 
 

@@ -24,6 +24,7 @@ from deviloc_ros.mapping.multiview.depth_fusion import (
     fuse,
     fused_depths,
     lifted_inverse_depth,
+    robust_sigma,
 )
 from deviloc_ros.mapping.multiview.epipolar import estimate_bias, share_on_epipolar_lines
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
@@ -131,5 +132,4 @@ def _observed_sigma(
     joined = np.concatenate([np.zeros(0), *differences])
     if len(joined) < MIN_COMPARED:
         return USUAL_OBSERVED_SIGMA
-    # Median absolute deviation, as a normal distribution's standard deviation.
-    return float(np.clip(1.4826 * np.median(np.abs(joined)), *OBSERVED_SIGMA))
+    return float(np.clip(robust_sigma(joined), *OBSERVED_SIGMA))

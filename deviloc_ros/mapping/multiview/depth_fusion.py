@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import median_abs_deviation
 
 from deviloc_ros.lifting.geometric import INFERRED_SIGMA, confidence_of, sigma_of
 from deviloc_ros.mapping.multiview.repeatability import not_found_again
@@ -182,6 +183,12 @@ def fused_depths(
         sigma.astype(np.float16),
         int(np.count_nonzero(supported)),
     )
+
+
+def robust_sigma(errors: NDArray[np.float64]) -> float:
+    """Return the standard deviation (M,) errors about 0 would have, were it not for wrong ones."""
+    # About their own median they would look smaller than they are.
+    return float(median_abs_deviation(np.concatenate([errors, -errors]), scale="normal"))
 
 
 def lifted_inverse_depth(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from deviloc_ros.geometry.ray_triangulation import RayMeasurements, triangulate_on_rays
 from deviloc_ros.localization.photometric.aligner import Aligner
 from deviloc_ros.localization.types import Correspondences
-from deviloc_ros.mapping.multiview.depth_fusion import Measurements
+from deviloc_ros.mapping.multiview.depth_fusion import Measurements, robust_sigma
 from deviloc_ros.mapping.multiview.epipolar import EPIPOLAR_GATE
 from deviloc_ros.mapping.multiview.matching import SeenAgain, triangulate, unbiased
 from deviloc_ros.maps.map import Map
@@ -51,9 +51,9 @@ class ViewDepths:
                 errors.append(aligned.epipolar_error * self._working(seen))
         joined = np.concatenate(errors)
         joined = joined[np.isfinite(joined)]
-        # Median absolute deviation, as a normal distribution's standard deviation, working pixels.
+        # In working pixels.
         enough = len(joined) >= MIN_ALIGNED
-        self.line_sigma = 1.4826 * float(np.median(np.abs(joined))) if enough else MATCH_SIGMA
+        self.line_sigma = robust_sigma(joined) if enough else MATCH_SIGMA
 
     def __call__(self, index: int, found: Sequence[SeenAgain]) -> list[Measurements]:
         """Return what the neighbours say of a reference's features."""

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from pathlib import Path
 
 import torch
+from cachetools import LRUCache
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -39,9 +39,8 @@ class ReferenceCache:
         """Make an empty cache that never holds more than `max_bytes`; 0 keeps nothing."""
         if max_bytes < 0:
             raise ValueError(f"max_bytes must not be negative, got {max_bytes}")
-        self._max_bytes = max_bytes
-        self._entries: OrderedDict[Hashable, EncodedReference] = OrderedDict()
-        self._num_bytes = 0
+        self._entries: LRUCache[Hashable, EncodedReference]
+        self._entries = LRUCache(max_bytes, getsizeof=lambda reference: reference.num_bytes)
 
     def __len__(self) -> int:
         """Return the number of references held."""
@@ -50,7 +49,7 @@ class ReferenceCache:
     @property
     def num_bytes(self) -> int:
         """Memory of the references held."""
-        return self._num_bytes
+        return int(self._entries.currsize)
 
     def get(self, key: Hashable, encode: Callable[[], EncodedReference]) -> EncodedReference:
         """Return the reference of a key, encoding it where it is not held.
@@ -59,17 +58,11 @@ class ReferenceCache:
             key: names the image and its network size, which follows the query's.
             encode: makes the reference.
         """
-        if key in self._entries:
-            self._entries.move_to_end(key)
-            return self._entries[key]
-        reference = encode()
-        size = reference.num_bytes
-        if size <= self._max_bytes:
-            while self._num_bytes + size > self._max_bytes:
-                _, oldest = self._entries.popitem(last=False)
-                self._num_bytes -= oldest.num_bytes
-            self._entries[key] = reference
-            self._num_bytes += size
+        reference = self._entries.get(key)
+        if reference is None:
+            reference = encode()
+            if reference.num_bytes <= self._entries.maxsize:
+                self._entries[key] = reference
         return reference
 
 

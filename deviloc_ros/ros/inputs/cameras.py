@@ -9,14 +9,13 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode
 
+from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.robot.config import ONE_CAMERA
 from deviloc_ros.robot.frame_set import Frame, FrameSet
 from deviloc_ros.robot.synchronizer import CameraCount, Synchronizer
 from deviloc_ros.ros.config.node_config import NodeConfig
 from deviloc_ros.ros.inputs.camera_input import CameraInput
 from deviloc_ros.ros.inputs.images import image_converter
-
-NANOSECONDS = 1e9
 
 
 class Cameras:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from load import PROFILE, RIG, node_parameters
-from load_traffic import Load
 from maps import write_random_map
+from node_load.slow_reader import SlowReader
+from node_load.traffic import Load
 from rclpy.context import Context
 from robot import domain_id
-from slow_reader import SlowReader
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.ros.tools.node_process import NodeProcess

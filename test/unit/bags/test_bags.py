@@ -26,7 +26,10 @@ from deviloc_ros.localization.types import (
 from deviloc_ros.messages.camera_info import camera_from_info
 from deviloc_ros.messages.image import pixels_from_message
 from deviloc_ros.messages.stamped import transform_of
-from deviloc_ros.offline.bag import BagOptions, localize_bag
+from deviloc_ros.offline.bag import localize_bag
+from deviloc_ros.offline.bag_cameras import CameraChoice
+from deviloc_ros.offline.bag_robot import bag_robot
+from deviloc_ros.robot.config import FrameConfig, RobotConfig
 from deviloc_ros.simulation.drive import mounted
 
 SECOND = 1_000_000_000
@@ -70,7 +73,7 @@ class KnownPoses:
         self.cameras.append(camera)
         if index == 2:
             return LocalizationFailure(FailureReason.TOO_FEW_INLIERS, "3 of at least 30")
-        if index == 4 and prior is None and getattr(self, "interrupts", False):
+        if index == 4 and getattr(self, "interrupts", False):
             raise KeyboardInterrupt
         shift = Transform(Rotation.from_euler("z", 0.3), np.array([5.0, 6.0, 0.0]))
         map_from_camera = shift @ pose_of(index) @ self.base_from_camera
@@ -202,7 +205,7 @@ def test_poses_of_base_and_camera_come_out_in_all_forms(tmp_path):
     path = write_drive(tmp_path / "drive")
     localizer = KnownPoses()
     with Bag(path) as bag:
-        run = localize_bag(localizer, tmp_path / "m.devmap", bag, BagOptions())
+        run = localize_bag(localizer, tmp_path / "m.devmap", bag_robot(bag, RobotConfig()))
     output = tmp_path / "result"
     output.mkdir()
     run.write(output)
@@ -247,13 +250,15 @@ def test_without_transforms_the_camera_is_reported_and_named(tmp_path):
             pixels = np.full((6, 8, 3), 10 * index + 10, np.uint8)
             writer.write("/image", START + index, types.image(START + index, "optical", pixels))
     with Bag(tmp_path / "bare") as bag:
-        run = localize_bag(KnownPoses(), tmp_path / "m", bag, BagOptions(camera=CAMERA))
+        robot = bag_robot(bag, RobotConfig(), CameraChoice(camera=CAMERA))
+        run = localize_bag(KnownPoses(), tmp_path / "m", robot)
         assert "poses of optical in map" in run.line()
         assert run.frames[1].map_from_body.distance_to(
-            run.frames[1].camera_from_map.inverse()
+            run.frames[1].camera_poses[""].inverse()
         ) == pytest.approx((0, 0), abs=1e-9)
+        config = RobotConfig(frames=FrameConfig(base="base_link"))
         with pytest.raises(InputError, match="--base base_link"):
-            localize_bag(KnownPoses(), tmp_path, bag, BagOptions(camera=CAMERA, base="base_link"))
+            bag_robot(bag, config, CameraChoice(camera=CAMERA))
 
 
 def test_an_image_that_cannot_be_used_is_one_failure_not_the_end(tmp_path):
@@ -267,7 +272,7 @@ def test_an_image_that_cannot_be_used_is_one_failure_not_the_end(tmp_path):
         for offset, sent in enumerate((good, small, strange)):
             writer.write("/image", START + offset, sent)
     with Bag(tmp_path / "odd") as bag:
-        run = localize_bag(KnownPoses(), tmp_path, bag, BagOptions())
+        run = localize_bag(KnownPoses(), tmp_path, bag_robot(bag, RobotConfig()))
     assert [frame.reason for frame in run.frames] == ["", "BAD_CALIBRATION", "BAD_IMAGE"]
 
 
@@ -276,7 +281,7 @@ def test_an_interrupted_run_keeps_what_was_done(tmp_path):
     localizer = KnownPoses()
     localizer.interrupts = True
     with Bag(path) as bag:
-        run = localize_bag(localizer, tmp_path, bag, BagOptions())
+        run = localize_bag(localizer, tmp_path, bag_robot(bag, RobotConfig()))
     assert run.interrupted
     assert len(run.frames) == 4
     run.write(tmp_path)

@@ -26,7 +26,7 @@ from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.types import FailureReason, LocalizationFailure
-from deviloc_ros.mapping.align import UP_AXES
+from deviloc_ros.mapping.map_frame import UP_AXES
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map, Reference
 

@@ -15,7 +15,7 @@ from deviloc_ros.errors import InputError
 from deviloc_ros.evaluation.errors import (
     BENCHMARK_THRESHOLDS,
     Threshold,
-    evaluate_aligned,
+    evaluate_fitted,
     evaluate_poses,
     move,
 )
@@ -130,11 +130,11 @@ def test_alignment_takes_away_frame_and_scale_and_nothing_else(
 ) -> None:
     truth = _random(seed)
     frame = Similarity(scale, Rotation.from_rotvec([0.5, 1, 1.5]), np.array(translation))
-    exact = evaluate_aligned(move(truth, frame), truth)
+    exact = evaluate_fitted(move(truth, frame), truth)
     assert exact.median_position == pytest.approx(0, abs=1e-6)
     assert exact.median_rotation == pytest.approx(0, abs=1e-4)
     estimated = _disturb(truth, seed, 0.05, 0.01)
-    aligned, moved = (evaluate_aligned(p, truth) for p in (estimated, move(estimated, frame)))
+    aligned, moved = (evaluate_fitted(p, truth) for p in (estimated, move(estimated, frame)))
     assert aligned.median_rotation == pytest.approx(moved.median_rotation, rel=1e-4)
     assert aligned.median_position == pytest.approx(moved.median_position, rel=1e-4)
     assert aligned.median_rotation is not None
@@ -144,17 +144,17 @@ def test_alignment_takes_away_frame_and_scale_and_nothing_else(
 def test_alignment_of_a_rigid_frame_keeps_the_scale() -> None:
     truth = _random(0)
     bigger = move(truth, Similarity(1.1, Rotation.identity(), np.zeros(3)))
-    rigid = evaluate_aligned(bigger, truth, fixed_scale=True)
+    rigid = evaluate_fitted(bigger, truth, fixed_scale=True)
     assert rigid.median_position is not None
     assert rigid.median_position > 0.1
     with pytest.raises(InputError, match="cannot be aligned"):
-        evaluate_aligned({}, truth)
+        evaluate_fitted({}, truth)
 
 
 def test_one_wrong_pose_does_not_spoil_the_alignment() -> None:
     truth = _random(0)
     estimated = truth | {"3.jpg": _camera((500, 0, 0), 170)}
-    evaluation = evaluate_aligned(estimated, truth)
+    evaluation = evaluate_fitted(estimated, truth)
     assert evaluation.num_within(Threshold(1e-6, 1e-4)) == 9
 
 
@@ -189,7 +189,7 @@ def test_the_report_is_one_page_without_links(tmp_path: Path) -> None:
     estimated = _disturb(truth, 0, 0.1, 0.001)
     del estimated["0.jpg"]
     path = tmp_path / "report.html"
-    evaluation = evaluate_aligned(estimated, truth)
+    evaluation = evaluate_fitted(estimated, truth)
     write_report(path, evaluation, BENCHMARK_THRESHOLDS, estimated, truth)
     page = path.read_text()
     assert "data:image/png;base64," in page

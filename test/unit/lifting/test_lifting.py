@@ -181,6 +181,6 @@ def test_foreign_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_configuration_chooses_the_inference() -> None:
-    for method, kind in (("pin", LearnedInference), ("geometric", GeometricInference)):
+    for method, kind in (("learned", LearnedInference), ("geometric", GeometricInference)):
         config = build(LocalizerConfig, {"lifting.method": method, "device": "cpu"}, "test")
         assert isinstance(make_inference(config), kind)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from pin_aliked import deform_conv2d
-from pin_depth import DepthErrors, hidden_depth_errors, told
-from pin_lifts import LIFTS, Lifter, nothing, per_view
-from pin_maps import Variant, view_of, with_observations, with_points
+from lifting.aliked import deform_conv2d
+from lifting.depth import DepthErrors, hidden_depth_errors, told
+from lifting.lifts import LIFTS, Lifter, nothing, per_view
+from lifting.maps import Variant, view_of, with_observations, with_points
+from lifting.results import read_results
+from lifting.tables import Result, pose_table, reliability_table, summary_table
 from pin_precision import NEAR, in_common, spoilt
-from pin_results import read_results
-from pin_tables import Result, pose_table, reliability_table, summary_table
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.config import LocalizerConfig
@@ -142,7 +142,7 @@ def test_lifts_share_what_each_view_infers() -> None:
     np.testing.assert_array_equal(agreed.feature_points, alone.feature_points)
     assert set(asked) == {0, 1, 2}
     assert lifter("geometric, views agree") is agreed
-    assert set(LIFTS.values()) == {(m, a) for m in ("pin", "geometric", None) for a in (0, 1)}
+    assert set(LIFTS.values()) == {(m, a) for m in ("learned", "geometric", None) for a in (0, 1)}
 
 
 def test_what_was_measured_so_far_is_read_in_the_order_of_tables(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_what_was_measured_so_far_is_read_in_the_order_of_tables(tmp_path: Path)
         ("80% of the points, 2% noise along the ray", "as they are", "SIFT"),
         ("100% of the points", "blurred", "SIFT"),
         ("3% of the points", "as they are", "geometric, views agree"),
-        ("3% of the points", "as they are", "pin, views agree"),
+        ("3% of the points", "as they are", "learned, views agree"),
         ("100% of the points", "as they are", "SIFT"),
     ]
     for index, (variant, condition, method) in enumerate(rows):
@@ -161,7 +161,7 @@ def test_what_was_measured_so_far_is_read_in_the_order_of_tables(tmp_path: Path)
     found = [(r.block, r.variant, r.method) for r in read_results(tmp_path)]
     assert found == [
         ("points", "100% of the points", "SIFT"),
-        ("points", "3% of the points", "pin, views agree"),
+        ("points", "3% of the points", "learned, views agree"),
         ("points", "3% of the points", "geometric, views agree"),
         ("queries", "blurred", "SIFT"),
         ("noise of 2 %", "80% of the points, 2% noise along the ray", "SIFT"),
@@ -175,7 +175,7 @@ def test_reliability_counts_right_depths_among_those_equally_sure() -> None:
     hidden = DepthErrors(relative, confidence, 10, 0.3).summary()
     assert hidden["answered"] == 7
     assert told(hidden).endswith("70% answered")
-    one = Result("points", "wall", "all", "pin", np.zeros((1, 2)), hidden)
+    one = Result("points", "wall", "all", "learned", np.zeros((1, 2)), hidden)
     text = reliability_table([one, one])
     assert "50% (said 40%, 4)" in text
     assert "75% (said 95%, 8)" in text
@@ -209,7 +209,7 @@ def result(method: str, metres: list[float]) -> Result:
 
 def test_tables_count_a_query_without_a_pose_as_a_failure() -> None:
     base = result("geometric", [0.02, 0.02, 0.02, 0.3])
-    better = result("pin", [0.01, 0.01, 0.01, 0.01])
+    better = result("learned", [0.01, 0.01, 0.01, 0.01])
     worse = result("observed points only", [0.02, np.inf, np.inf, np.inf])
     text = pose_table([base, better, worse])
     assert "0.010 m (0.010-0.010), 0.100 deg; 4/4" in text

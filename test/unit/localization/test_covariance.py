@@ -12,8 +12,8 @@ from deviloc_ros.evaluation.nees import Nees, nees
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.geometry.uncertainty import pose_error
-from deviloc_ros.localization.covariance import agreeing, m_estimate_covariance, pose_covariance
-from deviloc_ros.localization.pose import PoseHypothesis, estimate_pose
+from deviloc_ros.localization.covariance import m_estimate_covariance, pose_covariance
+from deviloc_ros.localization.pose import PoseHypothesis, agreeing, estimate_pose
 from deviloc_ros.localization.types import Correspondences
 from deviloc_ros.robot.base_pose import base_pose
 

@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 from deviloc_ros.config import PoseConfig, VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.covariance import agreeing, pose_covariance
-from deviloc_ros.localization.pose import PoseHypothesis, estimate_pose
+from deviloc_ros.localization.covariance import pose_covariance
+from deviloc_ros.localization.pose import PoseHypothesis, agreeing, estimate_pose
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 from deviloc_ros.localization.verification import image_coverage, verify
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from load_record import Answer, Record
 from numpy.typing import NDArray
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -21,6 +20,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.messages.stamped import stamp_ns
 from deviloc_ros.ros.messages import stamp_message
+from node_load.record import Answer, Record
 
 
 class Load:

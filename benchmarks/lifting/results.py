@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pin_lifts import LIFTS
-from pin_maps import BLOCKS
-from pin_queries import CONDITIONS, PLAIN
-from pin_sift import SIFT
-from pin_tables import Result
+
+from lifting.lifts import LIFTS
+from lifting.maps import BLOCKS
+from lifting.queries import CONDITIONS, PLAIN
+from lifting.sift import SIFT
+from lifting.tables import Result
 
 METHODS = [*LIFTS, SIFT]
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pin_maps import view_of
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.lifting.geometric import PointInference, lift
@@ -16,14 +15,15 @@ from deviloc_ros.mapping.multiview.consistency import make_consistent
 from deviloc_ros.mapping.multiview.matching import SeenAgain, ViewMatcher
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map
+from lifting.maps import view_of
 
 AGREE, ALONE = "views agree", "each view by itself"
 # What each view infers by itself (`lifting.method`, or nothing), and whether views then agree.
 LIFTS: dict[str, tuple[str | None, bool]] = {
-    f"pin, {AGREE}": ("pin", True),
+    f"learned, {AGREE}": ("learned", True),
     f"geometric, {AGREE}": ("geometric", True),
     f"observed points only, {AGREE}": (None, True),
-    f"pin, {ALONE}": ("pin", False),
+    f"learned, {ALONE}": ("learned", False),
     f"geometric, {ALONE}": ("geometric", False),
     "observed points only": (None, False),
 }

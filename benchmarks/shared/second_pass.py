@@ -17,8 +17,8 @@ from deviloc_ros.evaluation.nees import Nees, nees
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.geometry.uncertainty import pose_error
-from deviloc_ros.localization.covariance import agreeing, pose_covariance
-from deviloc_ros.localization.pose import estimate_pose
+from deviloc_ros.localization.covariance import pose_covariance
+from deviloc_ros.localization.pose import agreeing, estimate_pose
 from deviloc_ros.localization.types import Correspondences
 from deviloc_ros.simulation.light import Light, expose
 from deviloc_ros.simulation.renderer import Renderer

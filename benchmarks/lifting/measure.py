@@ -9,13 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pin_depth import hidden_depth_errors, sensor_depth_errors
-from pin_keypoints import DETECTORS, map_of_keypoints
-from pin_lifts import Lifter, SharedMatches
-from pin_maps import BLOCKS, Variant
-from pin_queries import CONDITIONS, PLAIN
-from pin_scenes import Scene
-from pin_sift import SIFT, SiftLocalizer
 
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.config import LocalizerConfig
@@ -25,6 +18,13 @@ from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.types import PoseEstimate, Query
 from deviloc_ros.maps.map import Map
+from lifting.depth import hidden_depth_errors, sensor_depth_errors
+from lifting.keypoints import DETECTORS, map_of_keypoints
+from lifting.lifts import Lifter, SharedMatches
+from lifting.maps import BLOCKS, Variant
+from lifting.queries import CONDITIONS, PLAIN
+from lifting.scenes import Scene
+from lifting.sift import SIFT, SiftLocalizer
 
 SEED = 0
 # A scene without a unit gets one by which its observed points are this far away, in the median.

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pin_depth import BINS, told
+
+from lifting.depth import BINS, told
 
 RESAMPLES = 2000
 METRES, DEGREES = 0.25, 2.0

@@ -32,7 +32,7 @@ UP_AXES = {
 
 
 @dataclass(frozen=True)
-class Alignment:
+class MapFit:
     """How a map fits into a frame.
 
     Attributes:
@@ -48,7 +48,7 @@ class Alignment:
     inliers: NDArray[np.bool_]
 
 
-def align_to_positions(reference_map: Map, positions: Mapping[str, ArrayLike]) -> Alignment:
+def fit_map_to_positions(reference_map: Map, positions: Mapping[str, ArrayLike]) -> MapFit:
     """Find the transform that brings camera centres to given positions (3,), metres.
 
     Raises:
@@ -74,10 +74,10 @@ def align_to_positions(reference_map: Map, positions: Mapping[str, ArrayLike]) -
             f"{math.degrees(tilt):.0f} deg; give positions further off it, or align to a COLMAP "
             "model"
         )
-    return Alignment(fit.target_from_source, names, fit.residuals, fit.inliers)
+    return MapFit(fit.target_from_source, names, fit.residuals, fit.inliers)
 
 
-def align_to_cameras(reference_map: Map, cameras: Mapping[str, Transform]) -> Alignment:
+def fit_map_to_cameras(reference_map: Map, cameras: Mapping[str, Transform]) -> MapFit:
     """Find the transform that brings the map's images to given poses camera_from_target, metres.
 
     Raises:
@@ -90,7 +90,7 @@ def align_to_cameras(reference_map: Map, cameras: Mapping[str, Transform]) -> Al
     except UnderdeterminedError as error:
         raise InputError(f"the map cannot be aligned: {error}") from None
     _check_fit(fit, np.array([cameras[name].inverse().translation for name in names]))
-    return Alignment(fit.target_from_source, names, fit.residuals, fit.inliers)
+    return MapFit(fit.target_from_source, names, fit.residuals, fit.inliers)
 
 
 def z_up_from(up: str) -> Similarity:

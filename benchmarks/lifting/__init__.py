@@ -1,0 +1,1 @@
+"""What the benchmark of lifting (pin.py) is made of."""

@@ -1,0 +1,1 @@
+"""A load for the node, and the record of what it answers."""
