@@ -123,6 +123,7 @@ class Localizer:
         """Localize an image whose features are known, without the `excluded` references."""
         clock = clock or StageClock()
         try:
+            self.map.check()
             return localize_query(self._pipeline, query, prior, clock, excluded)
         except DamagedMapError as error:
             return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), clock.seconds)
@@ -144,6 +145,7 @@ class Localizer:
         """
         clock = StageClock()
         try:
+            self.map.check()
             with self._pipeline.threads():
                 return localize_rig(self._pipeline, images, cameras, base_from_camera, prior, clock)
         except DamagedMapError as error:

@@ -155,9 +155,10 @@ ITEMS: tuple[Item, ...] = (
     ),
     item(
         "damaged_map",
-        "images refused because a tile of the map that they need cannot be read; the log names it",
+        "images refused since the map was loaded because its file was written over or a tile "
+        "cannot be read; the log names it",
         lambda now: str(now.damaged),
-        error("above 0", "a tile of the map cannot be read", lambda now, _: now.damaged > 0),
+        error("above 0", "the map is damaged: see the log", lambda now, _: now.damaged > 0),
     ),
     item(
         "tf",

@@ -54,7 +54,7 @@ class Snapshot:
         mean_inliers: of poses; NaN without poses.
         fix_age: since the newest pose, or since images are let in.
         last_refusal: reason of the newest image without a pose.
-        damaged: images that needed a tile of the map which cannot be read.
+        damaged: images refused for want of a sound map since it was loaded.
         tf: the transform published last, or why none is.
         tf_withheld_by_map: the map's properties forbid a transform.
         tf_lacks_odometry: the newest pose gave no transform for want of odometry.

@@ -61,6 +61,11 @@ class Statistics:
         with self._lock:
             self._errors += 1
 
+    def use_another_map(self) -> None:
+        """Count what is wrong with the map from now on."""
+        with self._lock:
+            self._damaged = 0
+
     def listen(self) -> None:
         """Count time without images or poses from now on: after a pause."""
         with self._lock:

@@ -128,6 +128,8 @@ class FrameWorker:
         """
         with self._map_lock:
             self._map = loaded
+            self.statistics.use_another_map()
+            self._complaints.forget()
             forget()
 
     def stop(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from maps import write_random_map
@@ -16,6 +18,7 @@ from traffic import Time, own, send_odometry
 
 from deviloc_ros.config import LocalizerConfig, keys
 from deviloc_ros.errors import InputError
+from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.ros.config.node_config import NodeConfig, dynamic_keys, why_fixed
 
 pytestmark = pytest.mark.ros
@@ -147,6 +150,31 @@ def test_the_same_map_again_keeps_what_is_known(robot: Robot, tmp_path: Path) ->
     robot.spin_until(lambda: maps.loaded == ["first", "first"])
     robot.spin_until(lambda: "in use" in diagnosis(robot)[2]["reload"])
     assert robot.modes[-1] == ("TRACKING", "localized")
+
+
+def test_a_map_that_is_written_over_is_refused_until_it_is_loaded_again(
+    robot: Robot, tmp_path: Path
+) -> None:
+    path = write_random_map(tmp_path / "random.devmap", 3, 64, words=2)
+    robot.start(load=Localizer.load, map__path=str(path), diagnostics__period=0.1)
+    robot.send_info(320, 240)
+    noise = np.random.default_rng(0).integers(0, 256, 240 * 320, np.uint8).tobytes()
+
+    def answer(stamp: float) -> str:
+        before = len(robot.status)
+        robot.send_image(0, stamp, width=320, height=240, step=320, data=noise)
+        robot.spin_until(lambda: len(robot.status) > before)
+        return robot.status[-1].status[0].message
+
+    usual = answer(1.0)
+    other = write_random_map(tmp_path / "other.devmap", 4, 64, words=2)
+    shutil.copyfile(other, path)
+    assert (answer(2.0), answer(3.0)) == ("DAMAGED_MAP", "DAMAGED_MAP")
+    assert diagnosis(robot)[2]["damaged_map"] == "2"
+    assert robot.call(Trigger, "reload_map").success
+    robot.spin_until(lambda: diagnosis(robot)[2]["reload"].endswith("is in use"), 60)
+    assert answer(4.0) == usual
+    assert diagnosis(robot)[2]["damaged_map"] == "0"
 
 
 def test_a_map_that_gives_no_transform_silences_the_one_before(
