@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.messages.camera_info import camera_from_info
 from deviloc_ros.messages.image import Pixels, pixels_from_message
+from deviloc_ros.messages.rectification import rectification
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 
 
@@ -30,7 +32,7 @@ class ExtractOptions:
     Attributes:
         topic: of the images; None: the only one there is.
         camera_info: its topic; None: beside the images.
-        rectified: images are rectified; None: if the topic's name has `rect` in it.
+        rectified: images are rectified; auto: the topic's name decides.
         distance: an image every so many metres, where the bag's transforms tell its place.
         every: an image every so many seconds elsewhere.
         odom_frame: frame of the places.
@@ -38,7 +40,7 @@ class ExtractOptions:
 
     topic: str | None = None
     camera_info: str | None = None
-    rectified: bool | None = None
+    rectified: Literal["auto", "yes", "no"] = "auto"
     distance: float = 0.5
     every: float = 0.5
     odom_frame: str = "odom"
@@ -65,6 +67,7 @@ def extract(
     output: Path,
     options: ExtractOptions,
     progress: Callable[[], object] = lambda: None,
+    tell: Callable[[str], object] = lambda text: None,
 ) -> Extraction:
     """Write `images/STAMP.png`, `camera.txt`, and `positions.txt` if places are known.
 
@@ -73,12 +76,13 @@ def extract(
         output: folder, made if it does not exist.
         options: see there.
         progress: called for every image of the bag.
+        tell: takes a line for people.
 
     Raises:
         InputError: topics are missing, the camera changes, or nothing can be written.
     """
     topic = bag.image_topic(options.topic)
-    camera, size = _camera(bag, topic, options)
+    camera, size = _camera(bag, topic, options, tell)
     target = output / "images"
     if target.exists():
         raise InputError(f"{target}: is there already; name a new folder by --output")
@@ -89,7 +93,7 @@ def extract(
         folder.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"{output}: cannot be made ({error.strerror})") from None
-    transforms = BagTransforms(bag)
+    transforms = BagTransforms(bag, tell=tell)
     names: list[str] = []
     positions: dict[str, NDArray[np.float64]] = {}
     last_stamp, last_position = None, None
@@ -125,14 +129,17 @@ def extract(
     return Extraction(camera, tuple(names), positions)
 
 
-def _camera(bag: Bag, topic: Topic, options: ExtractOptions) -> tuple[Camera, tuple[int, int]]:
+def _camera(
+    bag: Bag, topic: Topic, options: ExtractOptions, tell: Callable[[str], object]
+) -> tuple[Camera, tuple[int, int]]:
     """Return the camera of the first calibration, for the size of the first image."""
     info_topic = bag.info_topic(topic, options.camera_info)
     info = next(message for _, message in bag.read([info_topic.name]))
     first = pixels_from_message(next(message for _, message in bag.read([topic.name])))
     size = first.shape[1], first.shape[0]
-    rectified = "rect" in topic.name if options.rectified is None else options.rectified
-    return camera_from_info(info, size, rectified), size
+    decided = rectification(options.rectified, topic.name, info)
+    tell(f"{topic.name}: {decided}")
+    return camera_from_info(info, size, decided.rectified), size
 
 
 def _position(

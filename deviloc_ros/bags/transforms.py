@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,11 +16,6 @@ from deviloc_ros.robot.transform_buffer import TransformBuffer, TransformUnavail
 
 LOOK_AHEAD = 1.0
 """A transform may be received so long after the image that needs it, seconds."""
-
-
-def warn(text: str) -> None:
-    """Tell whoever started the command."""
-    print(f"deviloc: warning: {text}", file=sys.stderr)
 
 
 class BagTransforms:
@@ -43,7 +37,8 @@ class BagTransforms:
         self,
         bag: Bag,
         odometry: str | None = None,
-        tell: Callable[[str], object] = warn,
+        *,
+        tell: Callable[[str], object],
     ) -> None:
         """Read all of /tf_static."""
         self._ignored = ToldOnce(tell)

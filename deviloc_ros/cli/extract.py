@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
-from deviloc_ros.cli.arguments import RECTIFIED, Subparsers, add_bag_images, add_command
+from deviloc_ros.cli.arguments import Subparsers, add_bag_images, add_command, tell
 from deviloc_ros.errors import InputError
 
 DESCRIPTION = """\
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     options = ExtractOptions(
         topic=args.topic,
         camera_info=args.camera_info,
-        rectified=RECTIFIED[args.rectified],
+        rectified=args.rectified,
         distance=args.distance,
         every=args.every,
         odom_frame=args.odom_frame or "odom",
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     with Bag(args.bag) as bag:
         total = bag.image_topic(args.topic).count
         with tqdm(total=total, unit="image", desc="extract") as bar:
-            result = extract(bag, args.output, options, bar.update)
+            result = extract(bag, args.output, options, bar.update, tell)
     known = f", {len(result.positions)} with their place" if result.positions else ""
     print(f"{args.output}: {len(result.names)} of {total} images{known}")
     return 0

@@ -76,7 +76,7 @@ class _Drive:
         self._localizer = localizer
         self._base, self._tell = config.frames.base, tell
         self._refused = ToldOnce(tell)
-        self._transforms = BagTransforms(robot.bag, robot.odometry_topic, tell)
+        self._transforms = BagTransforms(robot.bag, robot.odometry_topic, tell=tell)
         self._odometry = Odometry(config.frames, self._transforms)
         self._extrinsics = Extrinsics(config.frames, self._transforms, LOOK_AHEAD, robot.mounts)
         self._initial_poses = InitialPoses(config.frames, self._transforms, self._odometry)

@@ -26,7 +26,7 @@ def _as_word(value: object) -> object:
 
 
 Rectified = Annotated[Literal["auto", "yes", "no"], BeforeValidator(_as_word)]
-"""Whether images are rectified; auto: if the topic's name has `rect` in it."""
+"""Whether images are rectified; auto: the topic's name decides."""
 
 
 class FrameConfig(Section):
@@ -46,12 +46,8 @@ class RectifiedConfig(Section):
     rectified: Rectified = Field(
         "auto",
         description="images are rectified, so P of camera_info holds; auto: if the topic's name "
-        "has `rect` in it",
+        "has the word `rect` or `rectified`, as `image_rect_color` has",
     )
-
-    def holds_for(self, topic: str) -> bool:
-        """Whether the images of a topic are rectified."""
-        return "rect" in topic if self.rectified == "auto" else self.rectified == "yes"
 
 
 class ExtrinsicsConfig(Section):

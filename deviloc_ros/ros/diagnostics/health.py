@@ -49,6 +49,11 @@ ITEMS: tuple[Item, ...] = (
         ),
     ),
     item(
+        "rectified",
+        "by image topic whether P of camera_info holds, or K and D, and why",
+        lambda now: "; ".join(f"{topic}: {decided}" for topic, decided in now.rectified.items()),
+    ),
+    item(
         "cameras",
         "of a rig: images of each camera that came, that an instant lacked, that came too late",
         lambda now: "; ".join(

@@ -38,6 +38,7 @@ class Snapshot:
         image_topic: resolved names, and which converter reads them.
         uncalibrated: topics on which no camera_info has come.
         cameras: what became of the images of each camera of a rig.
+        rectified: by image topic which of K and P holds, and why.
         listening: time since images are let in, without interruption.
         paused: images are not let in.
         received: images since activation.
@@ -70,6 +71,7 @@ class Snapshot:
     image_topic: str = ""
     uncalibrated: tuple[str, ...] = ()
     cameras: Mapping[str, CameraCount] = field(default_factory=dict)
+    rectified: Mapping[str, str] = field(default_factory=dict)
     listening: float = 0.0
     paused: bool = False
     received: int = 0

@@ -9,9 +9,11 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from deviloc_ros.messages.rectification import rectification
 from deviloc_ros.messages.stamped import frame_of, stamp_ns
 from deviloc_ros.robot.calibration import CameraCalibration, InfoCalibration, NoCalibration
 from deviloc_ros.robot.frame_set import Frame
+from deviloc_ros.robot.told_once import ToldOnce
 from deviloc_ros.ros.config.node_config import ImageConfig
 
 
@@ -35,6 +37,10 @@ class CameraInput:
         self._config = config
         self._on_frame = on_frame
         self._calibration: CameraCalibration = NoCalibration(self.info_topic)
+        self._decisions = ToldOnce(node.get_logger().info)
+        self._doubts = ToldOnce(node.get_logger().warning)
+        self.decided = ""
+        """Which calibration holds, and why; empty before one has come."""
         self._images: Subscription[Image | CompressedImage] | None = None
         volatile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._infos = [
@@ -91,7 +97,12 @@ class CameraInput:
             self._node.destroy_subscription(subscription)
 
     def _on_info(self, message: CameraInfo) -> None:
-        self._calibration = InfoCalibration(message, self._config.holds_for(self.topic))
+        decided = rectification(self._config.rectified, self.topic, message)
+        self.decided = str(decided)
+        # At start, and whenever a calibration leads to something else.
+        say = self._doubts if decided.doubtful else self._decisions
+        say.tell(self.decided, f"{self.topic}: {self.decided}")
+        self._calibration = InfoCalibration(message, decided.rectified)
 
     def _listen_to_latched(self) -> None:
         """Ask for a camera_info that was sent before we came, if its publisher keeps it.

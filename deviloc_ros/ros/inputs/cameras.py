@@ -55,6 +55,11 @@ class Cameras:
         return [item.info_topic for item in self.inputs.values() if not item.calibrated]
 
     @property
+    def decided(self) -> dict[str, str]:
+        """Which calibration holds for each camera that has one, and why, by image topic."""
+        return {item.topic: item.decided for item in self.inputs.values() if item.decided}
+
+    @property
     def counts(self) -> dict[str, CameraCount]:
         """What became of each camera's images since `count_anew`; empty for a single camera."""
         return {} if self._single else dict(self._synchronizer.counts)

@@ -131,6 +131,7 @@ class Session:
             image_topic=self._cameras.topics,
             uncalibrated=tuple(self._cameras.uncalibrated),
             cameras=self._cameras.counts,
+            rectified=self._cameras.decided,
             paused=self._paused,
             tf_withheld_by_map=self._tf.withheld_by_map,
             tf_lacks_odometry=self._tf.lacks_odometry,

@@ -225,3 +225,9 @@ def test_keys_that_can_be_changed_are_told_from_those_that_cannot() -> None:
     assert not {"tf.publish", "frames.map", "seed", "features.max_size", "device"} & dynamic
     for key in keys(NodeConfig):
         assert bool(why_fixed(key.name)) == (key.name not in dynamic)
+
+
+def test_diagnostics_say_which_calibration_holds(robot: Robot) -> None:
+    robot.start(diagnostics__period=0.1)
+    told = "/image: K and D hold (not rectified): the name /image has no 'rect' as a word"
+    robot.spin_until(lambda: diagnosis(robot)[2]["rectified"] == told)
