@@ -66,7 +66,7 @@ pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input)
   --requirement "$root/requirements-ros.txt" --requirement "$root/requirements-dev.txt" \
   --editable "$root[demo]" 9>&-
 "$root/tools/build_interfaces.sh" "$venv" "$root"/ros_interfaces/*/
-"$venv/bin/python" -c 'import deviloc_ros, rclpy, tf2_msgs.msg, torch, pycolmap, cv2'
+"$venv/bin/python" -c 'import deviloc_ros, rclpy, bond.msg, tf2_msgs.msg, torch, pycolmap, cv2'
 echo "$wanted" > "$stamp"
 rm "$unfinished"
 echo "Done: $venv" >&2

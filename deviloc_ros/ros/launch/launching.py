@@ -25,7 +25,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.substitutions import ExecutableInPackage
 
-from deviloc_ros.ros.launch.arguments import SHOWN, Argument
+from deviloc_ros.ros.launch.arguments import SHOWN, TRUE, Argument
 
 Values = Mapping[str, str]
 Remaps = Sequence[tuple[str, str]]
@@ -78,7 +78,7 @@ def localization(
         parameters: that win over those of the file.
     """
     shown = is_true(values, "display") or is_true(values, "rviz")
-    common: dict[str, Any] = {"use_sim_time": is_true(values, "use_sim_time")}
+    common = sim_time(values)
     if values["map"]:
         common["map.path"] = values["map"]
     own = {**(parameters or {}), **common, "autostart": is_true(values, "autostart")}
@@ -113,7 +113,7 @@ def rviz(values: Values) -> Node:
         package="rviz2",
         executable="rviz2",
         arguments=["-d", share("config/localization.rviz")],
-        parameters=[{"use_sim_time": is_true(values, "use_sim_time")}],
+        parameters=[sim_time(values)],
         remappings=[*topics, ("/initialpose", "initialpose"), *tf_remaps(values)],
         **process_options(values),
     )
@@ -145,7 +145,12 @@ def tf_remaps(values: Values) -> Remaps:
 
 def is_true(values: Values, name: str) -> bool:
     """Return the value of a switch."""
-    return values[name] == "true"
+    return values[name] in TRUE
+
+
+def sim_time(values: Values) -> dict[str, Any]:
+    """Return the parameter where it was given: else a parameters file or SetParameter has it."""
+    return {"use_sim_time": is_true(values, "use_sim_time")} if values["use_sim_time"] else {}
 
 
 def end(reason: str) -> list[Action]:

@@ -18,6 +18,7 @@ from deviloc_ros.ros.diagnostics.snapshot import Snapshot, device_memory, proces
 from deviloc_ros.ros.inputs.cameras import Cameras
 from deviloc_ros.ros.inputs.given_poses import Gnss, InitialPose
 from deviloc_ros.ros.inputs.transforms import on_time_jump_back, transform_lookup
+from deviloc_ros.ros.node.bond import Bond
 from deviloc_ros.ros.node.frame_worker import FrameWorker
 from deviloc_ros.ros.node.loaded_map import LoadedMap, MapInUse, MapReload
 from deviloc_ros.ros.node.services import Answer, Services
@@ -75,6 +76,7 @@ class Session:
         )
         self._gnss = Gnss(node, config.gnss, self._on_guess)
         self._map_in_use = MapInUse(node, loaded)
+        self._bond = Bond(node, config.bond) if config.bond.enabled else None
         self._reload = MapReload(self._use_map, node.get_logger().error)
         self._services = Services(node, self.relocalize, self.pause, self.reload_map)
         self._jump = on_time_jump_back(node, self._on_time_jump_back)
@@ -90,6 +92,8 @@ class Session:
         self._worker.start(self._map)
         self._cameras.count_anew()
         self._cameras.start()
+        if self._bond is not None:
+            self._bond.start()
         self._say_state()
 
     def deactivate(self) -> None:
@@ -97,6 +101,8 @@ class Session:
         if not self._active:
             return
         self._active = False
+        if self._bond is not None:
+            self._bond.stop()
         self._cameras.stop()
         self._pose_file.save(self._config.prior, self._map.id)
         self._worker.stop()
@@ -107,6 +113,8 @@ class Session:
         self.deactivate()
         for listener in (self._reload, self._services, self._initial_pose, self._gnss):
             listener.close()
+        if self._bond is not None:
+            self._bond.close()
         self._jump.unregister()
         for part in (self._cameras, self._transforms, self._tf, self._results, self._map_in_use):
             part.close()
