@@ -150,7 +150,10 @@ class PriorConfig(Section):
         0.001, ge=0, le=100, description="of odometry, rad for each second"
     )
     file: str = Field(
-        "", description="the last pose is saved here when the node stops; empty: nowhere"
+        "", description="the last pose is saved here, also when the node stops; empty: nowhere"
+    )
+    save_period: float = Field(
+        5.0, ge=0, le=3600, description="it is saved so often, s; 0: only when the node stops"
     )
     restore: bool = Field(False, description="begin near the pose in prior.file")
     restored_position_sigma: float = Field(

@@ -13,7 +13,8 @@ class ToldOnce:
     """Tells of each subject once, until `forget`; safe to use from any thread.
 
     Args:
-        say: takes one line for people, such as a logger's warning.
+        say: takes one line for people. A logger of rclpy takes one severity from one line of code,
+            so give a lambda that calls it, not its method.
     """
 
     def __init__(self, say: Callable[[str], object]) -> None:

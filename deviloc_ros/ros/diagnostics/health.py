@@ -6,13 +6,25 @@ of its levels.
 
 from __future__ import annotations
 
+import math
+
+from deviloc_ros.robot.synchronizer import CameraCount
 from deviloc_ros.ros.config.output_config import DiagnosticsConfig
 from deviloc_ros.ros.diagnostics.rules import Item, error, item, warn
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot
 
 
 def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.1f}"
+    return "" if math.isnan(seconds) else f"{seconds * 1e3:.1f}"
+
+
+def _camera(name: str, count: CameraCount, now: Snapshot) -> str:
+    text = f"{name}: {count.received} received, {count.missing} missing, {count.late} late"
+    if count.received and not count.silent:
+        return text
+    if name in now.unpublished:
+        return f"{text}, nobody publishes them"
+    return f"{text}, published but lost on the way (docs/ros-interface.md, Quality of service)"
 
 
 def _stage(name: str, meaning: str) -> Item:
@@ -42,10 +54,19 @@ ITEMS: tuple[Item, ...] = (
         "calibrated",
         "a camera_info has come, of every camera; else the topics without one",
         lambda now: f"not {', '.join(now.uncalibrated)}" if now.uncalibrated else "true",
+        warn(
+            f"{_OVERDUE} of a camera of a rig",
+            "a camera has no camera_info",
+            lambda now, limits: bool(now.uncalibrated) and now.overdue > limits.max_fix_age,
+        ),
         error(
             _OVERDUE,
             "no camera_info",
-            lambda now, limits: bool(now.uncalibrated) and now.overdue > limits.max_fix_age,
+            lambda now, limits: (
+                bool(now.uncalibrated)
+                and len(now.uncalibrated) >= len(now.cameras)
+                and now.overdue > limits.max_fix_age
+            ),
         ),
     ),
     item(
@@ -56,14 +77,11 @@ ITEMS: tuple[Item, ...] = (
     item(
         "cameras",
         "of a rig: images of each camera that came, that an instant lacked, that came too late",
-        lambda now: "; ".join(
-            f"{name}: {count.received} received, {count.missing} missing, {count.late} late"
-            for name, count in now.cameras.items()
-        ),
+        lambda now: "; ".join(_camera(name, count, now) for name, count in now.cameras.items()),
         warn(
             _OVERDUE.replace("none has come", "a camera has sent no image")
             + "; or the others have gone on for 1 s without one",
-            "a camera sends no images",
+            "images of a camera do not come",
             lambda now, limits: any(
                 count.silent or (not count.received and now.overdue > limits.max_fix_age)
                 for count in now.cameras.values()
@@ -157,6 +175,19 @@ ITEMS: tuple[Item, ...] = (
         "last_refusal",
         "why the newest image without a pose has none",
         lambda now: now.last_refusal,
+    ),
+    item(
+        "unusable",
+        "images of the last 10 s that could not be looked at, by reason; of a rig by camera",
+        lambda now: ", ".join(f"{count} {why}" for why, count in sorted(now.unusable.items())),
+        warn("any", "images cannot be used", lambda now, _: bool(now.unusable)),
+        error("all", "no image can be used", lambda now, _: now.all_unusable),
+    ),
+    item(
+        "namesakes",
+        "other nodes of the same name: services and parameters go to one of them at random",
+        lambda now: str(now.namesakes),
+        warn("above 0", "another node has the same name", lambda now, _: now.namesakes > 0),
     ),
     item(
         "damaged_map",

@@ -37,6 +37,7 @@ class Snapshot:
         reload_failed: whether that failed.
         image_topic: resolved names, and which converter reads them.
         uncalibrated: topics on which no camera_info has come.
+        unpublished: cameras of a rig whose images nobody publishes.
         cameras: what became of the images of each camera of a rig.
         rectified: by image topic which of K and P holds, and why.
         listening: time since images are let in, without interruption.
@@ -53,6 +54,9 @@ class Snapshot:
         stages: mean of each stage.
         inliers: of the newest pose.
         mean_inliers: of poses; NaN without poses.
+        unusable: why images could not be looked at, and how many, over 10 s.
+        all_unusable: that was so of all images.
+        namesakes: other nodes of the same name.
         fix_age: since the newest pose, or since images are let in.
         last_refusal: reason of the newest image without a pose.
         damaged: images refused for want of a sound map since it was loaded.
@@ -70,6 +74,7 @@ class Snapshot:
     reload_failed: bool = False
     image_topic: str = ""
     uncalibrated: tuple[str, ...] = ()
+    unpublished: tuple[str, ...] = ()
     cameras: Mapping[str, CameraCount] = field(default_factory=dict)
     rectified: Mapping[str, str] = field(default_factory=dict)
     listening: float = 0.0
@@ -86,6 +91,9 @@ class Snapshot:
     stages: Mapping[str, float] = field(default_factory=dict)
     inliers: int = 0
     mean_inliers: float = float("nan")
+    unusable: Mapping[str, int] = field(default_factory=dict)
+    all_unusable: bool = False
+    namesakes: int = 0
     fix_age: float = 0.0
     last_refusal: str = ""
     damaged: int = 0

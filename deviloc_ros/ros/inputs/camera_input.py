@@ -37,8 +37,8 @@ class CameraInput:
         self._config = config
         self._on_frame = on_frame
         self._calibration: CameraCalibration = NoCalibration(self.info_topic)
-        self._decisions = ToldOnce(node.get_logger().info)
-        self._doubts = ToldOnce(node.get_logger().warning)
+        self._decisions = ToldOnce(lambda text: node.get_logger().info(text))
+        self._doubts = ToldOnce(lambda text: node.get_logger().warning(text))
         self.decided = ""
         """Which calibration holds, and why; empty before one has come."""
         self._images: Subscription[Image | CompressedImage] | None = None

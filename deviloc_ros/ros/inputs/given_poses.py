@@ -52,7 +52,7 @@ class Gnss:
         """Subscribe."""
         self._node = node
         self._fixes = SatelliteFixes(config)
-        self._refused = ToldOnce(node.get_logger().warning)
+        self._refused = ToldOnce(lambda text: node.get_logger().warning(text))
         self._on_pose = on_pose
         self._subscription = (
             node.create_subscription(NavSatFix, "fix", self._on_fix, qos_profile_sensor_data)

@@ -46,7 +46,7 @@ class OwnLookup:
         """Subscribe."""
         self._node = node
         self._buffer = TransformBuffer()
-        self._ignored = ToldOnce(node.get_logger().warning)
+        self._ignored = ToldOnce(lambda text: node.get_logger().warning(text))
         reliable = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
         latched = QoSProfile(
             depth=100,
@@ -98,8 +98,11 @@ class Tf2Lookup:
     def __init__(self, node: Node, tf2_ros: Any) -> None:
         """Subscribe."""
         self._errors = tf2_ros.TransformException
-        self._buffer = tf2_ros.Buffer(node=node)
+        # Not node=node: the buffer would make a service that nothing gives back.
+        self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
+        # Humble's buffer does not clear itself, and no buffer does so without the node.
+        self._jump = on_time_jump_back(node, self._buffer.clear)
 
     def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Transform:
         """Return target_from_source at a stamp, ns, or raise TransformUnavailableError."""
@@ -128,6 +131,7 @@ class Tf2Lookup:
 
     def close(self) -> None:
         """Stop listening."""
+        self._jump.unregister()
         self._listener.unregister()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ Values = Mapping[str, str]
 Remaps = Sequence[tuple[str, str]]
 
 PACKAGE = "deviloc_ros"
+DDS_PROFILE = "config/fastdds_shm.xml"
 
 
 def share(name: str) -> str:
@@ -119,16 +121,21 @@ def rviz(values: Values) -> Node:
     )
 
 
+DDS_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""Variables that name a Fast DDS profile; the second is Humble's."""
+
+
+def own_dds_profile() -> str:
+    """Return the package's profile, without which rigs lose images; empty if there is another."""
+    return "" if any(os.environ.get(name) for name in DDS_PROFILES) else share(DDS_PROFILE)
+
+
 def process_options(values: Values) -> dict[str, Any]:
     """Return what all nodes have in common."""
     environment = {}
     if values["dds_profile"]:
         profile = existing(values["dds_profile"])
-        # The second name is the one of Humble.
-        environment = {
-            "FASTDDS_DEFAULT_PROFILES_FILE": profile,
-            "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
-        }
+        environment = dict.fromkeys(DDS_PROFILES, profile)
     return {
         "namespace": values["namespace"],
         "output": "screen",

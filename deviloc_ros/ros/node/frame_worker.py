@@ -65,6 +65,12 @@ class NewestItemWorker(Generic[Item]):
             self._changed.notify()
             return replaced
 
+    def clear(self) -> bool:
+        """Let a waiting item go; return whether there was one."""
+        with self._changed:
+            waited, self._item = self._item is not None, None
+            return waited
+
     def stop(self) -> None:
         """End the thread after the item in hand and wait for it; a waiting item is dropped."""
         with self._changed:
@@ -105,7 +111,10 @@ class FrameWorker:
         self._worker: NewestItemWorker[FrameSet] | None = None
         self._map: LoadedMap | None = None
         self._map_lock = threading.Lock()
-        self._complaints = ToldOnce(node.get_logger().error)
+        self._jumps = 0
+        self._in_hand: FrameSet | None = None
+        self._asked: list[tuple[FrameSet | None, Callable[[Outcome], None]]] = []
+        self._complaints = ToldOnce(lambda text: node.get_logger().error(text))
         self.statistics = Statistics()
 
     def configure(self, config: NodeConfig) -> None:
@@ -138,6 +147,23 @@ class FrameWorker:
             self._worker.stop()
             self._worker = None
 
+    def tell_next(self, callback: Callable[[Outcome], None]) -> None:
+        """Tell the result of images that come from now on, once, in the worker's thread."""
+        if self._worker is not None and self._worker.clear():
+            self.statistics.count_dropped()
+        with self._map_lock:
+            self._asked.append((self._in_hand, callback))
+
+    def forget_images(self) -> None:
+        """Let go of the images that wait or are in hand: time jumped back, their stamps are ahead.
+
+        They count as dropped.
+        """
+        with self._map_lock:
+            self._jumps += 1
+        if self._worker is not None and self._worker.clear():
+            self.statistics.count_dropped()
+
     def submit(self, frames: FrameSet) -> None:
         """Leave images for the thread; those that wait there are dropped for them."""
         if self._worker is not None:
@@ -151,6 +177,7 @@ class FrameWorker:
 
     def _work(self, frames: FrameSet) -> None:
         """Do all that a set of images needs; nothing escapes, or the thread would end."""
+        self._in_hand = frames
         try:
             self._localize(frames)
         except Exception as error:
@@ -161,13 +188,16 @@ class FrameWorker:
 
     def _localize(self, frames: FrameSet) -> None:
         wait = self._age(frames)
-        loaded = self._map
+        loaded, jumps = self._map, self._jumps
         assert loaded is not None
         prior, token = self._priors.predict(frames.stamp)
         outcome = localize_frames(
             frames, self._extrinsics, loaded.localizer, prior, self._read_pixels
         )
         with self._map_lock:
+            if jumps != self._jumps:
+                self.statistics.count_dropped()
+                return  # Its stamp lies in what is the future now.
             current = self._map
             assert current is not None
             if current is not loaded and not current.is_like(loaded):
@@ -182,6 +212,11 @@ class FrameWorker:
         self.statistics.count(outcome, wait, latency, limit, tf)
         self._complain(outcome)
         self._results.publish_status(outcome, latency, tf, self._priors.state)
+        with self._map_lock:
+            due = [callback for before, callback in self._asked if before is not outcome.frames]
+            self._asked = [item for item in self._asked if item[1] not in due]
+        for callback in due:
+            callback(outcome)
 
     def _complain(self, outcome: Outcome) -> None:
         """Log once what somebody has to mend; every image tells it on ~/status."""

@@ -64,7 +64,7 @@ class PoseRecorder(Node):
         self.status: dict[int, str] = {}
         self._played = False
         self._heard = time.monotonic()
-        self._ignored = ToldOnce(self.get_logger().warning)
+        self._ignored = ToldOnce(lambda text: self.get_logger().warning(text))
         deep = QoSProfile(depth=1000)
         self.create_subscription(PoseWithCovarianceStamped, "pose", self._on_pose, deep)
         self.create_subscription(DiagnosticArray, "status", self._on_status, deep)
