@@ -167,11 +167,12 @@ def from_scratch(bench: Bench) -> list[Row]:
         total = len(list((bench.data / scene / "images").iterdir()))
         told = info["references"] + len(info["unregistered"])
         cells = [
-            f"{info['references']} of {total} registered, {len(info['unregistered'])} told why"
+            f"{info['references']} of {total} registered, "
+            f"{len(info['unregistered'])} listed with the reason"
         ]
         met = info["references"] > 0 and told == total
         rows.append(
-            Row(f"{scene}: from scratch", [*cells, "", "", "", ""], "builds; all told", met)
+            Row(f"{scene}: from scratch", [*cells, "", "", "", ""], "builds; all listed", met)
         )
     return rows
 

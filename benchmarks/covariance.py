@@ -33,7 +33,7 @@ HEADER = (
     "|---|---|---|---|---|---|---|---|---|---|\n"
 )
 SIMULATED, REAL = (0.8, 1.25), (0.5, 2.0)
-# Added one after the other; docs/accuracy.md tells what was decided after which.
+# Added one after the other; docs/studies/covariance.md tells what was decided after which.
 STREETS = (*range(8), *range(20, 26), *range(30, 33))
 # Frames of the simulated drives that see mostly the same: 8 metres.
 DRIVE_RUN = 8

@@ -16,43 +16,66 @@ __all__ = ["Key", "LocalizerConfig", "Section", "build", "keys", "load"]
 class FeatureConfig(Section):
     """Dense features of the default matcher, XFeat*."""
 
-    max_size: int = Field(1024, ge=64, le=8192, description="longer side images are reduced to, px")
-    num_keypoints: int = Field(4096, ge=64, le=65536, description="features kept per image")
+    max_size: int = Field(
+        1024, ge=64, le=8192, description="images are reduced to this longer side, px"
+    )
+    num_keypoints: int = Field(4096, ge=64, le=65536, description="features per image")
     backend: Literal["auto", "torch", "openvino"] = Field(
-        "auto", description="what runs the backbone: auto is OpenVINO on a CPU that has it"
+        "auto", description="what runs the backbone; auto: OpenVINO on a CPU if it is installed"
     )
 
 
 class RetrievalConfig(Section):
     """Which reference images a query is matched to."""
 
-    num_references: int = Field(5, ge=1, le=100, description="K, reference images per query")
+    num_references: int = Field(
+        5, ge=1, le=100, description="number of reference images per query (K)"
+    )
     cluster: bool = Field(
-        True, description="estimate one pose per covisibility cluster, best cluster wins"
+        True,
+        description="one pose per covisibility cluster; most inliers win",
     )
-    prior_sigmas: float = Field(
-        4.0, gt=0, le=100, description="how uncertain a prior is taken to be, its sigmas"
-    )
+    prior_sigmas: float = Field(4.0, gt=0, le=100, description="size of a prior's gate, in sigmas")
     prior_reach: float = Field(
-        20.0, ge=0, le=1e6, description="references this far beyond a prior's gate still count, m"
+        20.0,
+        ge=0,
+        le=1e6,
+        description="references up to this distance outside the gate are used, m",
     )
     prior_angle: float = Field(
-        60.0, ge=0, le=180, description="view directions this far beyond the gate still count, deg"
+        60.0,
+        ge=0,
+        le=180,
+        description="references up to this angle outside the gate are used, deg",
     )
 
 
 class MatchingConfig(Section):
     """Query-to-reference matching."""
 
-    matcher: Literal["xfeat", "topicfm"] = Field("xfeat", description="which network matches")
+    matcher: Literal["xfeat", "topicfm"] = Field("xfeat", description="network that matches")
     num_matches: int = Field(
-        1200, ge=10, le=100000, description="matches refined per reference, most similar first"
+        1200,
+        ge=10,
+        le=100000,
+        description="maximum number of matches refined per reference, most similar first",
     )
     fine_confidence: float = Field(
-        0.25, ge=0, le=1, description="least confidence of a match's fine offset"
+        0.25, ge=0, le=1, description="minimum confidence of a match's fine offset"
+    )
+    context: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="matching with attention between images, for night and other seasons: auto is "
+        "where nearest neighbours are in doubt (matcher xfeat)",
+    )
+    context_keypoints: int = Field(
+        2048, ge=64, le=65536, description="features of an image that attention looks at"
     )
     cached_references: int = Field(
-        256, ge=1, le=1000000, description="references whose descriptors and images stay in memory"
+        256,
+        ge=1,
+        le=1000000,
+        description="references whose descriptors and images stay in memory, at most",
     )
 
 
@@ -67,13 +90,13 @@ class LiftingConfig(Section):
         3.0,
         gt=0,
         le=100,
-        description="an SfM point this near makes a keypoint observed, px at 1024",
+        description="a keypoint this close to an observed SfM point takes its depth, px at 1024",
     )
     neighbours: int = Field(
         8,
         ge=0,
         le=1000,
-        description="references that each reference's depths are made to agree with; 0: none",
+        description="images that each image's keypoints are triangulated with; 0: single view only",
     )
 
     @field_validator("method", mode="before")
@@ -88,9 +111,11 @@ class LiftingConfig(Section):
 class AggregationConfig(Section):
     """Confidence-based Point Aggregation (CPA)."""
 
-    cell_size: float = Field(4.0, gt=0, le=64, description="s of Q_s, query px at max_size")
+    cell_size: float = Field(
+        4.0, gt=0, le=64, description="cell size s of Q_s, query px at max_size"
+    )
     min_confidence: float = Field(
-        0.3, ge=0, lt=1, description="matches with a less certain 3D point are left out"
+        0.3, ge=0, lt=1, description="minimum confidence of a match's 3D point"
     )
 
 
@@ -98,18 +123,23 @@ class PoseConfig(Section):
     """RANSAC-PnP."""
 
     max_reprojection_error: float = Field(
-        6.0, gt=0, le=100, description="largest error of an inlier, query px at max_size"
+        6.0,
+        gt=0,
+        le=100,
+        description="maximum reprojection error of an inlier, query px at max_size",
     )
     loss_scale: float = Field(
-        1.0, gt=0, le=100, description="of the robust (Cauchy) loss in refinement, px at max_size"
+        1.0, gt=0, le=100, description="scale of the Cauchy loss in the refinement, px at max_size"
     )
-    max_iterations: int = Field(10000, ge=10, le=1000000, description="RANSAC trials at most")
-    confidence: float = Field(0.9999, gt=0, lt=1, description="RANSAC stops at this confidence")
+    max_iterations: int = Field(
+        10000, ge=10, le=1000000, description="maximum number of RANSAC trials"
+    )
+    confidence: float = Field(0.9999, gt=0, lt=1, description="confidence at which RANSAC stops")
     covariance_factor: float = Field(
         1.0,
         ge=0.01,
         le=1000,
-        description="on covariances, beside the map's own: light and views that no map image has",
+        description="additional factor on covariances, for conditions that the map lacks",
     )
 
 
@@ -117,41 +147,57 @@ class AlignmentConfig(Section):
     """Matches of the best pose moved to where the images themselves agree (matcher xfeat)."""
 
     enabled: bool = Field(
-        True, description="align matches by their pixels, in maps that hold images"
+        True, description="photometric alignment of the matches, if the map contains images"
     )
     num_matches: int = Field(
-        2000, ge=30, le=100000, description="matches aligned per query, taken evenly"
+        2000,
+        ge=30,
+        le=100000,
+        description="maximum number of matches aligned per query, sampled evenly",
     )
 
 
 class VerificationConfig(Section):
     """When a pose is believed."""
 
-    min_inliers: int = Field(30, ge=4, le=100000, description="fewest inliers of a pose")
-    min_inlier_ratio: float = Field(0.1, ge=0, le=1, description="least share of inliers")
+    min_inliers: int = Field(30, ge=4, le=100000, description="minimum number of inliers")
+    min_inlier_ratio: float = Field(0.1, ge=0, le=1, description="minimum inlier ratio")
     min_coverage: float = Field(
-        0.05, ge=0, le=1, description="least share of the image's 8x8 cells with inliers"
+        0.05, ge=0, le=1, description="minimum share of the 8x8 image cells that contain inliers"
     )
     max_rival_ratio: float = Field(
         0.7,
         gt=0,
         le=1,
-        description="a pose elsewhere with this share of the best's inliers: ambiguous",
+        description="ambiguous if a pose elsewhere has this share of the best's inliers",
+    )
+    max_log10_false_alarms: float = Field(
+        -18.0,
+        ge=-300,
+        le=300,
+        description="log10 of how many poses as good as this one chance may give; 300: any number",
+    )
+    max_rival_chance: float = Field(
+        1e-4,
+        gt=0,
+        le=1,
+        description="ambiguous if a second pose from the same references loses less clearly than "
+        "fair coins would with this probability; 1 asks for no second pose",
     )
     max_position_sigma: float = Field(
-        1.0, gt=0, le=1000, description="largest position standard deviation, m"
+        1.0, gt=0, le=1000, description="maximum standard deviation of the position, m"
     )
     prior_gate_sigmas: float = Field(
-        5.0, gt=0, le=100, description="largest distance from a prior, sigmas"
+        5.0, gt=0, le=100, description="maximum distance from a prior, in sigmas"
     )
 
 
 class TileConfig(Section):
     """Maps that are made of tiles (`deviloc map tile`)."""
 
-    loaded: int = Field(6, ge=1, le=10000, description="tiles that are in memory at most")
+    loaded: int = Field(6, ge=1, le=10000, description="maximum number of tiles in memory")
     prefetch_distance: float = Field(
-        60.0, ge=0, le=1e6, description="tiles this near are fetched ahead, m"
+        60.0, ge=0, le=1e6, description="tiles within this distance are loaded ahead, m"
     )
 
 
@@ -163,9 +209,9 @@ class LocalizerConfig(Section):
     }
 
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where networks run: auto is CUDA where there is one"
+        "auto", description="device of the networks; auto: CUDA if available"
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="of every random choice")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of all random choices")
     features: FeatureConfig = FeatureConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     matching: MatchingConfig = MatchingConfig()

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deviloc_ros.errors import InputError
 
+MAX_YAML_BYTES = 1_000_000
+
 
 class Section(BaseModel):
     """A group of keys; immutable, and unknown keys are errors."""
@@ -142,21 +144,30 @@ def load(
     values: dict[str, Any] = dict(given or {})
     if path is not None:
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            if path.stat().st_size > MAX_YAML_BYTES:
+                raise InputError(f"{path}: is larger than {MAX_YAML_BYTES} bytes")
+            text = path.read_text(encoding="utf-8-sig")
+            # A few aliases of aliases hold more than any memory; a configuration needs none.
+            if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+                raise InputError(f"{path}: aliases (*name) are not taken; write the value out")
+            content = yaml.safe_load(text)
+            if not isinstance(content, dict | None):
+                raise InputError(f"{path}: must hold 'key: value' lines at its top")
+            values.update(_flatten(content or {}))
+        except InputError:
+            raise
+        # ValueError: a date that there is not; RecursionError: what holds itself, or is too deep.
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: not a readable YAML file: {reason}") from None
-        if not isinstance(content, dict | None):
-            raise InputError(f"{path}: must hold 'key: value' lines at its top")
-        build(schema, content or {}, str(path))
-        values.update(_flatten(content or {}))
+        build(schema, values, str(path))
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {assignment}: expected key=value")
         try:
             values[name.strip()] = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError:
+        except (ValueError, RecursionError, yaml.YAMLError):
             raise InputError(f"--set {assignment}: {text!r} is not a value") from None
     return build(schema, values, "--set" if assignments else str(path or "configuration"))
 

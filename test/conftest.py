@@ -11,12 +11,35 @@ import pytest
 from hypothesis import settings
 from rig_scene import RigScene
 from rig_scene import make as make_rig_scene
+from untouched import Snapshot, changes, snapshot
 
 # How long an example takes says nothing about whether it is right, and machines are shared.
 settings.register_profile("deviloc", deadline=None)
 settings.load_profile("deviloc")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+BEFORE = pytest.StashKey[Snapshot]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember the checkout and the environment, once for all processes."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[BEFORE] = snapshot(ROOT)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where tests have changed the checkout or the environment."""
+    before = session.config.stash.get(BEFORE, None)
+    if before is not None and (found := changes(before, snapshot(ROOT))):
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.section("what the tests (or somebody meanwhile) left changed", red=True)
+            reporter.write("".join(f"{line}\n" for line in found))
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks

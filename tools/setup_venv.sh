@@ -2,10 +2,13 @@
 # Make a virtual environment that holds this package, editable, with ROS 2 from wheels, its tests'
 # and its demo's requirements; do nothing if it is up to date.
 #   setup_venv.sh VENV
+# DEVILOC_NEWEST=1 takes the newest release of everything instead of those of constraints.txt, anew
+# each time.
 # pip is used as the user configured it: indexes, proxies, constraints and caches are respected.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$1
+group=${2:-}
 stamp=$venv/deviloc.stamp
 unfinished=$venv/deviloc.unfinished
 
@@ -29,7 +32,7 @@ for candidate in ${PYTHON:+"$PYTHON"} /usr/bin/python3 python3 python3.12 python
 done
 [ -n "$python" ] || fail "no Python 3.10-3.13 found; install python3 or set PYTHON"
 
-inputs=("$root"/setup.py "$root"/pyproject.toml "$root"/requirements*.txt "$root"/constraints.txt
+inputs=("$root"/setup.py "$root"/pyproject.toml "$root"/requirements{,-ros,-dev}.txt "$root"/constraints.txt
   "$root"/tools/*.sh "$root"/ros_interfaces/*/package.xml "$root"/ros_interfaces/*/CMakeLists.txt
   "$root"/ros_interfaces/*/msg/*.msg)
 wanted=$({
@@ -37,8 +40,29 @@ wanted=$({
   echo "$root"
   "$python" --version
 } | sha256sum)
-if [ -f "$stamp" ] && [ ! -e "$unfinished" ] && [ "$(< "$stamp")" = "$wanted" ] &&
+
+# A group that most do without is added on first use.
+pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input)
+add_group() {
+  [ -n "$group" ] || return 0
+  local file=$root/requirements-$group.txt group_stamp=$venv/deviloc-$group.stamp
+  local group_wanted
+  group_wanted=$({ echo "$wanted"; cat "$file"; } | sha256sum)
+  [ ! -f "$group_stamp" ] || [ "$(< "$group_stamp")" != "$group_wanted" ] || return 0
+  echo "Adding $file to $venv ..." >&2
+  touch "$unfinished"
+  "${pip[@]}" install --quiet --constraint "$root/constraints.txt" --requirement "$file" 9>&-
+  echo "$group_wanted" > "$group_stamp"
+  rm "$unfinished"
+}
+
+releases=(--constraint "$root/constraints.txt")
+if [ -n "${DEVILOC_NEWEST:-}" ]; then
+  wanted="the newest of everything"
+  releases=(--upgrade --upgrade-strategy eager)
+elif [ -f "$stamp" ] && [ ! -e "$unfinished" ] && [ "$(< "$stamp")" = "$wanted" ] &&
   [ -x "$venv/bin/python" ] && [ -x "$venv/bin/deviloc" ]; then
+  add_group
   exit 0
 fi
 
@@ -61,12 +85,12 @@ if [ -e "$unfinished" ] ||
   "$python" -m venv --clear "$venv"
 fi
 touch "$unfinished"
-pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input)
-"${pip[@]}" install --quiet --use-pep517 --constraint "$root/constraints.txt" \
+"${pip[@]}" install --quiet --use-pep517 "${releases[@]}" \
   --requirement "$root/requirements-ros.txt" --requirement "$root/requirements-dev.txt" \
   --editable "$root[demo]" 9>&-
 "$root/tools/build_interfaces.sh" "$venv" "$root"/ros_interfaces/*/
 "$venv/bin/python" -c 'import deviloc_ros, rclpy, bond.msg, tf2_msgs.msg, torch, pycolmap, cv2'
 echo "$wanted" > "$stamp"
 rm "$unfinished"
+add_group
 echo "Done: $venv" >&2

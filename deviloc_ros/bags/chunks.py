@@ -19,6 +19,7 @@ import yaml
 from deviloc_ros import __version__
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.errors import InputError
+from deviloc_ros.lock import sole_user
 
 INFORMATION = "rosbag2_bagfile_information"
 
@@ -110,13 +111,28 @@ def write_recording(
     Raises:
         InputError: the place cannot be written, or the recording's files are wrong.
     """
+    path = path.resolve()  # a link stays, the bag that it names is replaced
     if path.exists() and not (path / "metadata.yaml").is_file():
         raise InputError(f"{path}: exists and is not a rosbag2; give another name")
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.absolute().parent}; make it first")
     spans = plan_chunks(recording.image_stamps, images_per_chunk)
     work = path.with_name(f"{path.name}.part")
-    _prepare(work, f"{recording.fingerprint} {spans!r} {__version__}")
+    with sole_user(work):
+        _prepare(work, f"{recording.fingerprint} {spans!r} {__version__}")
+        kept = _write_chunks(path, work, recording, spans, advance)
+        shutil.rmtree(work)
+    return kept
+
+
+def _write_chunks(
+    path: Path,
+    work: Path,
+    recording: Recording,
+    spans: Sequence[Span],
+    advance: Callable[[int], object],
+) -> int:
+    """Write the chunks that are not there yet, and join them; return how many images were."""
     kept = 0
     chunks = [work / f"chunk_{index:05d}" for index in range(len(spans))]
     for chunk, span in zip(chunks, spans, strict=True):
@@ -130,7 +146,6 @@ def write_recording(
                 if event.counts:
                     advance(1)
     _join(chunks, path, work / "joined")
-    shutil.rmtree(work)
     return kept
 
 
@@ -139,12 +154,11 @@ def _prepare(work: Path, intent: str) -> None:
     fingerprint = hashlib.sha256(intent.encode()).hexdigest()
     stamp = work / "fingerprint"
     try:
-        if work.exists() and (not stamp.is_file() or stamp.read_text() != fingerprint):
-            shutil.rmtree(work)
-        work.mkdir(exist_ok=True)
+        same = stamp.is_file() and stamp.read_text() == fingerprint
+        for left in work.glob(".chunk_*" if same else "*"):
+            if left.is_dir():
+                shutil.rmtree(left)
         stamp.write_text(fingerprint)
-        for unfinished in work.glob(".chunk_*"):
-            shutil.rmtree(unfinished)
     except OSError as error:
         raise InputError(f"{work}: cannot be written ({error.strerror})") from None
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.atomic import atomic_path
-from deviloc_ros.bags.reader import Bag, Topic
+from deviloc_ros.bags.reader import Bag, Recorded, Topic
 from deviloc_ros.bags.transforms import BagTransforms
 from deviloc_ros.bags.types import stamp_of
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.trajectory import NANOSECONDS
+from deviloc_ros.images import write_image
+from deviloc_ros.lock import sole_user
 from deviloc_ros.messages.camera_info import camera_from_info
-from deviloc_ros.messages.image import Pixels, pixels_from_message
+from deviloc_ros.messages.image import pixels_from_message
 from deviloc_ros.messages.rectification import rectification
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 
@@ -47,6 +47,25 @@ class ExtractOptions:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """An image that could not be used.
+
+    Attributes:
+        topic: where it was recorded.
+        stamp: its own, or where it could not be read when it was received, nanoseconds.
+        reason: why.
+    """
+
+    topic: str
+    stamp: int
+    reason: str
+
+    def __str__(self) -> str:
+        """Return the line that tells it."""
+        return f"{self.topic} at {self.stamp} ns: {self.reason}"
+
+
+@dataclass(frozen=True)
 class Extraction:
     """What was taken out.
 
@@ -55,11 +74,15 @@ class Extraction:
         names: of the image files.
         positions: of the camera in the odometry frame (3,), metres, by name; only where it is
             known.
+        left_out: images that could not be used.
+        damage: what is wrong with the bag from some point on; empty: nothing.
     """
 
     camera: Camera
     names: tuple[str, ...]
     positions: dict[str, NDArray[np.float64]]
+    left_out: tuple[LeftOut, ...] = ()
+    damage: str = ""
 
 
 def extract(
@@ -71,6 +94,9 @@ def extract(
 ) -> Extraction:
     """Write `images/STAMP.png`, `camera.txt`, and `positions.txt` if places are known.
 
+    An image that cannot be used is passed over. Where the bag turns out to be damaged, what was
+    taken until there is written.
+
     Args:
         bag: opened.
         output: folder, made if it does not exist.
@@ -79,7 +105,8 @@ def extract(
         tell: takes a line for people.
 
     Raises:
-        InputError: topics are missing, the camera changes, or nothing can be written.
+        InputError: topics are missing, no image is one of the camera's, nothing can be written, or
+            another process extracts there.
     """
     topic = bag.image_topic(options.topic)
     camera, size = _camera(bag, topic, options, tell)
@@ -88,18 +115,52 @@ def extract(
         raise InputError(f"{target}: is there already; name a new folder by --output")
     # Images of a run that was interrupted must not be taken for all of them.
     folder = output / "images.unfinished"
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be made ({error.strerror})") from None
+    with sole_user(folder):
+        for stale in folder.glob("*.png"):
+            stale.unlink()
+        found = _write_images(bag, topic, folder, options, camera, size, progress, tell)
+        _write_text(output / "camera.txt", [str(camera)])
+        if found.positions:
+            lines = [f"{name} {x!r} {y!r} {z!r}" for name, (x, y, z) in _numbers(found.positions)]
+            _write_text(output / "positions.txt", lines)
+    folder.rename(target)
+    return found
+
+
+def _write_images(
+    bag: Bag,
+    topic: Topic,
+    folder: Path,
+    options: ExtractOptions,
+    camera: Camera,
+    size: tuple[int, int],
+    progress: Callable[[], object],
+    tell: Callable[[str], object],
+) -> Extraction:
     transforms = BagTransforms(bag, tell=tell)
     names: list[str] = []
     positions: dict[str, NDArray[np.float64]] = {}
-    last_stamp, last_position = None, None
-    for recorded, message in bag.read([topic.name]):
+    left_out: list[LeftOut] = []
+    damage = ""
+
+    def refuse(recorded: Recorded, error: InputError) -> None:
         progress()
-        transforms.advance(recorded.stamp)
+        left_out.append(LeftOut(topic.name, recorded.stamp, str(error)))
+
+    last_stamp, last_position = None, None
+    messages = bag.read([topic.name], refuse)
+    while True:
+        try:
+            recorded, message = next(messages)
+            transforms.advance(recorded.stamp)
+        except StopIteration:
+            break
+        except InputError as error:
+            if not names:
+                raise
+            damage = str(error)
+            break
+        progress()
         stamp = stamp_of(message)
         position = _position(transforms, options.odom_frame, message.header.frame_id, stamp)
         if last_stamp is not None:
@@ -109,37 +170,54 @@ def extract(
                 far = abs(stamp - last_stamp) >= options.every * NANOSECONDS
             if not far:
                 continue
-        pixels = pixels_from_message(message)
-        if (pixels.shape[1], pixels.shape[0]) != size:
-            raise InputError(
-                f"{bag.path}: {topic.name}: the image of {stamp} ns is {pixels.shape[1]} x "
-                f"{pixels.shape[0]}, the camera_info says {size[0]} x {size[1]}"
-            )
+        try:
+            pixels = pixels_from_message(message)
+            if (pixels.shape[1], pixels.shape[0]) != size:
+                raise InputError(
+                    f"the image is {pixels.shape[1]} x {pixels.shape[0]}, the camera_info says "
+                    f"{size[0]} x {size[1]}"
+                )
+        except InputError as error:
+            left_out.append(LeftOut(topic.name, stamp, str(error)))
+            continue
         name = f"{stamp}.png"
-        _write(folder / name, pixels)
+        write_image(folder / name, pixels)
         names.append(name)
         last_stamp, last_position = stamp, position
         if position is not None:
             positions[name] = position
-    _write_text(output / "camera.txt", [str(camera)])
-    if positions:
-        lines = [f"{name} {x!r} {y!r} {z!r}" for name, (x, y, z) in _numbers(positions)]
-        _write_text(output / "positions.txt", lines)
-    folder.rename(target)
-    return Extraction(camera, tuple(names), positions)
+    return Extraction(camera, tuple(names), positions, tuple(left_out), damage)
 
 
 def _camera(
     bag: Bag, topic: Topic, options: ExtractOptions, tell: Callable[[str], object]
 ) -> tuple[Camera, tuple[int, int]]:
-    """Return the camera of the first calibration, for the size of the first image."""
-    info_topic = bag.info_topic(topic, options.camera_info)
-    info = next(message for _, message in bag.read([info_topic.name]))
-    first = pixels_from_message(next(message for _, message in bag.read([topic.name])))
-    size = first.shape[1], first.shape[0]
+    """Return the camera of the first calibration, and the size of the first image that fits it.
+
+    Raises:
+        InputError: no calibration can be read, or no image is one of its camera.
+    """
+    advice = "choose with --camera-info"
+    info_topic = bag.info_topic(topic, options.camera_info, advice)
+    errors: list[InputError] = []
+
+    def refuse(_: Recorded, error: InputError) -> None:
+        errors.append(error)
+
+    info = next((message for _, message in bag.read([info_topic.name], refuse)), None)
+    if info is None:
+        raise errors[0]
+    errors.clear()
     decided = rectification(options.rectified, topic.name, info)
     tell(f"{topic.name}: {decided}")
-    return camera_from_info(info, size, decided.rectified), size
+    for _, message in bag.read([topic.name], refuse):
+        try:
+            pixels = pixels_from_message(message)
+            size = pixels.shape[1], pixels.shape[0]
+            return camera_from_info(info, size, decided.rectified), size
+        except InputError as error:
+            errors.append(error)
+    raise InputError(f"{bag.path}: none of {len(errors)} images can be used: {errors[0]}")
 
 
 def _position(
@@ -155,13 +233,6 @@ def _numbers(
     positions: dict[str, NDArray[np.float64]],
 ) -> list[tuple[str, tuple[float, float, float]]]:
     return [(name, (float(x), float(y), float(z))) for name, (x, y, z) in positions.items()]
-
-
-def _write(path: Path, pixels: Pixels) -> None:
-    colour = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), colour):
-            raise InputError(f"{path}: the image cannot be written")
 
 
 def _write_text(path: Path, lines: list[str]) -> None:

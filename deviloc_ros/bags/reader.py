@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,14 +134,30 @@ class Bag:
             for connection, stamp, data in self._reader.messages(connections):
                 yield Recorded(connection.topic, stamp, bytes(data), connection.msgtype)
 
-    def read(self, topics: Collection[str]) -> Iterator[tuple[Recorded, Any]]:
+    def read(
+        self,
+        topics: Collection[str],
+        refuse: Callable[[Recorded, InputError], object] | None = None,
+    ) -> Iterator[tuple[Recorded, Any]]:
         """Yield messages of these topics with their deserialized form.
+
+        Args:
+            topics: their names.
+            refuse: is told of a message that cannot be deserialized, which is then passed over;
+                None: it is an error.
 
         Raises:
             InputError: the bag is damaged, or a topic's type is not among ROS 2's standard ones.
         """
         for item in self.raw(topics):
-            yield item, self.deserialize(item)
+            try:
+                message = self.deserialize(item)
+            except InputError as error:
+                if refuse is None:
+                    raise
+                refuse(item, error)
+                continue
+            yield item, message
 
     def deserialize(self, item: Recorded) -> Any:
         """Return the message object of a recorded message.
@@ -187,8 +203,19 @@ class Bag:
             raise InputError(f"{self.path}: one image topic is needed; there are: {listed}{hint}")
         return images[0]
 
-    def info_topic(self, image: Topic, wanted: str | None = None) -> Topic:
+    def info_topic(
+        self,
+        image: Topic,
+        wanted: str | None = None,
+        advice: str = "choose with --camera-info, or give --camera "
+        "(of a rig: camera_info or camera in --rig FILE)",
+    ) -> Topic:
         """Return the camera_info topic that belongs to an image topic, by image_transport's rule.
+
+        Args:
+            image: the image topic.
+            wanted: the camera_info's; None: the one beside it.
+            advice: what an error says to do.
 
         Raises:
             InputError: there is none.
@@ -203,8 +230,7 @@ class Bag:
             infos = [t.name for t in topics.values() if t.type == CAMERA_INFO_TYPE and t.count]
             raise InputError(
                 f"{self.path}: no camera_info on {name} for {image.name}; there are: "
-                f"{', '.join(infos) or 'none'}; choose with --camera-info, or give --camera "
-                "(of a rig: camera_info or camera in --rig FILE)"
+                f"{', '.join(infos) or 'none'}; {advice}"
             )
         return topic
 

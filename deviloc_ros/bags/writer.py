@@ -43,7 +43,7 @@ class BagWriter:
         Raises:
             InputError: the folder cannot be written, or something that is no bag is in the way.
         """
-        self.path = Path(path)
+        self.path = Path(path).resolve()  # a link stays, the bag that it names is replaced
         if self.path.exists() and not (self.path / "metadata.yaml").is_file():
             raise InputError(f"{path}: exists and is not a rosbag2; give another name")
         try:

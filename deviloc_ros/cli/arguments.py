@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from deviloc_ros.errors import InputError
+from deviloc_ros.atomic import check_writable, is_standard_output
 
 if TYPE_CHECKING:
     from deviloc_ros.config import Key, LocalizerConfig
@@ -18,7 +17,7 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 AXES = ("x", "y", "z", "minus-x", "minus-y", "minus-z")
 
 
-def tell(text: str) -> None:
+def note(text: str) -> None:
     """Tell whoever started the command, beside what it prints."""
     print(f"deviloc: note: {text}", file=sys.stderr)
 
@@ -112,14 +111,27 @@ def check_output(path: Path | None) -> None:
     Raises:
         InputError: its folder does not exist or is not writable, or the path is a folder.
     """
-    if path is None:
-        return
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the name of a file")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: the folder {path.parent} is not writable")
+    if path is not None:
+        check_writable(path)
+
+
+def tell_unread(folder: Path) -> None:
+    """Say which images of a folder are in formats that cannot be read."""
+    from deviloc_ros.datasets.image_folder import unread_images
+
+    if unread := unread_images(folder):
+        kinds = ", ".join(sorted({Path(name).suffix.lower() for name in unread}))
+        print(
+            f"deviloc: note: {len(unread)} files of {folder} are left out, for {kinds} is not read "
+            f"({unread[0]}, ...); convert them to JPEG or PNG",
+            file=sys.stderr,
+        )
+
+
+def tell(text: str, *outputs: Path | None) -> None:
+    """Print what was done; where an output is /dev/stdout itself, beside it: on stderr."""
+    mixed = any(is_standard_output(path) for path in outputs)
+    print(text, file=sys.stderr if mixed else sys.stdout)
 
 
 class _ListKeys(argparse.Action):

@@ -13,7 +13,7 @@ from deviloc_ros.cli.arguments import (
     add_command,
     add_config,
     assignments,
-    tell,
+    note,
 )
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ def run(args: argparse.Namespace) -> int:
 
         localizer = Localizer.load(args.map, config)
         for camera in robot.cameras:
-            tell(f"{camera.topic.name}: {camera.decided}")
-        tell(f"odometry: {robot.odometry}")
+            note(f"{camera.topic.name}: {camera.decided}")
+        note(f"odometry: {robot.odometry}")
         if len(robot.cameras) > 1:
             localizer.warm_up(len(robot.cameras))
         result = localize_bag(
@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
             args.map,
             robot,
             lambda items, total: tqdm(items, total=total, unit="image", desc="localize"),
-            tell=tell,
+            tell=note,
         )
     result.write(args.output)
     print(result.line())

@@ -14,6 +14,8 @@ from deviloc_ros.cli.arguments import (
     add_config,
     check_output,
     load_config,
+    tell,
+    tell_unread,
 )
 from deviloc_ros.errors import InputError
 
@@ -87,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args)
     pairing = _query_cameras(args).pair(list_images(args.images))
     _tell_left_out(pairing)
+    tell_unread(args.images)
     if args.debug_dir is not None:
         args.debug_dir.mkdir(parents=True, exist_ok=True)
 
@@ -96,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     localizer = Localizer.load(args.map, config)
     queries: list[LocalizedImage] = []
     interrupted = False
+    failure: Exception | None = None
     found = localize_folder(localizer, args.images, pairing.cameras, args.batch)
     progress = tqdm(
         found, total=len(pairing.cameras), desc="localizing", unit="image", disable=None
@@ -107,9 +111,16 @@ def run(args: argparse.Namespace) -> int:
                 _write_picture(args.debug_dir, args.images, query)
     except KeyboardInterrupt:
         interrupted = True
+    except Exception as error:  # what was found until now is written first
+        failure = error
 
     poses = {query.name: query.estimate.camera_from_map for query in queries if query.estimate}
-    write_poses(args.output, poses)
+    for name, reason in write_poses(args.output, poses).items():
+        print(
+            f"deviloc: note: the pose of {name!r} is not in {args.output}: {reason}; "
+            + (f"it is in {args.json}" if args.json else "--json FILE holds it"),
+            file=sys.stderr,
+        )
     if args.json is not None:
         from deviloc_ros.maps.map_file import map_id
         from deviloc_ros.offline.stats import write_stats
@@ -117,13 +128,19 @@ def run(args: argparse.Namespace) -> int:
         context = {
             "map": {"path": str(args.map), "id": map_id(args.map), "metric": localizer.map.metric},
             "config": config.model_dump(),
-            "interrupted": interrupted,
+            "interrupted": interrupted or failure is not None,
             "images_without_camera": list(pairing.without_camera),
             "cameras_without_image": list(pairing.without_image),
         }
         write_stats(args.json, queries, context)
     _tell_failures(queries)
-    print(f"{args.output}: {len(poses)} of {len(pairing.cameras)} images localized")
+    tell(
+        f"{args.output}: {len(poses)} of {len(pairing.cameras)} images localized",
+        args.output,
+        args.json,
+    )
+    if failure is not None:
+        raise failure
     if interrupted:
         raise KeyboardInterrupt
     return 0 if poses else 3
@@ -170,5 +187,8 @@ def _write_picture(folder: Path, images: Path, query: LocalizedImage) -> None:
     except InputError:
         return  # that it cannot be read is the image's result already
     path = folder / f"{query.name}.matches.jpg"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, draw_matches(image, query.camera, query.result))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(path, draw_matches(image, query.camera, query.result))
+    except (OSError, InputError) as error:  # such as a name that is too long
+        print(f"deviloc: note: no picture of {query.name!r}: {error}", file=sys.stderr)

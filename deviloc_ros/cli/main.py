@@ -9,16 +9,21 @@ from __future__ import annotations
 import argparse
 import enum
 import importlib
+import io
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from deviloc_ros import __version__
+from deviloc_ros.atomic import disk_full_line, is_disk_full
 from deviloc_ros.errors import InputError, NothingFoundError
 
 COMMANDS = (
@@ -70,6 +75,9 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see EXIT_CODES."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files that are not UTF-8 can be printed, too.
+        sys.stdout.reconfigure(errors="backslashreplace")
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
@@ -90,16 +98,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has left, as `deviloc ... | head` does: that is no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
-    except OSError as error:
+    except Exception as error:
+        return _unexpected(error, arguments, debug)
+
+
+def _unexpected(error: Exception, arguments: Sequence[str], debug: bool) -> ExitCode:
+    """Tell an exception that nobody turned into a line: of the system, or a bug."""
+    if is_disk_full(error):
+        named = error.filename if isinstance(error, OSError) else None
+        if isinstance(named, str):
+            line = disk_full_line(Path(named).absolute().parent, Path(named))
+        else:
+            line = disk_full_line(_fullest(arguments))
+        return _fail(line, ExitCode.BAD_INPUT, debug)
+    if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return _fail(what, ExitCode.BAD_INPUT, debug)
-    except Exception as error:
-        return _fail(
-            f"internal error: {type(error).__name__}: {error}; this is a bug, please report it "
-            "with what --debug prints",
-            ExitCode.INTERNAL_ERROR,
-            debug,
-        )
+    return _fail(
+        f"internal error: {type(error).__name__}: {error}; this is a bug, please report it "
+        "with what --debug prints",
+        ExitCode.INTERNAL_ERROR,
+        debug,
+    )
+
+
+def _fullest(arguments: Sequence[str]) -> Path:
+    """Return the folder with the least space left of those that a command may write to."""
+    folders = {Path(tempfile.gettempdir()), Path.home(), Path.cwd()}
+    folders |= {Path(argument).absolute().parent for argument in arguments}
+    there = [folder for folder in folders if folder.is_dir()]
+    return min(sorted(there), key=lambda folder: shutil.disk_usage(folder).free)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,7 +154,7 @@ def _module(command: str) -> str:
     return f"deviloc_ros.cli.{command}"
 
 
-def _fail(message: str, code: ExitCode, debug: bool) -> int:
+def _fail(message: str, code: ExitCode, debug: bool) -> ExitCode:
     if debug:
         traceback.print_exc()
     print(f"deviloc: {' '.join(message.split())}", file=sys.stderr)

@@ -14,6 +14,8 @@ from deviloc_ros.cli.arguments import (
     add_config,
     check_output,
     load_config,
+    tell,
+    tell_unread,
 )
 from deviloc_ros.cli.map_align import add_align, run_align
 from deviloc_ros.cli.map_dataset import add_dataset, build_dataset
@@ -135,7 +137,6 @@ def _build(args: argparse.Namespace) -> int:
 
     from deviloc_ros.geometry.camera import MODEL_NAMES, Camera
     from deviloc_ros.mapping.build import BuildOptions, build_map
-    from deviloc_ros.mapping.map_frame import transform_map, z_up_from
     from deviloc_ros.mapping.multiview.epipolar import doubt
     from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics
 
@@ -147,20 +148,26 @@ def _build(args: argparse.Namespace) -> int:
         intrinsics=Intrinsics(args.shared_camera, model, known),
         config=load_config(args),
         metric=args.metric,
-        gravity_aligned=args.up == "z",
+        gravity_aligned=args.up is not None,
+        up=args.up or "z",
         keep_workspace=args.keep_workspace,
     )
+    tell_unread(args.images)
     summary = build_map(args.images, args.output, args.model, options)
-    if args.up not in (None, "z"):
-        turned = transform_map(summary.map, z_up_from(args.up), args.metric, gravity_aligned=True)
-        turned.save(args.output)
     count = len(summary.map.references)
-    print(
+    tell(
         f"{args.output}: {count} of {summary.num_images} images, "
-        f"{len(summary.map.point_array)} points"
+        f"{len(summary.map.point_array)} points",
+        args.output,
     )
     for name, reason in sorted(summary.map.unregistered.items()):
-        print(f"  not in the map: {name}: {reason}")
+        tell(f"  not in the map: {name}: {reason}", args.output)
+    if summary.adapted:
+        print(
+            f"deviloc: note: {len(summary.adapted)} images ({summary.adapted[0]}, ...) have another"
+            " size than --camera, which was scaled to them, and turned for those turned by 90 deg",
+            file=sys.stderr,
+        )
     doubted = doubt(summary.map)
     if doubted is not None:
         print(f"deviloc: warning: {doubted}", file=sys.stderr)
@@ -177,5 +184,5 @@ def _info(args: argparse.Namespace) -> int:
     if args.picture is not None:
         draw_map(args.picture, reference_map)
     info = describe_map(args.map, reference_map)
-    print(json.dumps(info, indent=2) if args.json else info_text(info))
+    tell(json.dumps(info, indent=2) if args.json else info_text(info), args.picture)
     return 0

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deviloc_ros.cli.arguments import AXES, Subparsers, add_command, check_output
+from deviloc_ros.cli.arguments import AXES, Subparsers, add_command, check_output, tell
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ positions or poses may be wrong; those are found and left out. The map is change
 
 ALIGN_EXAMPLES = """\
   deviloc map align place.devmap --positions gps_enu.txt     # lines 'name x y z', metres, z up
+  deviloc map align place.devmap --positions gps.txt --wgs84 # 'name latitude longitude altitude'
   deviloc map align place.devmap --model surveyed/ --up minus-y   # poses; -y is up
   deviloc map align place.devmap --scale 2.37 --output metric.devmap"""
 
@@ -50,8 +51,13 @@ def add_align(actions: Subparsers) -> None:
     parser.add_argument(
         "--up",
         choices=AXES,
-        default="z",
         help="axis of the given positions or model that points up (z); it becomes the map's z",
+    )
+    parser.add_argument(
+        "--wgs84",
+        action="store_true",
+        help="positions are 'name latitude longitude altitude', degrees and metres; the map gets "
+        "x east, y north, z up at their middle, which is printed for the node's georeference",
     )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the aligned map there instead"
@@ -61,14 +67,19 @@ def add_align(actions: Subparsers) -> None:
 def run_align(args: argparse.Namespace) -> int:
     """Align the map."""
     output = args.output or args.map
+    up = args.up or "z"
+    if args.wgs84 and (args.positions is None or up != "z"):
+        raise InputError("--wgs84 describes --positions, whose up is known: leave out --up")
     check_output(output)
 
     from deviloc_ros.datasets.colmap import posed_images
     from deviloc_ros.datasets.poses import read_positions
     from deviloc_ros.geometry.similarity import Similarity
     from deviloc_ros.mapping.map_frame import (
+        check_upright,
         fit_map_to_cameras,
         fit_map_to_positions,
+        positions_of_wgs84,
         transform_map,
         z_up_from,
     )
@@ -84,8 +95,15 @@ def run_align(args: argparse.Namespace) -> int:
         )
         how = f"scaled by {args.scale:g}"
     else:
+        origin = ""
         if args.positions is not None:
-            fit = fit_map_to_positions(reference_map, read_positions(args.positions))
+            positions = read_positions(args.positions)
+            if args.wgs84:
+                positions, place = positions_of_wgs84(positions)
+                origin = "; origin latitude {:.7f}, longitude {:.7f}, altitude {:.2f}".format(
+                    *place
+                )
+            fit = fit_map_to_positions(reference_map, positions)
         else:
             given = posed_images(args.model)
             fit = fit_map_to_cameras(
@@ -93,15 +111,17 @@ def run_align(args: argparse.Namespace) -> int:
             )
         moved = transform_map(
             reference_map,
-            z_up_from(args.up) @ fit.target_from_map,
+            z_up_from(up) @ fit.target_from_map,
             metric=True,
             gravity_aligned=True,
         )
-        how = _describe(fit)
-        _warn_if_lying(moved, args.up)
+        how = _describe(fit) + origin
+        if args.up is None:
+            check_upright(moved, up)
+        _warn_if_lying(moved, up)
     moved = moved.with_meta({"alignment": how})
     moved.save(output)
-    print(f"{output}: {how}")
+    tell(f"{output}: {how}", output)
     return 0
 
 
@@ -124,9 +144,15 @@ def _describe(fit: MapFit) -> str:
 
 def _warn_if_lying(moved: Map, up: str) -> None:
     """Say it where the images' own up says that another axis is up."""
-    from deviloc_ros.mapping.map_frame import image_up
+    from deviloc_ros.mapping.map_frame import UPSIDE_DOWN, WHY_UPSIDE_DOWN, image_up
 
-    if image_up(moved)[2] < 0.5:
+    height = image_up(moved)[2]
+    if height < UPSIDE_DOWN:
+        print(
+            f"deviloc: warning: with {up} as up the map stands on its head: {WHY_UPSIDE_DOWN}",
+            file=sys.stderr,
+        )
+    elif height < 0.5:
         print(
             f"deviloc: warning: with {up} as up, the tops of most images do not point up; if the "
             "camera was not tilted that far, give the right axis by --up",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deviloc_ros.cli.arguments import Subparsers, add_command
 from deviloc_ros.errors import InputError
+from deviloc_ros.lock import sole_user
 
 DESCRIPTION = """\
 Train the network that gives reference keypoints their depth (lifting.method learned; docs/pin.md).
@@ -63,6 +64,12 @@ def run(args: argparse.Namespace) -> int:
     if args.scenes == 1:
         raise InputError("--scenes 1: one scene of each kind is held out; give 0, 2 or more")
 
+    with sole_user(args.output):
+        return _train(args)
+
+
+def _train(args: argparse.Namespace) -> int:
+    """Train into a folder that nobody else uses."""
     from deviloc_ros.training.batches import BatchSource
     from deviloc_ros.training.curves import draw_curves
     from deviloc_ros.training.run import gather

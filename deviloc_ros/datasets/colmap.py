@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -11,10 +12,12 @@ from pathlib import Path
 import pycolmap
 
 from deviloc_ros.atomic import atomic_path
-from deviloc_ros.datasets.colmap_checks import check_binary, check_text
+from deviloc_ros.datasets.colmap_checks import check_binary, check_text, readable
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+
+FILES = ("cameras", "images", "points3D", "rigs", "frames")
 
 
 @dataclass(frozen=True)
@@ -106,21 +109,33 @@ def _read(folder: Path) -> pycolmap.Reconstruction:
     suffix = _find(folder)
     (check_binary if suffix == "bin" else check_text)(folder)
     try:
-        if (folder / f"points3D.{suffix}").exists():
+        files = [folder / f"{name}.{suffix}" for name in FILES]
+        there = [path for path in files if path.exists()]
+        marked = [path for path in there if suffix == "txt" and _has_byte_order_mark(path)]
+        if not marked and folder / f"points3D.{suffix}" in there:
             return pycolmap.Reconstruction(folder)
         with tempfile.TemporaryDirectory(prefix="deviloc-model-") as temporary:
-            for name in ("cameras", "images", "rigs", "frames"):
-                if (folder / f"{name}.{suffix}").exists():
-                    shutil.copy(folder / f"{name}.{suffix}", temporary)
             # A file of no points: empty as text, a count of zero as binary.
             points = b"" if suffix == "txt" else bytes(8)
             (Path(temporary) / f"points3D.{suffix}").write_bytes(points)
+            for path in there:
+                copy = Path(temporary) / path.name
+                if path in marked:
+                    copy.write_bytes(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+                else:
+                    shutil.copy(path, copy)
             return pycolmap.Reconstruction(temporary)
     except (ValueError, IndexError, KeyError, RuntimeError, MemoryError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{folder}: its files do not fit together as a COLMAP model ({reason})"
         ) from None
+
+
+def _has_byte_order_mark(path: Path) -> bool:
+    """Return whether a file begins as Windows programs write text, where COLMAP's reader fails."""
+    with readable(path), path.open("rb") as file:
+        return file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
 def _pose(folder: Path, image: pycolmap.Image) -> Transform:

@@ -56,7 +56,7 @@ def readable(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file") from None
+        raise InputError(f"{path}: is not a text file (UTF-8)") from None
 
 
 POSE_FIELDS = ("qw", "qx", "qy", "qz", "tx", "ty", "tz")
@@ -119,7 +119,7 @@ def _image_line(place: str, fields: list[str]) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    with readable(path), path.open(encoding="utf-8", newline="\n") as file:
+    with readable(path), path.open(encoding="utf-8-sig", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             yield number, line.split()
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deviloc_ros.errors import InputError
 from deviloc_ros.images import SUFFIXES
+
+UNREAD = frozenset(
+    {".heic", ".heif", ".avif", ".jxl", ".gif", ".jpf", ".jpx", ".dng", ".cr2", ".cr3", ".nef",
+     ".arw", ".orf", ".rw2", ".raf", ".insp", ".mp4", ".mov"}
+)  # fmt: skip
+"""Suffixes of images and videos that phones and cameras write, and that are not read here."""
 
 
 def list_images(folder: Path) -> Sequence[str]:
@@ -19,9 +25,30 @@ def list_images(folder: Path) -> Sequence[str]:
     Raises:
         InputError: there is no such folder, it cannot be read, or it holds no image.
     """
+    names = [name for name in _files(folder) if Path(name).suffix.lower() in SUFFIXES]
+    if not names:
+        unread = unread_images(folder)
+        instead = f" (but {len(unread)} such as {unread[0]}: convert them)" if unread else ""
+        raise InputError(
+            f"{folder}: holds no image that can be read{instead}; formats: "
+            f"{', '.join(sorted(SUFFIXES))}"
+        )
+    return sorted(names)
+
+
+def unread_images(folder: Path) -> Sequence[str]:
+    """Return the names of images below a folder in formats that cannot be read, sorted.
+
+    Raises:
+        InputError: there is no such folder, or it cannot be read.
+    """
+    return sorted(name for name in _files(folder) if Path(name).suffix.lower() in UNREAD)
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Yield the names of all files below a folder that are not hidden."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of the images")
-    names: list[str] = []
     visited: set[Path] = set()
 
     def refuse(error: OSError) -> None:
@@ -34,12 +61,8 @@ def list_images(folder: Path) -> Sequence[str]:
             if not name.startswith(".") and _new(Path(place, name).resolve(), visited)
         )
         for name in files:
-            path = Path(place, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
-                names.append(path.relative_to(folder).as_posix())
-    if not names:
-        raise InputError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))})")
-    return sorted(names)
+            if not name.startswith("."):
+                yield Path(place, name).relative_to(folder).as_posix()
 
 
 def _new(folder: Path, visited: set[Path]) -> bool:

@@ -38,18 +38,39 @@ def read_poses(path: Path) -> dict[str, Transform]:
     return poses
 
 
-def write_poses(path: Path, poses: Mapping[str, Transform]) -> None:
+def write_poses(path: Path, poses: Mapping[str, Transform]) -> Mapping[str, str]:
     """Write camera_from_map of every image as "name qw qx qy qz tx ty tz", in the given order.
 
+    Returns:
+        The names that the format cannot hold, which are left out, with the reason.
+
     Raises:
-        InputError: the file cannot be written, or a name could not be read back.
+        InputError: the file cannot be written.
     """
     lines = []
+    left_out: dict[str, str] = {}
     for name, pose in poses.items():
-        if not name or name != name.strip() or name.startswith("#") or "\n" in name:
-            raise InputError(f"{path}: the image name {name!r} cannot be written to a pose file")
-        lines.append(f"{name} {_text(pose.quaternion_wxyz)} {_text(pose.translation)}\n")
+        if reason := why_not_in_a_pose_file(name):
+            left_out[name] = reason
+        else:
+            lines.append(f"{name} {_text(pose.quaternion_wxyz)} {_text(pose.translation)}\n")
     _write(path, lines)
+    return left_out
+
+
+def why_not_in_a_pose_file(name: str) -> str:
+    """Return why a line of a pose file cannot begin with this image name; empty: it can."""
+    if not name or name != name.strip():
+        return "its name begins or ends with a space"
+    if name.startswith("#"):
+        return "its name begins with #, as a comment does"
+    if "\n" in name or "\r" in name:
+        return "its name has a line break"
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    return ""
 
 
 def read_tum(path: Path) -> list[tuple[int, Transform]]:

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
-from deviloc_ros.atomic import atomic_path
 from deviloc_ros.bags import types
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.datasets.colmap import PosedImage, write_posed_images
@@ -18,6 +16,7 @@ from deviloc_ros.datasets.poses import write_tum
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.images import write_image
 from deviloc_ros.simulation.drive import Drive, mounted, odometry
 from deviloc_ros.simulation.light import DAY, EVENING, Light, expose
 from deviloc_ros.simulation.renderer import Renderer
@@ -106,8 +105,7 @@ def photograph_first_pass(scene: Scene, folder: Path) -> tuple[Path, Path]:
     posed = []
     for name, (_, map_from_base) in zip(tqdm(names, desc="first pass, day"), moments, strict=True):
         map_from_camera = map_from_base @ scene.base_from_camera
-        with atomic_path(images / name) as path:
-            cv2.imwrite(str(path), camera.take(map_from_camera)[..., ::-1])
+        write_image(images / name, camera.take(map_from_camera))
         posed.append(PosedImage(name, scene.camera, map_from_camera.inverse()))
     camera.close()
     write_posed_images(model, posed)

@@ -20,6 +20,30 @@ MODEL_NAMES = tuple(
 )
 
 
+_TURNING = frozenset(
+    {
+        "f",
+        "fx",
+        "fy",
+        "cx",
+        "cy",
+        "k",
+        "k1",
+        "k2",
+        "k3",
+        "k4",
+        "k5",
+        "k6",
+        "p1",
+        "p2",
+        "omega",
+        "alpha",
+        "beta",
+    }
+)
+"""Parameters of camera models of which it is known what a turn by 90 deg makes of them."""
+
+
 @dataclass(frozen=True)
 class Camera:
     """Intrinsics of one camera.
@@ -55,7 +79,14 @@ class Camera:
             )
         if self.width < 1 or self.height < 1:
             raise InputError(f"camera size {self.width} x {self.height} must be positive")
-        if not np.all(np.isfinite(self.params)) or self.focal_length <= 0:
+        if not np.all(np.isfinite(self.params)):
+            wrong = [
+                f"{name.strip()} = {value:g}"
+                for name, value in zip(names.split(","), self.params, strict=True)
+                if not np.isfinite(value)
+            ]
+            raise InputError(f"camera {self.model}: {', '.join(wrong)} is not a finite number")
+        if self.focal_length <= 0:
             raise InputError(
                 f"camera {self.model} {self.params}: the focal length must be positive"
             )
@@ -137,6 +168,60 @@ class Camera:
         )
         camera.rescale(width, height)
         return Camera.from_pycolmap(camera)
+
+    def fitted_to(self, width: int, height: int) -> Camera:
+        """Return the camera of an image that was resized to `width` x `height` pixels.
+
+        Raises:
+            InputError: the sides are not in the camera's proportion (to half a pixel of rounding),
+                so that the image was cropped, turned, or is another camera's.
+        """
+        if (width, height) == (self.width, self.height):
+            return self
+        if self._has_shape_of(width, height):
+            return self.scaled(width, height)
+        given = f"the image has {width} x {height} pixels, its camera {self.width} x {self.height}"
+        if (height, width) == (self.width, self.height):
+            raise InputError(
+                f"{given}: it is turned by 90 deg (pixels are taken as stored, whatever EXIF says);"
+                " give the camera of the stored pixels"
+            )
+        raise InputError(
+            f"{given}: only a resized image of the same proportions can be used; give its own "
+            "camera"
+        )
+
+    def turned_to(self, width: int, height: int) -> Camera | None:
+        """Return the camera of an image that was turned by 90 deg and perhaps resized, or None.
+
+        A portrait image is taken to be turned clockwise, a landscape one anticlockwise, as
+        phones and viewers do with a picture taken upright. Which it was decides only where the
+        principal point is, and what tangential distortion is called.
+
+        Returns:
+            None: the sides are not in that proportion, or the camera model cannot be turned.
+        """
+        names = [name.strip() for name in self._empty().params_info.split(",")]
+        if not self._has_shape_of(height, width) or not _TURNING.issuperset(names):
+            return None
+        values = dict(zip(names, self.params, strict=True))
+        clockwise = width < height
+        changed = {}
+        if "fx" in values:
+            changed = {"fx": values["fy"], "fy": values["fx"]}
+        if clockwise:  # (x, y) becomes (height - y, x)
+            changed |= {"cx": self.height - values["cy"], "cy": values["cx"]}
+        else:
+            changed |= {"cx": values["cy"], "cy": self.width - values["cx"]}
+        if "p1" in values:
+            sign = 1 if clockwise else -1
+            changed |= {"p1": sign * values["p2"], "p2": -sign * values["p1"]}
+        params = tuple(float(changed.get(name, values[name])) for name in names)
+        return Camera(self.model, self.height, self.width, params).fitted_to(width, height)
+
+    def _has_shape_of(self, width: int, height: int) -> bool:
+        scale = max(width / self.width, height / self.height)
+        return abs(scale * self.width - width) <= 1 and abs(scale * self.height - height) <= 1
 
     def reduction_to(self, max_size: int) -> float:
         """Return its pixels per pixel of the image whose longer side is reduced to `max_size`.

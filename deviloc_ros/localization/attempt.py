@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from deviloc_ros.localization.pose import MIN_MATCHES, PoseHypothesis
 from deviloc_ros.localization.stage_clock import StageClock
-from deviloc_ros.localization.types import Correspondences, FailureReason, LocalizationFailure
+from deviloc_ros.localization.types import (
+    Correspondences,
+    FailureReason,
+    LocalizationFailure,
+    Way,
+)
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,15 @@ class ClusterPose:
 class Attempt:
     """Collects the poses of clusters, the one with most inliers first."""
 
-    def __init__(self, clock: StageClock) -> None:
+    def __init__(
+        self, clock: StageClock, way: Way = Way.FAST, references: Sequence[str] = ()
+    ) -> None:
         """Begin with nothing; the clock is read when the attempt ends."""
-        self._clock = clock
+        self.clock = clock
+        self.way = way
+        self.references = references
         self._num_matches = 0
         self.hypotheses: list[ClusterPose] = []
-        self.references: Sequence[str] = ()
 
     def add(
         self, unmerged: Correspondences, merged: Correspondences, pose: PoseHypothesis | None
@@ -58,5 +66,11 @@ class Attempt:
             best = self.hypotheses[0]
             matches, inliers = len(best.merged), best.pose.num_inliers
         return LocalizationFailure(
-            reason, details, self._clock.seconds, matches, inliers, tuple(self.references)
+            reason,
+            details,
+            self.clock.seconds,
+            matches,
+            inliers,
+            tuple(self.references),
+            self.way,
         )

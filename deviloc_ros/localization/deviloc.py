@@ -6,16 +6,20 @@ CVPR 2024.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.localization.attempt import Attempt
 from deviloc_ros.localization.covariance import pose_covariance
+from deviloc_ros.localization.escalation import in_doubt, most_believable
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.pose import agreeing
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import (
     AlignmentEvidence,
+    Correspondences,
     FailureReason,
     Localization,
     PoseEstimate,
@@ -44,21 +48,37 @@ def localize_query(
     Raises:
         DamagedMapError: a tile that the query needs cannot be read.
     """
-    camera, attempt = query.camera, Attempt(clock)
-
     # Image retrieval: the K references most like the query, grouped by what they see together.
     with clock("retrieve"):
-        left_out = np.union1d(stages.match.unusable, [] if excluded is None else excluded)
+        left_out = np.union1d(stages.unusable, [] if excluded is None else excluded)
         clusters = stages.retrieve(query.features, prior, left_out.astype(np.int64))
     if not clusters:
-        return attempt.failed(FailureReason.NO_REFERENCES, "0 references to match with")
-    references = np.concatenate(clusters)
-    attempt.references = [stages.map.references[index].name for index in references]
+        return Attempt(clock).failed(FailureReason.NO_REFERENCES, "0 references to match with")
+    names = [stages.map.references[index].name for index in np.concatenate(clusters)]
 
-    # Semi-dense matching with all references in one batch; the Point Inference Network (or what
-    # took its place when the map was built) has given every match a 3D point and a confidence.
-    matches = stages.match(query, references, clock)
+    results: list[Localization] = []
+    for way, match in stages.ways:
+        # Semi-dense matching with all references in one batch; the Point Inference Network (or what
+        # took its place when the map was built) has given every match a 3D point and a confidence.
+        matches = match(query, clusters, clock)
+        attempt = Attempt(clock, way, names)
+        results.append(estimate(stages, query, clusters, matches, prior, attempt))
+        # Beyond the paper: where nearest neighbours leave doubt, context decides (context/).
+        if not in_doubt(results[-1]):
+            break
+    return most_believable(results)
 
+
+def estimate(
+    stages: Pipeline,
+    query: Query,
+    clusters: Sequence[NDArray[np.int64]],
+    matches: Correspondences,
+    prior: PosePrior | None,
+    attempt: Attempt,
+) -> Localization:
+    """Estimate the pose of a query from its matches with clusters of references."""
+    camera, clock = query.camera, attempt.clock
     for cluster in clusters:
         # Confidence-based point aggregation (CPA): one match for each cell of the query.
         with clock("aggregate"):
@@ -85,12 +105,11 @@ def localize_query(
             covariance = pose_covariance(pose.camera_from_map, near, camera, *scales)
     with clock("verify"):
         doubt = verify(
-            pose, best.merged, [rival.pose for rival in rivals], covariance, camera,
-            prior, stages.map.metric, stages.config.verification,
+            pose, best, rivals, covariance, camera, prior, stages.map.metric, stages.config,
         )  # fmt: skip
     if doubt is not None or covariance is None:
         return attempt.failed(*(doubt or (FailureReason.UNCERTAIN, "the pose is not determined")))
     return PoseEstimate(
         pose.camera_from_map, covariance, best.merged, pose.inliers, matches,
-        attempt.references, clock.seconds, alignment,
+        attempt.references, clock.seconds, alignment, attempt.way,
     )  # fmt: skip

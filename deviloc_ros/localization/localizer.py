@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,20 +35,35 @@ from deviloc_ros.maps.tiled_map import open_map
 
 
 class Localizer:
-    """Localizes images against one map. Deterministic: one image and map give one pose."""
+    """Localizes images in one map.
+
+    The result is deterministic: the same image, map and configuration give the same pose. Several
+    threads may call a localizer: it works for one after the other.
+    """
 
     def __init__(self, reference_map: Map, config: LocalizerConfig | None = None) -> None:
-        """Load the networks and the map's global descriptors onto the device.
+        """Load the networks and the global descriptors of the map onto the device.
+
+        Args:
+            reference_map: the map, see `open_map`.
+            config: None: the defaults.
 
         Raises:
-            InputError: the weights, the device, or what the matcher needs of the map is missing.
+            InputError: the weights or the device is not available, or the map lacks data that the
+                matcher needs.
         """
         self._pipeline = Pipeline.of(reference_map, config or LocalizerConfig())
         self._warm_for = 0
+        # Networks and their work memory are for one image at a time. Methods call each other.
+        self._in_use = threading.RLock()
 
     @staticmethod
     def load(map_path: str | Path, config: LocalizerConfig | None = None) -> Localizer:
-        """Open a map file, or an index of tiles, and make a localizer that is warmed up.
+        """Open a map file, or an index of tiles, and return a localizer that is warmed up.
+
+        Args:
+            map_path: a `.devmap` or `.devtiles` file.
+            config: None: the defaults.
 
         Raises:
             InputError: the map, the weights or the device cannot be used.
@@ -59,12 +75,12 @@ class Localizer:
 
     @property
     def map(self) -> Map:
-        """What is localized against."""
+        """The map."""
         return self._pipeline.map
 
     @property
     def config(self) -> LocalizerConfig:
-        """What it was made with, and what was set since."""
+        """The current configuration."""
         return self._pipeline.config
 
     @property
@@ -73,26 +89,37 @@ class Localizer:
         return self._pipeline.extractor.device
 
     def warm_up(self, num_images: int = 1) -> None:
-        """Compile what is compiled at first use, for up to so many images at a time.
+        """Compile the networks for batches of up to `num_images`, so that the first pose is fast.
 
-        The first pose of a robot is then as quick as any other. What was warmed up before is not
-        warmed up again.
+        What was compiled before is not compiled again.
         """
         batches = range(self._warm_for + 1, num_images + 1)
         if batches:
-            with self._pipeline.threads():
+            with self._in_use, self._pipeline.threads():
                 warm_up(self._pipeline, self.localize_query, batches)
             self._warm_for = num_images
 
     def set_verification(self, limits: VerificationConfig) -> None:
-        """Believe poses by other limits from the next image on."""
+        """Verify poses by other limits, from the next image on."""
         config = self.config.model_copy(update={"verification": limits})
         self._pipeline = replace(self._pipeline, config=config)
 
     def localize(
         self, image: NDArray[np.uint8], camera: Camera, prior: PosePrior | None = None
     ) -> Localization:
-        """Localize one image: (H, W) gray or (H, W, 3) RGB, uint8."""
+        """Localize one image.
+
+        Args:
+            image: (H, W) gray or (H, W, 3) RGB, uint8.
+            camera: intrinsics of the image.
+            prior: an approximate pose of the camera, if one is known.
+
+        Returns:
+            A `PoseEstimate`, or a `LocalizationFailure` with the reason.
+
+        Raises:
+            InputError: the image has another shape or type.
+        """
         return self.localize_batch([image], [camera], [prior])[0]
 
     def localize_batch(
@@ -101,10 +128,22 @@ class Localizer:
         cameras: Sequence[Camera],
         priors: Sequence[PosePrior | None] | None = None,
     ) -> list[Localization]:
-        """Localize several images; the networks see them as one batch where sizes agree."""
+        """Localize several images; images of equal size run through the networks as one batch.
+
+        Args:
+            images: as for `localize`.
+            cameras: intrinsics, one for each image.
+            priors: one for each image, or None.
+
+        Returns:
+            One result for each image, in the same order.
+
+        Raises:
+            InputError: an image has another shape or type.
+        """
         expected = priors if priors is not None else [None] * len(images)
         clock = StageClock()
-        with self._pipeline.threads():
+        with self._in_use, self._pipeline.threads():
             with clock("extract"):
                 admitted = admit(images, cameras, self._pipeline.extractor)
             results: dict[int, Localization] = dict(admitted.refused)
@@ -120,11 +159,19 @@ class Localizer:
         clock: StageClock | None = None,
         excluded: NDArray[np.int64] | None = None,
     ) -> Localization:
-        """Localize an image whose features are known, without the `excluded` references."""
+        """Localize an image whose features are already extracted.
+
+        Args:
+            query: features, intrinsics and image.
+            prior: an approximate pose of the camera, if one is known.
+            clock: measures the time of each stage.
+            excluded: indices of references that are not used.
+        """
         clock = clock or StageClock()
         try:
-            self.map.check()
-            return localize_query(self._pipeline, query, prior, clock, excluded)
+            with self._in_use:
+                self.map.check()
+                return localize_query(self._pipeline, query, prior, clock, excluded)
         except DamagedMapError as error:
             return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), clock.seconds)
 
@@ -135,22 +182,28 @@ class Localizer:
         base_from_camera: Sequence[Transform],
         prior: PosePrior | None = None,
     ) -> RigEstimate | LocalizationFailure:
-        """Localize the base that several cameras sit on, by images of one instant.
+        """Localize the base of several cameras, from images that were taken at the same time.
 
         Args:
-            images: one a camera, as for `localize`; they need not overlap.
-            cameras: intrinsics, each of its own model.
-            base_from_camera: where each camera sits.
-            prior: where the base is thought to be.
+            images: one for each camera, as for `localize`; the views need not overlap.
+            cameras: intrinsics; the camera models may differ.
+            base_from_camera: extrinsics, one for each camera.
+            prior: an approximate pose of the base, if one is known.
+
+        Returns:
+            A `RigEstimate`, or a `LocalizationFailure` with the reason.
+
+        Raises:
+            InputError: an image has another shape or type.
         """
         clock = StageClock()
         try:
-            self.map.check()
-            with self._pipeline.threads():
+            with self._in_use, self._pipeline.threads():
+                self.map.check()
                 return localize_rig(self._pipeline, images, cameras, base_from_camera, prior, clock)
         except DamagedMapError as error:
             return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), clock.seconds)
 
     def match_and_lift(self, query: Query, references: NDArray[np.int64]) -> Correspondences:
-        """Match a query to references, all in one batch, and give every match its 3D point."""
-        return self._pipeline.match(query, references, StageClock())
+        """Match a query with references (their indices), and return the 2D-3D matches."""
+        return self._pipeline.match(query, [references], StageClock())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -12,7 +13,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
-from deviloc_ros.localization.mutual_nearest_neighbours import mutual_nearest_neighbours
+from deviloc_ros.localization.mutual_nearest_neighbours import Pairs, mutual_nearest_neighbours
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Correspondences, Features, Query
 from deviloc_ros.maps.map import Map
@@ -33,13 +34,13 @@ class Matcher(Protocol):
         ...
 
     def __call__(
-        self, query: Query, references: NDArray[np.int64], clock: StageClock
+        self, query: Query, clusters: Sequence[NDArray[np.int64]], clock: StageClock
     ) -> Correspondences:
         """Match a query to references of the map, all in one batch.
 
         Args:
             query: the image and its features.
-            references: indices of references.
+            clusters: indices of references, of each place that the query may show.
             clock: takes the time of every stage.
         """
         ...
@@ -106,26 +107,30 @@ class SemiDenseMatcher:
         self._pool = ThreadPoolExecutor(threads, "matching", torch.set_num_threads, (1,))
 
     def __call__(
-        self, query: Query, references: NDArray[np.int64], clock: StageClock
+        self, query: Query, clusters: Sequence[NDArray[np.int64]], clock: StageClock
     ) -> Correspondences:
         """Match a query to references and look the 3D points up; see Matcher."""
         with clock("match"):
-            matches = self.match(self._without_pull(query), references)
+            matches = self.match(self.without_pull(query), np.concatenate(clusters))
         with clock("lift"):
-            points = np.asarray(self._map.feature_points[matches.feature], dtype=np.float64)
-            keypoints = self._map.keypoints[matches.feature]
-            return Correspondences(
-                keypoints=matches.keypoints,
-                points3d=points + self._map.origin,
-                confidence=np.asarray(self._map.confidence[matches.feature], dtype=np.float64),
-                reference=matches.reference,
-                reference_keypoints=np.asarray(keypoints, dtype=np.float64),
-                depth_sigma=None
-                if self._map.depth_sigma is None
-                else np.asarray(self._map.depth_sigma[matches.feature], dtype=np.float64),
-            )
+            return self.lift(matches)
 
-    def _without_pull(self, query: Query) -> Features:
+    def lift(self, matches: SemiDenseMatches) -> Correspondences:
+        """Look the 3D points of matches up."""
+        points = np.asarray(self._map.feature_points[matches.feature], dtype=np.float64)
+        keypoints = self._map.keypoints[matches.feature]
+        return Correspondences(
+            keypoints=matches.keypoints,
+            points3d=points + self._map.origin,
+            confidence=np.asarray(self._map.confidence[matches.feature], dtype=np.float64),
+            reference=matches.reference,
+            reference_keypoints=np.asarray(keypoints, dtype=np.float64),
+            depth_sigma=None
+            if self._map.depth_sigma is None
+            else np.asarray(self._map.depth_sigma[matches.feature], dtype=np.float64),
+        )
+
+    def without_pull(self, query: Query) -> Features:
         """Return the query's features, shifted against the pull on matches (OffsetBias)."""
         features, camera = query.features, query.camera
         half = torch.tensor([camera.width / 2, camera.height / 2], device=self._device)
@@ -134,10 +139,27 @@ class SemiDenseMatcher:
 
     def match(self, query: Features, references: NDArray[np.int64]) -> SemiDenseMatches:
         """Match features of a query to references of the map, all in one batch."""
-        loaded = [self._reference(int(index)) for index in references]
         coarse = self._codes(query.descriptors)
+        codes = [self._reference(int(index)).codes for index in references]
+        return self.refine(query, references, mutual_nearest_neighbours(coarse, codes, self._pool))
+
+    def refine(
+        self,
+        query: Features,
+        references: NDArray[np.int64],
+        pairs: Sequence[Pairs],
+        min_confidence: float | None = None,
+    ) -> SemiDenseMatches:
+        """Move coarse matches to where the fine matcher sees them, and keep those it is sure of.
+
+        Args:
+            query: features.
+            references: indices of references, (K,).
+            pairs: of each, features of the query and of the reference.
+            min_confidence: of the fine offsets; None: `matching.fine_confidence`.
+        """
+        loaded = [self._reference(int(index)) for index in references]
         length = torch.linalg.vector_norm(query.descriptors, dim=1)
-        pairs = mutual_nearest_neighbours(coarse, [item.codes for item in loaded], self._pool)
         query_index, pair_descriptors, reference, feature = [], [], [], []
         for index, stored, (of_query, of_reference) in zip(references, loaded, pairs, strict=True):
             lifted = stored.lifted[of_reference]
@@ -157,7 +179,8 @@ class SemiDenseMatcher:
         offset, confidence = self._refined(torch.cat(pair_descriptors))
         offset = offset - self._bias[query.levels[queries].long()]
         keypoints = query.keypoints[queries] + offset * query.scales[queries][:, None]
-        kept = (confidence > self._fine_confidence).cpu().numpy()
+        least = self._fine_confidence if min_confidence is None else min_confidence
+        kept = (confidence > least).cpu().numpy()
         return SemiDenseMatches(
             keypoints.cpu().numpy().astype(np.float64)[kept],
             np.concatenate(reference)[kept],

@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.localization.attempt import ClusterPose
+from deviloc_ros.localization.context.matcher import ContextMatcher
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.matching import Matcher, SemiDenseMatcher
 from deviloc_ros.localization.photometric.aligner import Aligner
@@ -21,7 +23,7 @@ from deviloc_ros.localization.pose import PoseHypothesis, agreement
 from deviloc_ros.localization.retrieval import Retrieval
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.topicfm import TopicFmMatcher
-from deviloc_ros.localization.types import AlignmentEvidence
+from deviloc_ros.localization.types import AlignmentEvidence, Way
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.runtime import choose_backend, one_torch_thread
 
@@ -37,7 +39,8 @@ class Pipeline:
         config: limits and numbers of the stages.
         extractor: gray images to features.
         retrieve: features to clusters of references.
-        match: features and references to 2D-3D matches.
+        ways: of matching features and references to 2D-3D matches, each where those before it
+            leave doubt.
         solver: matches to a pose.
         align: matches to where the images agree; None: they stay where the matcher put them.
         openvino_alone: whether OpenVINO computes and torch should leave it the cores.
@@ -47,7 +50,7 @@ class Pipeline:
     config: LocalizerConfig
     extractor: FeatureExtractor
     retrieve: Retrieval
-    match: Matcher
+    ways: tuple[tuple[Way, Matcher], ...]
     solver: PoseSolver
     align: Aligner | None
     openvino_alone: bool
@@ -61,7 +64,6 @@ class Pipeline:
         """
         extractor = FeatureExtractor(config)
         published = config.matching.matcher == "topicfm"
-        matcher = TopicFmMatcher if published else SemiDenseMatcher
         solver: PoseSolver = RobustSolver(config)
         if published and config.topicfm.behaviour == "compat":
             solver = PublishedSolver(config.topicfm)
@@ -70,12 +72,22 @@ class Pipeline:
             config,
             extractor,
             Retrieval(reference_map, config.retrieval, extractor.device),
-            matcher(reference_map, config, extractor.device),
+            _ways(reference_map, config, extractor.device, solver),
             solver,
             Aligner(reference_map, config) if _aligns(reference_map, config) else None,
             choose_backend(config.features.backend, extractor.device) == "openvino"
             and not published,
         )
+
+    @property
+    def match(self) -> Matcher:
+        """The first way of matching."""
+        return self.ways[0][1]
+
+    @property
+    def unusable(self) -> NDArray[np.int64]:
+        """Indices of the references that cannot be matched with."""
+        return self.match.unusable
 
     @property
     def covariance_scale(self) -> float:
@@ -115,6 +127,21 @@ class Pipeline:
     def threads(self) -> AbstractContextManager[None]:
         """Return what a query must run in, so that torch and OpenVINO do not fight for cores."""
         return one_torch_thread(self.openvino_alone)
+
+
+def _ways(
+    reference_map: Map, config: LocalizerConfig, device: torch.device, solver: PoseSolver
+) -> tuple[tuple[Way, Matcher], ...]:
+    """Return the ways of matching that a configuration asks for, the quickest first."""
+    if config.matching.matcher == "topicfm":
+        return ((Way.FAST, TopicFmMatcher(reference_map, config, device)),)
+    fast = SemiDenseMatcher(reference_map, config, device)
+    if config.matching.context == "never":
+        return ((Way.FAST, fast),)
+    context = ContextMatcher(reference_map, config, device, fast, solver)
+    if config.matching.context == "always":
+        return ((Way.CONTEXT, context),)
+    return ((Way.FAST, fast), (Way.CONTEXT, context))
 
 
 def _aligns(reference_map: Map, config: LocalizerConfig) -> bool:

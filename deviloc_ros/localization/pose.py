@@ -65,7 +65,7 @@ def estimate_pose(
     options.ransac.max_error = threshold
     options.ransac.confidence = config.confidence
     options.ransac.max_num_trials = config.max_iterations
-    options.ransac.min_num_trials = MIN_TRIALS
+    options.ransac.min_num_trials = min(MIN_TRIALS, config.max_iterations)
     options.ransac.min_inlier_ratio = MIN_INLIER_RATIO
     options.ransac.random_seed = seed
     # Far from the map's origin the solver would lose digits.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ class TopicFmMatcher:
         self.unusable: NDArray[np.int64] = np.flatnonzero(observed <= settings.min_observations)
 
     def __call__(
-        self, query: Query, references: NDArray[np.int64], clock: StageClock
+        self, query: Query, clusters: Sequence[NDArray[np.int64]], clock: StageClock
     ) -> Correspondences:
         """Match a query to references; the query's backbone runs once. See Matcher.
 
@@ -81,6 +82,7 @@ class TopicFmMatcher:
         """
         if query.image is None:
             raise ValueError("matcher topicfm needs the query's image, not only its features")
+        references = np.concatenate(clusters)
         with clock("encode"):
             image, scale = _reduced(query.image, self._settings.image_size, query.camera)
             target = reference_target(image)

@@ -62,6 +62,8 @@ class Correspondences:
         reference_keypoints: (N, 2) float64, pixels of that reference image (NaN after merging).
         depth_sigma: (N,) float64, relative standard deviation of the point's depth in the
             reference; NaN where unknown. None after merging, or where depths are taken as true.
+        guided: (N,) bool, which were looked for only near where a pose put them. They agree with
+            that pose whether it is right or not, and are no evidence for it. None: none, or merged.
     """
 
     keypoints: NDArray[np.float64]
@@ -70,10 +72,16 @@ class Correspondences:
     reference: NDArray[np.int64]
     reference_keypoints: NDArray[np.float64]
     depth_sigma: NDArray[np.float64] | None = None
+    guided: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """Return the number of matches."""
         return len(self.keypoints)
+
+    @property
+    def free(self) -> NDArray[np.bool_]:
+        """Which matches (N,) were looked for in the whole image."""
+        return np.ones(len(self), dtype=np.bool_) if self.guided is None else ~self.guided
 
     def select(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> Correspondences:
         """Return the matches that a mask or an index array names."""
@@ -84,19 +92,38 @@ class Correspondences:
             self.reference[index],
             self.reference_keypoints[index],
             None if self.depth_sigma is None else self.depth_sigma[index],
+            None if self.guided is None else self.guided[index],
         )
+
+
+def concatenated(parts: Sequence[Correspondences]) -> Correspondences:
+    """Return the matches of all parts; without any, none."""
+    sigmas = [part.depth_sigma for part in parts if part.depth_sigma is not None]
+    return Correspondences(
+        keypoints=np.concatenate([np.zeros((0, 2)), *(part.keypoints for part in parts)]),
+        points3d=np.concatenate([np.zeros((0, 3)), *(part.points3d for part in parts)]),
+        confidence=np.concatenate([np.zeros(0), *(part.confidence for part in parts)]),
+        reference=np.concatenate([np.zeros(0, np.int64), *(part.reference for part in parts)]),
+        reference_keypoints=np.concatenate(
+            [np.zeros((0, 2)), *(part.reference_keypoints for part in parts)]
+        ),
+        depth_sigma=np.concatenate(sigmas) if sigmas and len(sigmas) == len(parts) else None,
+        guided=~np.concatenate([part.free for part in parts]) if parts else None,
+    )
 
 
 @dataclass(frozen=True)
 class PosePrior:
-    """Where a body is thought to be before its images are looked at: a camera, or a robot's base.
+    """An approximate pose of a body, known before its images are localized.
+
+    The body is a camera, or the base of a robot.
 
     Attributes:
         map_from_body: the expected pose.
         position_sigma: standard deviation of the position per axis, metres.
         rotation_sigma: standard deviation of the orientation, radians.
         vertical_sigma: standard deviation along the map's z, metres; None: as the other axes.
-        num_references: so few references near the pose are enough; None: as many as ever.
+        num_references: match with this many references near the pose; None: the configured number.
     """
 
     map_from_body: Transform
@@ -123,6 +150,14 @@ class PosePrior:
         )
 
 
+class Way(enum.Enum):
+    """How a query was matched with its references."""
+
+    FAST = "fast"
+    CONTEXT = "context"
+    ALIKED = "aliked"
+
+
 class FailureReason(enum.Enum):
     """Why there is no pose."""
 
@@ -133,6 +168,7 @@ class FailureReason(enum.Enum):
     TOO_FEW_INLIERS = "too few matches agree with the best pose"
     LOW_INLIER_RATIO = "too small a share of the matches agrees with the best pose"
     POOR_COVERAGE = "the inliers cover too small a part of the image to hold the pose"
+    CHANCE = "so few independent parts of the image agree that it may be chance"
     AMBIGUOUS = "another place of the map explains the image nearly as well"
     AGAINST_PRIOR = "the pose contradicts the prior"
     UNCERTAIN = "the pose is not determined well enough: its covariance is too large"
@@ -181,7 +217,8 @@ class PoseEstimate:
         matches: the matches before merging, each with the reference it comes from.
         references: names of the reference images used, best first.
         stage_seconds: wall time per stage, in order.
-        alignment: None: the pose rests on the matches that RANSAC was given.
+        alignment: result of the photometric alignment; None: the matches were not aligned.
+        way: how the query was matched with its references.
     """
 
     camera_from_map: Transform
@@ -192,6 +229,7 @@ class PoseEstimate:
     references: Sequence[str]
     stage_seconds: Mapping[str, float]
     alignment: AlignmentEvidence | None = None
+    way: Way = Way.FAST
 
     @property
     def map_from_camera(self) -> Transform:
@@ -202,6 +240,11 @@ class PoseEstimate:
     def num_inliers(self) -> int:
         """Number of merged matches that agree with the pose."""
         return int(np.count_nonzero(self.inliers))
+
+    @property
+    def num_matches(self) -> int:
+        """Number of merged matches."""
+        return len(self.correspondences)
 
     @property
     def num_aligned(self) -> int:
@@ -220,6 +263,7 @@ class LocalizationFailure:
         num_matches: merged 2D-3D matches, where the attempt came that far.
         num_inliers: inliers of the best rejected pose, where there was one.
         references: names of the reference images tried.
+        way: how the query was matched with its references the last time.
     """
 
     reason: FailureReason
@@ -228,6 +272,7 @@ class LocalizationFailure:
     num_matches: int = 0
     num_inliers: int = 0
     references: Sequence[str] = ()
+    way: Way = Way.FAST
 
     def __str__(self) -> str:
         """Return the reason with its numbers."""

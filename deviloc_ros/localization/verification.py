@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.config import VerificationConfig
+from deviloc_ros.config import LocalizerConfig, VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.attempt import ClusterPose
+from deviloc_ros.localization.evidence import Agreement, log10_false_alarms
 from deviloc_ros.localization.pose import PoseHypothesis
-from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
+from deviloc_ros.localization.second_pose import (
+    SecondPose,
+    camera_agreement,
+    second_camera_pose,
+)
+from deviloc_ros.localization.types import FailureReason, PosePrior
 
 GRID = 8
 # Two poses are different places if they are this share of the scene's depth, or this angle, apart.
 RIVAL_DISTANCE = 0.1
 RIVAL_DEGREES = 5.0
+# A second place is as good as the first if the logarithm of its false alarms is this share of the
+# first one's: pieces that come in pairs halve it.
+COMPARABLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,9 @@ class Evidence:
         coverage: share of the image's cells with inliers; several images add up.
         depth: median distance of the inliers in front of their cameras, map units.
         rivals: other poses map_from_body, and the number of matches that agree with each.
+        agreement: how well matches agree with it, not merged, that no pose has guided.
+        second: finds the pose that most of those matches agree with which do not agree with this
+            one; only called if all else speaks for the pose.
     """
 
     map_from_body: Transform
@@ -41,41 +54,55 @@ class Evidence:
     coverage: float
     depth: float
     rivals: Sequence[tuple[Transform, int]]
+    agreement: Agreement
+    second: Callable[[], SecondPose | None]
 
 
 def verify(
-    best: PoseHypothesis,
-    matches: Correspondences,
-    rivals: list[PoseHypothesis],
+    pose: PoseHypothesis,
+    cluster: ClusterPose,
+    rivals: Sequence[ClusterPose],
     covariance: NDArray[np.float64] | None,
     camera: Camera,
     prior: PosePrior | None,
     metric: bool,
-    config: VerificationConfig,
+    config: LocalizerConfig,
 ) -> tuple[FailureReason, str] | None:
     """Return the first reason not to believe a camera's pose, or None; see `judge`.
 
     Args:
-        best: the pose in question.
-        matches: what it was estimated from.
-        rivals: poses estimated from other clusters of references.
+        pose: the pose in question.
+        cluster: what it was estimated from.
+        rivals: what other clusters of references gave.
         covariance: (6, 6) of the pose, or None where it is not determined.
         camera: intrinsics of the query.
         prior: where the camera was thought to be.
         metric: whether the map is; limits in metres apply only then.
-        config: the limits.
+        config: the limits, and how a second pose is looked for.
     """
-    in_camera = best.camera_from_map.apply(matches.points3d[best.inliers])
+    matches, limits = cluster.merged, config.verification
+    in_camera = pose.camera_from_map.apply(matches.points3d[pose.inliers])
+    scale = camera.reduction_to(config.features.max_size)
+
+    evident = cluster.unmerged.select(cluster.unmerged.free)
+    agreement = camera_agreement(pose.camera_from_map, evident, camera, config.pose, scale)
+
+    def second() -> SecondPose | None:
+        max_vote = float(np.log10(limits.max_rival_chance))
+        return second_camera_pose(agreement, evident, camera, config.pose, max_vote, config.seed)
+
     evidence = Evidence(
-        map_from_body=best.camera_from_map.inverse(),
+        map_from_body=pose.camera_from_map.inverse(),
         covariance=covariance,
-        num_inliers=best.num_inliers,
+        num_inliers=pose.num_inliers,
         num_matches=len(matches),
-        coverage=image_coverage(matches.keypoints[best.inliers], camera),
+        coverage=image_coverage(matches.keypoints[pose.inliers], camera),
         depth=float(np.median(in_camera[:, 2])) if len(in_camera) else 0.0,
-        rivals=[(rival.camera_from_map.inverse(), rival.num_inliers) for rival in rivals],
+        rivals=[(r.pose.camera_from_map.inverse(), r.pose.num_inliers) for r in rivals],
+        agreement=agreement,
+        second=second,
     )
-    return judge(evidence, prior, metric, config)
+    return judge(evidence, prior, metric, limits)
 
 
 def judge(
@@ -99,9 +126,24 @@ def judge(
         limit = f"at least {config.min_coverage:.0%}"
         details = f"inliers in {evidence.coverage:.0%} of the image, {limit}"
         return FailureReason.POOR_COVERAGE, details
+    alarms = log10_false_alarms(evidence.agreement)
+    if alarms > config.max_log10_false_alarms:
+        agreeing, pieces = evidence.agreement.num_pieces
+        details = (
+            f"{agreeing} of {pieces} pieces of the image agree: 1e{alarms:.1f} such poses by "
+            f"chance, at most 1e{config.max_log10_false_alarms:.1f}"
+        )
+        return FailureReason.CHANCE, details
     for map_from_body, support in evidence.rivals:
         if support >= config.max_rival_ratio * count and _elsewhere(evidence, map_from_body):
             return FailureReason.AMBIGUOUS, f"{count} inliers here, {support} elsewhere"
+    return _uncertainty(evidence, prior, metric, config) or _second_place(evidence, prior, config)
+
+
+def _uncertainty(
+    evidence: Evidence, prior: PosePrior | None, metric: bool, config: VerificationConfig
+) -> tuple[FailureReason, str] | None:
+    """Return what is wrong with a pose given its covariance, or None."""
     covariance = evidence.covariance
     if covariance is None:
         return FailureReason.UNCERTAIN, "the inliers do not determine the pose"
@@ -115,6 +157,30 @@ def judge(
             limit = f"at most {config.prior_gate_sigmas:.1f}"
             return FailureReason.AGAINST_PRIOR, f"{sigmas:.1f} sigmas from the prior, {limit}"
     return None
+
+
+def _second_place(
+    evidence: Evidence, prior: PosePrior | None, config: VerificationConfig
+) -> tuple[FailureReason, str] | None:
+    """Return the place that explains the same references' matches nearly as well, or None."""
+    second = evidence.second()
+    if second is None or second.false_alarms > COMPARABLE * second.best_false_alarms:
+        return None
+    if 10**second.vote <= config.max_rival_chance:
+        return None
+    if not _elsewhere(evidence, second.map_from_body):
+        return None
+    if prior is not None and evidence.covariance is not None:
+        sigmas = _distance_from_prior(second.map_from_body, evidence.covariance, prior)
+        if sigmas > config.prior_gate_sigmas:
+            return None
+    distance, _ = evidence.map_from_body.distance_to(second.map_from_body)
+    here, there = evidence.num_inliers, second.num_inliers
+    details = (
+        f"{here} inliers, {there} of the same references {distance:.1f} away: as clear by chance "
+        f"with probability {10**second.vote:.2g}, at most {config.max_rival_chance:.2g}"
+    )
+    return FailureReason.AMBIGUOUS, details
 
 
 def image_coverage(keypoints: NDArray[np.float64], camera: Camera) -> float:

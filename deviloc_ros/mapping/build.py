@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,15 +12,17 @@ import torch
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.colmap import PosedImage, posed_images, read_model
 from deviloc_ros.datasets.image_folder import list_images
-from deviloc_ros.errors import InputError
+from deviloc_ros.errors import InputError, NothingFoundError
+from deviloc_ros.images import image_size
 from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
 from deviloc_ros.mapping.assemble import assemble, store_images
+from deviloc_ros.mapping.map_frame import transform_map, z_up_from
 from deviloc_ros.mapping.multiview.consistency import make_consistent
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
 from deviloc_ros.mapping.self_calibration import calibrate, calibration_queries
 from deviloc_ros.mapping.sfm.intrinsics import Intrinsics
 from deviloc_ros.mapping.sfm.pairs import choose_pairs
-from deviloc_ros.mapping.sfm.reconstruction import StructureFromMotion
+from deviloc_ros.mapping.sfm.reconstruction import MIN_MODEL_IMAGES, StructureFromMotion
 from deviloc_ros.mapping.workspace import Workspace
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.published.preprocessing import check_models
@@ -37,7 +39,8 @@ class BuildOptions:
         intrinsics: what is known of the cameras, where no model is given.
         config: the localizer the map is for.
         metric: the given model is in metres.
-        gravity_aligned: the given model's z points up.
+        gravity_aligned: the given model's axis `up` points up.
+        up: that axis, one of map_frame.UP_AXES; the map is turned so that its z points up.
         keep_workspace: leave COLMAP's database and models beside the map.
         names: the images that are to be in it, by path below the folder; None: all of the folder.
     """
@@ -46,6 +49,7 @@ class BuildOptions:
     config: LocalizerConfig = field(default_factory=LocalizerConfig)
     metric: bool = False
     gravity_aligned: bool = False
+    up: str = "z"
     keep_workspace: bool = False
     names: tuple[str, ...] | None = None
 
@@ -57,10 +61,12 @@ class BuildSummary:
     Attributes:
         map: the map, as written.
         num_images: images that were to be in it.
+        adapted: those of another size than the known camera, which was scaled or turned to them.
     """
 
     map: Map
     num_images: int
+    adapted: tuple[str, ...] = ()
 
 
 def build_map(
@@ -77,7 +83,8 @@ def build_map(
         options: see BuildOptions.
 
     Raises:
-        InputError: images or model cannot be used, or no map came about.
+        InputError: images or model cannot be used, or another process builds this map.
+        NothingFoundError: no map came about.
     """
     names: Sequence[str] = _wanted(images, options.names)
     posed: dict[str, PosedImage] = {}
@@ -87,8 +94,44 @@ def build_map(
         names = sorted(posed)
     if options.config.matching.matcher == "topicfm":
         _check_topicfm(posed, options.intrinsics)
-    workspace = Workspace(output, images, (names, posed, options.intrinsics, options.config))
-    features, refused = workspace.features(names, posed, options.config)
+    sizes, refused = _sizes(images, names, posed, options.intrinsics)
+    if not sizes:
+        raise InputError(f"{images}: no image can be used: {_first(refused)}")
+    unregistered |= refused
+    inputs = (names, posed, options.intrinsics, options.config)
+    with Workspace(output, images, inputs) as workspace:
+        built = _build(images, model, sizes, posed, unregistered, options, workspace)
+        built.save(output)
+        if not options.keep_workspace:
+            workspace.remove()
+    known = options.intrinsics.known
+    adapted = (
+        name
+        for name, size in sizes.items()
+        if known is not None and size != (known.width, known.height)
+    )
+    num_images = len(names) + len(set(built.unregistered) - set(names))
+    return BuildSummary(built, num_images, tuple(adapted))
+
+
+def _build(
+    images: Path,
+    model: Path | None,
+    sizes: Mapping[str, tuple[int, int]],
+    posed: Mapping[str, PosedImage],
+    unregistered: dict[str, str],
+    options: BuildOptions,
+    workspace: Workspace,
+) -> Map:
+    """Return the map of images of these sizes; see build_map."""
+    sfm = StructureFromMotion(images, workspace.folder, options.config.seed, SIFT_IMAGE_SIZE)
+    refused: dict[str, str] = {}
+    usable = list(sizes)
+    if model is None or not len(read_model(model).points3D):
+        refused |= sfm.stage(usable)
+        usable = [name for name in usable if name not in refused]
+    features, undescribed = workspace.features(usable, options.config)
+    refused |= undescribed
     unregistered |= refused
     if not features:
         raise InputError(f"{images}: no image can be used: {_first(refused)}")
@@ -99,35 +142,88 @@ def build_map(
     words = torch.from_numpy(codebook)
     descriptors = {name: describe(item, words) for name, item in features.items()}
 
-    sfm = StructureFromMotion(images, workspace.folder, seed, SIFT_IMAGE_SIZE)
     usable = list(features)
     if model is not None:
         reconstruction = read_model(model)
         if not len(reconstruction.points3D):
             template = sfm.import_poses([posed[name] for name in usable])
-            sfm.extract(usable)
-            sfm.match(choose_pairs(descriptors))
+            blank = sfm.extract(usable)
+            sfm.match(_pairs(descriptors, blank))
             reconstruction = sfm.triangulate(template)
     else:
-        sfm.import_images(usable, options.intrinsics)
-        sfm.extract(usable)
-        sfm.match(choose_pairs(descriptors))
+        if len(usable) < MIN_MODEL_IMAGES:
+            raise NothingFoundError(
+                f"{images}: {len(usable)} of its images can be used, a map without --model needs "
+                f"at least {MIN_MODEL_IMAGES}" + (f"; {_first(refused)}" if refused else "")
+            )
+        sfm.import_images({name: sizes[name] for name in usable}, options.intrinsics)
+        blank = sfm.extract(usable)
+        sfm.match(_pairs(descriptors, blank))
         reconstruction, elsewhere = sfm.reconstruct(len(usable), options.intrinsics)
-        unregistered |= _without_pose(reconstruction, usable, elsewhere, sfm.verified_matches())
+        matched = sfm.verified_matches()
+        unregistered |= _without_pose(reconstruction, usable, elsewhere, matched)
+        unregistered |= blank
+    if not len(reconstruction.points3D):
+        raise NothingFoundError(
+            f"{images}: no point of the place could be triangulated; a map needs overlapping, "
+            "sharp images, and poses that are theirs"
+        )
 
     alone = assemble(
         reconstruction, features, codebook, descriptors, unregistered, options.config,
-        options.metric, options.gravity_aligned,
+        options.metric, options.gravity_aligned and options.up == "z",
     )  # fmt: skip
     alone = store_images(alone, images, options.config)
     built, left_out = alone, LeftOut(calibration_queries(alone))
     if options.config.lifting.neighbours:
         built = make_consistent(alone, options.config, left_out=left_out)
     built = calibrate(built, options.config, alone, left_out)
-    built.save(output)
-    if not options.keep_workspace:
-        workspace.remove()
-    return BuildSummary(built, len(names) + len(set(unregistered) - set(names)))
+    if options.gravity_aligned and options.up != "z":
+        built = transform_map(built, z_up_from(options.up), options.metric, gravity_aligned=True)
+    return built
+
+
+def _sizes(
+    images: Path,
+    names: Sequence[str],
+    posed: Mapping[str, PosedImage],
+    intrinsics: Intrinsics,
+) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
+    """Return width and height of the images that fit their camera, and what is wrong with others.
+
+    Args:
+        images: their folder.
+        names: of all.
+        posed: those whose camera is given with their pose; it must be of their size.
+        intrinsics: what is known of the others' cameras.
+    """
+    sizes: dict[str, tuple[int, int]] = {}
+    refused: dict[str, str] = {}
+    for name in names:
+        try:
+            size = image_size(images / name)
+            if name in posed:
+                camera = posed[name].camera
+                if size != (camera.width, camera.height):
+                    raise InputError(
+                        f"is {size[0]} x {size[1]} pixels, its camera {camera.width} x "
+                        f"{camera.height}"
+                    )
+            elif intrinsics.known is not None:
+                intrinsics.known_for(*size)
+        except InputError as error:
+            refused[name] = str(error).removeprefix(f"{images / name}: ")
+        else:
+            sizes[name] = size
+    return sizes, refused
+
+
+def _pairs(
+    descriptors: Mapping[str, torch.Tensor], without_features: Collection[str]
+) -> list[tuple[str, str]]:
+    return choose_pairs(
+        {name: item for name, item in descriptors.items() if name not in without_features}
+    )
 
 
 def _wanted(images: Path, names: Sequence[str] | None) -> Sequence[str]:

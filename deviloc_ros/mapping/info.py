@@ -177,4 +177,4 @@ def draw_map(path: Path, reference_map: Map) -> None:
     frame = "x and y" if reference_map.gravity_aligned else "main plane of the cameras"
     axes.set_title(f"{len(centres)} references, {len(points)} points; {frame}, {unit}")
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+        figure.savefig(temporary, format="png", dpi=130)

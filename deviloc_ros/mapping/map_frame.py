@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pycolmap
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
@@ -25,6 +26,14 @@ from deviloc_ros.maps.map import Map, Reference
 MIN_IMAGES = 3
 MAX_TILT_SIGMA = math.radians(5)
 MAX_RELATIVE_RESIDUAL = 0.2
+MIRROR_RATIO = 0.3
+UPSIDE_DOWN = -0.5
+WHY_UPSIDE_DOWN = (
+    "the axes are mirrored (x, y, z must be right-handed, such as east, north, up: are x and y "
+    "swapped?), or another one points up (--up)"
+)
+MAX_SPREAD_DEGREES = 0.2
+"""20 km: maps are smaller, and metres are seldom so far from their origin for their spread."""
 UP_AXES = {
     "x": (1, 0, 0), "y": (0, 1, 0), "z": (0, 0, 1),
     "minus-x": (-1, 0, 0), "minus-y": (0, -1, 0), "minus-z": (0, 0, -1),
@@ -53,10 +62,16 @@ def fit_map_to_positions(reference_map: Map, positions: Mapping[str, ArrayLike])
 
     Raises:
         InputError: too few images have a position, their positions lie on one line or nearly so
-            that the tilt about it is not held, or they do not fit the map.
+            that the tilt about it is not held, or they do not fit the map: are mirrored, say, or
+            degrees.
     """
     poses = _poses(reference_map)
     names = _common(poses, positions)
+    if _look_like_degrees(np.array([positions[name] for name in names], dtype=np.float64)):
+        raise InputError(
+            "the positions look like latitude and longitude in degrees: give --wgs84, which takes "
+            "'name latitude longitude altitude'; if they are metres, give them from a nearer origin"
+        )
     source = np.array([poses[name].inverse().translation for name in names])
     target = np.array([np.asarray(positions[name], dtype=np.float64) for name in names])
     try:
@@ -66,6 +81,11 @@ def fit_map_to_positions(reference_map: Map, positions: Mapping[str, ArrayLike])
             f"{error}: that leaves the tilt about it open; give positions off the line, or align "
             "to a COLMAP model, whose orientations hold it"
         ) from None
+    if _mirrored(fit, source, target):
+        raise InputError(
+            "the positions are mirrored against the map: x, y, z must be right-handed, such as "
+            "east, north, up; are two axes swapped, or does one point the other way?"
+        )
     _check_fit(fit, target)
     tilt = _tilt_sigma(fit, target)
     if tilt > MAX_TILT_SIGMA:
@@ -93,6 +113,35 @@ def fit_map_to_cameras(reference_map: Map, cameras: Mapping[str, Transform]) -> 
     return MapFit(fit.target_from_source, names, fit.residuals, fit.inliers)
 
 
+def positions_of_wgs84(
+    places: Mapping[str, ArrayLike],
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+    """Return positions east, north, up (3,), metres, of places on the earth, and their origin.
+
+    Args:
+        places: latitude and longitude in degrees, altitude above the ellipsoid in metres (3,).
+
+    Returns:
+        The positions, and latitude, longitude, altitude (3,) of their origin: the median
+        place, to 7 decimals (1 cm).
+
+    Raises:
+        InputError: a latitude or longitude that is none.
+    """
+    for name, place in places.items():
+        latitude, longitude, _ = np.asarray(place, dtype=np.float64)
+        if abs(latitude) > 90 or abs(longitude) > 180:
+            raise InputError(
+                f"{name}: latitude {latitude:g}, longitude {longitude:g} is no place on the earth; "
+                "expected 'name latitude longitude altitude' in degrees and metres"
+            )
+    table = np.array(list(places.values()), dtype=np.float64).reshape(-1, 3)
+    origin = np.round(np.median(table, axis=0), 7)
+    earth = pycolmap.GPSTransform(pycolmap.GPSTransformEllipsoid.WGS84)
+    enu = earth.ellipsoid_to_enu(table, *origin)
+    return {name: np.asarray(row) for name, row in zip(places, enu, strict=True)}, origin
+
+
 def z_up_from(up: str) -> Similarity:
     """Return the rotation that turns an axis of UP_AXES to z.
 
@@ -107,6 +156,19 @@ def z_up_from(up: str) -> Similarity:
     axis = np.array(UP_AXES[up], dtype=np.float64)
     turn = np.cross(axis, (0, 0, 1))
     return Similarity(1.0, Rotation.from_rotvec(turn * math.pi / 2), np.zeros(3))
+
+
+def check_upright(aligned: Map, up: str) -> None:
+    """Refuse a map whose images stand on their heads.
+
+    Raises:
+        InputError: they do.
+    """
+    if image_up(aligned)[2] < UPSIDE_DOWN:
+        raise InputError(
+            f"with {up} as up the map would stand on its head: {WHY_UPSIDE_DOWN}; if the camera "
+            f"was mounted upside down, say so by --up {up}"
+        )
 
 
 def image_up(reference_map: Map) -> NDArray[np.float64]:
@@ -165,6 +227,29 @@ def _check_fit(fit: SimilarityFit, target: NDArray[np.float64]) -> None:
             f"the given positions do not fit the map: {residual:.3g} m off, where they spread over "
             f"{extent:.3g} m; are names and positions those of the same images?"
         )
+
+
+def _mirrored(fit: SimilarityFit, source: NDArray[np.float64], target: NDArray[np.float64]) -> bool:
+    """Return whether the positions' mirror image fits far better than they do.
+
+    Positions in one plane fit as well as their mirror image, turned upside down.
+    """
+    try:
+        mirror = fit_positions(source, target * (-1, 1, 1))
+    except UnderdeterminedError:
+        return False
+    return bool(np.median(mirror.residuals) < MIRROR_RATIO * np.median(fit.residuals))
+
+
+def _look_like_degrees(target: NDArray[np.float64]) -> bool:
+    """Return whether x and y differ in a few decimals only, as those of nearby places do."""
+    flat = target[:, :2]
+    spread = float(np.ptp(flat, axis=0).max())
+    return bool(
+        np.abs(flat).max() <= 180
+        and spread < MAX_SPREAD_DEGREES
+        and float(np.abs(flat).min(axis=0).max()) > 50 * spread
+    )
 
 
 def _tilt_sigma(fit: SimilarityFit, target: NDArray[np.float64]) -> float:

@@ -64,7 +64,9 @@ def calibrate(
     plain_pose = config.pose.model_copy(update={"covariance_factor": 1.0})
     config = config.model_copy(update={"pose": plain_pose})
     xfeat = config.model_copy(
-        update={"matching": config.matching.model_copy(update={"matcher": "xfeat"})}
+        update={
+            "matching": config.matching.model_copy(update={"matcher": "xfeat", "context": "never"})
+        }
     )
     queries = calibration_queries(reference_map)
     # What is left of the bias that the map has already (mapping/multiview/epipolar.py).

@@ -118,7 +118,7 @@ def write_index(output: Path, tiles: Sequence[Path], seed: int = 0) -> None:
         "border_pairs": pairs,
         "border_points": points,
     }
-    folder = output.absolute().parent
+    folder = output.resolve().parent
     description = {
         "references": [item.to_json() for tile in maps for item in tile.references],
         "tiles": [
@@ -150,7 +150,7 @@ def tiles_folder(index: Path) -> Path:
     Raises:
         InputError: it cannot be made.
     """
-    folder = index.with_suffix(".tiles")
+    folder = index.resolve().with_suffix(".tiles")
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 
 import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from deviloc_ros import __version__
-from deviloc_ros.atomic import atomic_path
+from deviloc_ros.atomic import atomic_path, check_writable
 from deviloc_ros.config import LocalizerConfig
-from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.errors import InputError
 from deviloc_ros.images import read_gray
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.types import Features
+from deviloc_ros.lock import LOCK, OWNER, sole_user
 
 
 class Workspace:
-    """`OUTPUT.build`: dense features, COLMAP's database and models of an unfinished build."""
+    """`OUTPUT.build`: dense features, COLMAP's database and models of an unfinished build.
+
+    Use it as a context manager: no other process can use the folder meanwhile.
+    """
 
     def __init__(self, output: Path, images: Path, inputs: object) -> None:
         """Open the folder; one that an earlier build of the same inputs left is kept.
@@ -36,33 +43,59 @@ class Workspace:
         Raises:
             InputError: the map could not be written there.
         """
-        if output.is_dir() or not output.parent.is_dir():
-            raise InputError(f"{output}: cannot be written; give a file in a folder that exists")
+        place = check_writable(output)
         self._images = images
-        self.folder = output.with_name(output.name + ".build")
+        self._temporary = place is None  # a pipe or device is not the place for a folder
+        self.folder = (
+            Path(tempfile.mkdtemp(prefix="deviloc-build-"))
+            if place is None
+            else place.with_name(place.name + ".build")
+        )
         intent = json.dumps([str(images.resolve()), repr(inputs), __version__])
-        fingerprint = hashlib.sha256(intent.encode()).hexdigest()
-        stamp = self.folder / "fingerprint"
-        if self.folder.exists() and (not stamp.exists() or stamp.read_text() != fingerprint):
-            shutil.rmtree(self.folder)
-        try:
-            self.folder.mkdir(exist_ok=True)
-            stamp.write_text(fingerprint)
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from None
+        self._fingerprint = hashlib.sha256(intent.encode()).hexdigest()
+        self._use = ExitStack()
+
+    def __enter__(self) -> Workspace:
+        """Lock the folder, and empty it unless the same build left it.
+
+        Raises:
+            InputError: another process builds the same map.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(sole_user(self.folder))
+            stamp = self.folder / "fingerprint"
+            if not stamp.exists() or stamp.read_text() != self._fingerprint:
+                for path in self.folder.iterdir():
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path)
+                    elif path.name not in (LOCK, OWNER):
+                        path.unlink()
+                stamp.write_text(self._fingerprint)
+            self._use = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let others use the folder."""
+        self._use.close()
+        if self._temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def remove(self) -> None:
         """Delete the folder: the map is written."""
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=self._temporary)
 
     def features(
-        self, names: Sequence[str], posed: Mapping[str, PosedImage], config: LocalizerConfig
+        self, names: Sequence[str], config: LocalizerConfig
     ) -> tuple[dict[str, Features], dict[str, str]]:
         """Describe every image that can be read.
 
         Args:
             names: the images.
-            posed: those whose camera is given; their size must be the camera's.
             config: the localizer's configuration.
 
         Returns:
@@ -76,22 +109,13 @@ class Workspace:
         for name in tqdm(names, desc="dense features", unit="image", disable=None):
             source = self._images / name
             state = f"{name} {source.stat().st_size} {source.stat().st_mtime_ns}"
-            path = folder / f"{hashlib.sha256(state.encode()).hexdigest()[:24]}.safetensors"
+            digest = hashlib.sha256(os.fsencode(state)).hexdigest()
+            path = folder / f"{digest[:24]}.safetensors"
             if not path.exists():
                 try:
                     image = read_gray(source)
                 except InputError as error:
                     refused[name] = str(error).removeprefix(f"{source}: ")
-                    continue
-                height, width = image.shape
-                if name in posed and (width, height) != (
-                    posed[name].camera.width,
-                    posed[name].camera.height,
-                ):
-                    camera = posed[name].camera
-                    refused[name] = (
-                        f"is {width} x {height} pixels, its camera {camera.width} x {camera.height}"
-                    )
                     continue
                 (found,) = extractor.extract([image])
                 with atomic_path(path) as temporary:

@@ -150,10 +150,11 @@ def load_tiled(path: Path, config: TileConfig) -> TiledMap:
     content = map_file.read(path, kind=map_file.TILES)
     arrays, description = content.arrays, content.description
     resident = resident_limit(config.loaded + 1)
+    folder = path.resolve().parent  # of the file that a link names, as the tiles' paths are
     try:
         tiles = [
             Tile(
-                path.parent / entry["file"],
+                folder / entry["file"],
                 str(entry["id"]),
                 np.array(entry["bounds"], dtype=np.float64).reshape(2, 3),
                 np.array(entry["origin"], dtype=np.float64).reshape(3),

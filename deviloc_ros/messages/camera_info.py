@@ -6,6 +6,8 @@ points move by half a pixel here, and nowhere else.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -15,6 +17,18 @@ from scipy.spatial.transform import Rotation
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+
+_SYNONYMS = {
+    "none": ("", "none", "no_distortion", "undistorted", "pinhole"),
+    "plumb_bob": ("plumb_bob", "radtan", "radial_tangential", "brown_conrady"),
+    "rational_polynomial": ("rational_polynomial", "rational"),
+    "equidistant": (
+        "equidistant", "equi", "fisheye", "opencv_fisheye", "kannala_brandt", "kannala_brandt4",
+        "kb4",
+    ),
+}  # fmt: skip
+"""What drivers and calibration tools call the models of sensor_msgs/distortion_models."""
+_KINDS = {name: kind for kind, names in _SYNONYMS.items() for name in names}
 
 
 class RegionOfInterestMessage(Protocol):
@@ -80,7 +94,11 @@ def camera_from_info(
     matrix = np.asarray(info.p if rectified else info.k, dtype=np.float64).reshape(3, -1)
     name = "P" if rectified else "K"
     fx, fy = matrix[0, 0], matrix[1, 1]
-    if not np.all(np.isfinite(matrix)) or fx <= 0 or fy <= 0:
+    if not np.all(np.isfinite(matrix)):
+        raise InputError(
+            f"camera_info: {name} = {matrix.ravel().tolist()} has no number: not calibrated"
+        )
+    if fx <= 0 or fy <= 0:
         raise InputError(
             f"camera_info: the focal lengths in {name} are {fx:g}, {fy:g}: not calibrated"
         )
@@ -93,7 +111,7 @@ def camera_from_info(
         (matrix[1, 2] + 0.5 - offset[1]) / binning[1],
     )
     coefficients = () if rectified else tuple(float(value) for value in info.d)
-    distortion = "" if rectified else info.distortion_model
+    distortion = "none" if rectified else info.distortion_model
     model, distortion_params = _distortion(distortion, coefficients)
     params = tuple(float(value) for value in focal_and_centre) + distortion_params
     return Camera(model, size[0], size[1], params)
@@ -115,19 +133,28 @@ def rectified_from_camera(info: CameraInfoMessage) -> Transform:
 
 def _distortion(name: str, d: Sequence[float]) -> tuple[str, tuple[float, ...]]:
     """Return COLMAP's model and its distortion parameters for ROS' distortion model."""
-    if name == "equidistant":
-        if len(d) != 4:
-            raise InputError(f"camera_info: D has {len(d)} coefficients; equidistant takes 4")
-        return "OPENCV_FISHEYE", tuple(d)
+    kind = _KINDS.get(re.sub(r"[\s-]+", "_", name.strip().lower()))
+    if kind is None:
+        raise InputError(
+            f"camera_info: distortion model {name!r} is unknown; known are {', '.join(_KINDS)[2:]}"
+        )
+    for index, value in enumerate(d):
+        if not math.isfinite(value):
+            raise InputError(f"camera_info: D[{index}] = {value}: is not a finite number")
+    if kind == "equidistant":
+        # Not a pinhole where all are zero: the angle, not its tangent, grows with the radius.
+        if len(d) < 4 or any(d[4:]):
+            raise InputError(f"camera_info: D has {len(d)} coefficients; {name} takes 4")
+        return "OPENCV_FISHEYE", tuple(d[:4])
     if not any(d):
         return "PINHOLE", ()
-    if name == "plumb_bob" and len(d) in (4, 5):
+    if kind == "plumb_bob" and len(d) in (4, 5):
         k1, k2, p1, p2, k3 = (*d, 0.0)[:5]
         if k3 == 0.0:
             return "OPENCV", (k1, k2, p1, p2)
         return "FULL_OPENCV", (k1, k2, p1, p2, k3, 0.0, 0.0, 0.0)
     # 12 and 14 coefficients are OpenCV's thin prism and tilted sensor, which COLMAP lacks.
-    if name == "rational_polynomial" and len(d) in (8, 12, 14) and not any(d[8:]):
+    if kind == "rational_polynomial" and len(d) in (8, 12, 14) and not any(d[8:]):
         return "FULL_OPENCV", tuple(d[:8])
     raise InputError(
         f"camera_info: distortion model {name!r} with D = {list(d)} is not supported; supported "

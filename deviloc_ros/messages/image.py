@@ -14,9 +14,9 @@ from typing import Any, Protocol, TypeAlias, cast
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from deviloc_ros.errors import InputError
+from deviloc_ros.images import check_header
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -67,6 +67,12 @@ def to_8_bit(samples: NDArray[np.uint16]) -> Pixels:
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
+def _after_8_bit(code: int | None) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    if code is None:
+        return to_8_bit
+    return lambda samples: cast("NDArray[Any]", cv2.cvtColor(to_8_bit(samples), code))
+
+
 # OpenCV names a Bayer pattern after its second row and column: ROS' RGGB is OpenCV's BG.
 ENCODINGS = {
     "mono8": Encoding(np.uint8, 1, _unchanged),
@@ -81,6 +87,14 @@ ENCODINGS = {
     "bayer_bggr8": Encoding(np.uint8, 1, _with_cv2(cv2.COLOR_BayerRG2RGB)),
     "bayer_gbrg8": Encoding(np.uint8, 1, _with_cv2(cv2.COLOR_BayerGR2RGB)),
     "bayer_grbg8": Encoding(np.uint8, 1, _with_cv2(cv2.COLOR_BayerGB2RGB)),
+    "rgb16": Encoding(np.uint16, 3, _after_8_bit(None)),
+    "bgr16": Encoding(np.uint16, 3, _after_8_bit(cv2.COLOR_BGR2RGB)),
+    "rgba16": Encoding(np.uint16, 4, _after_8_bit(cv2.COLOR_RGBA2RGB)),
+    "bgra16": Encoding(np.uint16, 4, _after_8_bit(cv2.COLOR_BGRA2RGB)),
+    "bayer_rggb16": Encoding(np.uint16, 1, _after_8_bit(cv2.COLOR_BayerBG2RGB)),
+    "bayer_bggr16": Encoding(np.uint16, 1, _after_8_bit(cv2.COLOR_BayerRG2RGB)),
+    "bayer_gbrg16": Encoding(np.uint16, 1, _after_8_bit(cv2.COLOR_BayerGR2RGB)),
+    "bayer_grbg16": Encoding(np.uint16, 1, _after_8_bit(cv2.COLOR_BayerGB2RGB)),
     "yuv422": Encoding(np.uint8, 2, _with_cv2(cv2.COLOR_YUV2RGB_UYVY)),
     "uyvy": Encoding(np.uint8, 2, _with_cv2(cv2.COLOR_YUV2RGB_UYVY)),
     "yuv422_yuy2": Encoding(np.uint8, 2, _with_cv2(cv2.COLOR_YUV2RGB_YUY2)),
@@ -149,26 +163,28 @@ def pixels_from_compressed(message: CompressedImageMessage) -> Pixels:
     if "compressedDepth" in message.format:
         raise InputError(f"compressed image format {message.format!r} is a depth map, not an image")
     data = np.frombuffer(message.data, np.uint8)
+    source = f"compressed image ({message.format!r}, {data.size} bytes)"
     # The header is looked at first, so that a size it merely claims is never allocated.
+    if check_header(io.BytesIO(data.data), source) is None:
+        raise InputError(f"{source} is not a readable image")
     try:
-        Image.open(io.BytesIO(data.data)).close()
-    except Image.DecompressionBombError as error:
-        raise InputError(f"compressed image ({message.format!r}) is too large: {error}") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        raise InputError(
-            f"compressed image ({message.format!r}, {data.size} bytes) is not a readable image"
-        ) from None
-    samples: NDArray[Any] | None = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        samples: NDArray[Any] | None = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        samples = None
     if samples is None or samples.dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            f"compressed image ({message.format!r}, {data.size} bytes) cannot be decoded"
-        )
+        raise InputError(f"{source} cannot be decoded")
     if samples.dtype == np.uint16:
         samples = to_8_bit(samples.astype(np.uint16, copy=False))
     original, _, compressed = message.format.partition(";")
     if samples.ndim == 2:
-        mosaic = original.strip().startswith("bayer_")
-        return cast(Pixels, ENCODINGS[original.strip()].convert(samples) if mosaic else samples)
+        name = original.strip()
+        if not name.startswith("bayer_"):
+            return cast(Pixels, samples)
+        # The samples are of 8 bits by now, whatever they were.
+        encoding = ENCODINGS.get(name.removesuffix("16").removesuffix("8") + "8")
+        if encoding is None or min(samples.shape) < 2:
+            raise InputError(f"{source}: the Bayer pattern {name!r} is unknown, or cannot be here")
+        return cast(Pixels, encoding.convert(samples))
     if samples.shape[2] == 4:
         return cast(Pixels, cv2.cvtColor(samples, cv2.COLOR_BGRA2RGB))
     # image_transport can store RGB samples where the codec expects BGR, and then says so.

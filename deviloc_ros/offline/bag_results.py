@@ -46,6 +46,7 @@ class FrameResult:
         mode: how much of the map was searched.
         prior: the search was near a prior.
         cameras: what each camera of a rig contributed, or why it did not.
+        way: how the images were matched with their references; empty: it did not come to that.
     """
 
     stamp: int
@@ -63,6 +64,7 @@ class FrameResult:
     mode: Mode = Mode.GLOBAL
     prior: bool = False
     cameras: Mapping[str, str] = field(default_factory=dict)
+    way: str = ""
 
     @staticmethod
     def of(
@@ -79,6 +81,7 @@ class FrameResult:
             mode=mode,
             prior=prior,
             cameras=outcome.cameras,
+            way=outcome.way.value if outcome.way is not None else "",
         )
         result = outcome.result
         if isinstance(result, Refusal):
@@ -111,6 +114,7 @@ class FrameResult:
             "inliers": self.inliers,
             "matches": self.matches,
             "references": list(self.references),
+            "way": self.way,
             "search": self.mode.name,
             "prior": self.prior,
             "stage_seconds": self.stage_seconds,

@@ -74,7 +74,7 @@ def localize_folder(
         for name in batch:
             try:
                 images[name] = read_gray(folder / name)
-                fitting[name] = fit_camera(cameras[name], *images[name].shape[::-1])
+                fitting[name] = cameras[name].fitted_to(*images[name].shape[::-1])
             except InputError as error:
                 failure = LocalizationFailure(FailureReason.BAD_IMAGE, str(error))
                 done[name] = LocalizedImage(name, cameras[name], False, failure)
@@ -86,26 +86,3 @@ def localize_folder(
             rescaled = fitting[name] != cameras[name]
             done[name] = LocalizedImage(name, fitting[name], rescaled, result)
         yield from (done[name] for name in batch)
-
-
-def fit_camera(camera: Camera, width: int, height: int) -> Camera:
-    """Return the camera of an image that was resized to `width` x `height` pixels.
-
-    Raises:
-        InputError: the sides are not in the camera's proportion (to half a pixel of rounding), so
-            that the image was cropped, turned, or is another camera's.
-    """
-    if (width, height) == (camera.width, camera.height):
-        return camera
-    given = f"the image has {width} x {height} pixels, its camera {camera.width} x {camera.height}"
-    scale = max(width / camera.width, height / camera.height)
-    if abs(scale * camera.width - width) <= 1 and abs(scale * camera.height - height) <= 1:
-        return camera.scaled(width, height)
-    if (height, width) == (camera.width, camera.height):
-        raise InputError(
-            f"{given}: it is turned by 90 deg (pixels are taken as stored, whatever EXIF says); "
-            "give the camera of the stored pixels"
-        )
-    raise InputError(
-        f"{given}: only a resized image of the same proportions can be used; give its own camera"
-    )

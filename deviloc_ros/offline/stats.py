@@ -53,6 +53,7 @@ def query_record(query: LocalizedImage) -> dict[str, Any]:
         }
     return record | {
         "num_inliers": result.num_inliers,
+        "way": result.way.value,
         "references": list(result.references),
         "stage_seconds": dict(result.stage_seconds),
     }
@@ -71,6 +72,7 @@ def totals(queries: Sequence[LocalizedImage]) -> dict[str, Any]:
         "images": len(queries),
         "localized": len(queries) - sum(reasons.values()),
         "failed_by_reason": dict(reasons),
+        "images_by_way": dict(Counter(query.result.way.value for query in queries)),
         "median_stage_seconds": {
             stage: float(np.median(seconds)) for stage, seconds in stages.items()
         },
@@ -108,7 +110,7 @@ def read_covariances(path: Path) -> Mapping[str, NDArray[np.float64]]:
         InputError: the file cannot be read or is no stats.json.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         records = [record for record in content["images"] if record["localized"]]
         found = {
             str(record["name"]): np.array(record["covariance"], dtype=np.float64)
@@ -116,7 +118,7 @@ def read_covariances(path: Path) -> Mapping[str, NDArray[np.float64]]:
         }
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path}: is no stats.json as 'deviloc localize --json' writes it: {error!r}"
         ) from None

@@ -33,8 +33,8 @@ class FrameConfig(Section):
     """Names of coordinate frames (REP-105)."""
 
     map: str = Field("map", min_length=1, description="frame of the map")
-    odom: str = Field("odom", description="odometry frame; empty: there is none")
-    base: str = Field("base_link", min_length=1, description="frame whose pose is reported")
+    odom: str = Field("odom", description="odometry frame; empty: no odometry")
+    base: str = Field("base_link", min_length=1, description="frame whose pose is published")
     camera: str = Field(
         "", description="optical frame of the camera; empty: the frame_id of the images"
     )
@@ -54,17 +54,17 @@ class ExtrinsicsConfig(Section):
     """Where the cameras sit on the robot."""
 
     source: Literal["tf", "parameters"] = Field(
-        "tf", description="tf looks base_from_camera up at the image's stamp"
+        "tf", description="source of base_from_camera; tf: looked up at the image's stamp"
     )
     translation: list[float] = Field(
         [0.0, 0.0, 0.0],
-        description="with source parameters: the camera's origin in the base frame, x y z in m; "
-        "of a rig three numbers a camera, in the order of `cameras`",
+        description="with source parameters: origin of the camera in the base frame, x y z in m; "
+        "for a rig three numbers per camera, in the order of `cameras`",
     )
     rotation: list[float] = Field(
         [0.0, 0.0, 0.0, 0.0],
         description="with source parameters: base_from_camera as a unit quaternion x y z w, the "
-        "optical frame has z forward, x right; of a rig four numbers a camera",
+        "optical frame has z forward, x right; for a rig four numbers per camera",
     )
 
     def mounts(self, cameras: Sequence[str]) -> dict[str, Transform]:
@@ -101,27 +101,31 @@ class SyncConfig(Section):
     """Which images of a rig are of one instant."""
 
     tolerance: float = Field(
-        0.02, ge=0, le=1, description="stamps of one instant differ by no more, s"
+        0.02, ge=0, le=1, description="maximum difference of the stamps in one set, s"
     )
-    timeout: float = Field(
-        0.1, gt=0, le=2, description="wait this long for cameras that are late, s"
-    )
+    timeout: float = Field(0.1, gt=0, le=2, description="maximum time to wait for late images, s")
 
 
 class TrackingConfig(Section):
     """When the search is narrowed, and when it is widened."""
 
     enabled: bool = Field(
-        True, description="search near the last pose, carried by odometry; needs frames.odom"
+        True, description="search near the pose predicted by odometry; needs frames.odom"
     )
     references: int = Field(
-        3, ge=1, le=100, description="references per image while the prediction is good"
+        3, ge=1, le=100, description="number of references per image while tracking"
     )
     max_position_sigma: float = Field(
-        2.0, gt=0, le=1e6, description="a prediction this uncertain takes K references again, m"
+        2.0,
+        gt=0,
+        le=1e6,
+        description="with a less certain prediction K references are used again, m",
     )
     max_refusals: int = Field(
-        2, ge=1, le=1000, description="refusals in a row near a prior, then the whole map"
+        2,
+        ge=1,
+        le=1000,
+        description="consecutive refusals near a prior before the whole map is searched",
     )
 
 
@@ -129,38 +133,38 @@ class PriorConfig(Section):
     """How far a prior is trusted; drift is a standard deviation."""
 
     min_position_sigma: float = Field(
-        0.2, gt=0, le=1e6, description="no prior is taken to be better than this, m"
+        0.2, gt=0, le=1e6, description="minimum standard deviation of a prior's position, m"
     )
     min_rotation_sigma: float = Field(
-        0.05, gt=0, le=3.2, description="no prior is taken to be better than this, rad"
+        0.05, gt=0, le=3.2, description="minimum standard deviation of a prior's orientation, rad"
     )
     position_drift_per_metre: float = Field(
-        0.05, ge=0, le=100, description="of odometry, m for each metre"
+        0.05, ge=0, le=100, description="drift of odometry, m for each metre"
     )
     position_drift_per_second: float = Field(
-        0.02, ge=0, le=100, description="of odometry, m for each second"
+        0.02, ge=0, le=100, description="drift of odometry, m for each second"
     )
     rotation_drift_per_radian: float = Field(
-        0.05, ge=0, le=100, description="of odometry, rad for each radian"
+        0.05, ge=0, le=100, description="drift of odometry, rad for each radian"
     )
     rotation_drift_per_metre: float = Field(
-        0.005, ge=0, le=100, description="of odometry, rad for each metre"
+        0.005, ge=0, le=100, description="drift of odometry, rad for each metre"
     )
     rotation_drift_per_second: float = Field(
-        0.001, ge=0, le=100, description="of odometry, rad for each second"
+        0.001, ge=0, le=100, description="drift of odometry, rad for each second"
     )
     file: str = Field(
-        "", description="the last pose is saved here, also when the node stops; empty: nowhere"
+        "", description="file for the last pose, saved also when the node stops; empty: not saved"
     )
     save_period: float = Field(
-        5.0, ge=0, le=3600, description="it is saved so often, s; 0: only when the node stops"
+        5.0, ge=0, le=3600, description="period of saving it, s; 0: only when the node stops"
     )
-    restore: bool = Field(False, description="begin near the pose in prior.file")
+    restore: bool = Field(False, description="start with the pose in prior.file as prior")
     restored_position_sigma: float = Field(
-        1.0, gt=0, le=1e6, description="a restored pose is at least so uncertain, m"
+        1.0, gt=0, le=1e6, description="minimum standard deviation of a restored position, m"
     )
     restored_rotation_sigma: float = Field(
-        0.3, gt=0, le=3.2, description="a restored pose is at least so uncertain, rad"
+        0.3, gt=0, le=3.2, description="minimum standard deviation of a restored orientation, rad"
     )
 
     @model_validator(mode="after")
@@ -184,20 +188,25 @@ class PriorConfig(Section):
 class GnssConfig(Section):
     """Satellite positions as priors, in a map whose place on the earth is known."""
 
-    enabled: bool = Field(False, description="take `fix` as a prior where nothing better is known")
-    latitude: float = Field(0.0, ge=-90, le=90, description="of the map's origin, WGS 84, deg")
-    longitude: float = Field(0.0, ge=-180, le=180, description="of the map's origin, deg")
+    enabled: bool = Field(False, description="use `fix` as a prior if no pose is known")
+    latitude: float = Field(
+        0.0, ge=-90, le=90, description="latitude of the map's origin, WGS 84, deg"
+    )
+    longitude: float = Field(0.0, ge=-180, le=180, description="longitude of the map's origin, deg")
     altitude: float = Field(
-        0.0, ge=-1e4, le=1e5, description="of the map's origin, above the ellipsoid, m"
+        0.0, ge=-1e4, le=1e5, description="altitude of the map's origin above the ellipsoid, m"
     )
     heading: float = Field(
-        0.0, ge=-360, le=360, description="from east to the map's x axis, counter-clockwise, deg"
+        0.0,
+        ge=-360,
+        le=360,
+        description="angle from east to the map's x axis, counter-clockwise, deg",
     )
     min_sigma: float = Field(
-        3.0, gt=0, le=1e6, description="a fix is not taken to be better than this, m"
+        3.0, gt=0, le=1e6, description="minimum standard deviation of a fix, m"
     )
     unknown_sigma: float = Field(
-        15.0, gt=0, le=1e6, description="of a fix that does not tell its covariance, m"
+        15.0, gt=0, le=1e6, description="standard deviation of a fix without covariance, m"
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from deviloc_ros.localization.rig.types import CameraView, RigEstimate
-from deviloc_ros.localization.types import FailureReason, LocalizationFailure, PoseEstimate
+from deviloc_ros.localization.types import FailureReason, LocalizationFailure, PoseEstimate, Way
 from deviloc_ros.messages.image import Pixels
 from deviloc_ros.robot.base_pose import BasePose
 from deviloc_ros.robot.frame_set import FrameSet
@@ -76,6 +76,11 @@ class Outcome:
     def stage_seconds(self) -> Mapping[str, float]:
         """The localizer's stages, wall time."""
         return self.estimate.stage_seconds if self.estimate is not None else {}
+
+    @property
+    def way(self) -> Way | None:
+        """How the images were matched with their references; None: it did not come to that."""
+        return self.estimate.way if self.estimate is not None else None
 
     @property
     def num_inliers(self) -> int:

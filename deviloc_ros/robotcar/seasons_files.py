@@ -20,12 +20,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from deviloc_ros.datasets.lines import numbers, read_lines, split_name
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.images import image_size
 from deviloc_ros.robotcar.calibration import BASE_FROM_CAR, rigid
 from deviloc_ros.robotcar.sensors import nanoseconds
 
@@ -214,11 +214,7 @@ class Seasons:
     def _size(self, camera: str) -> tuple[int, int]:
         """Return width and height of the first image of a camera that there is."""
         for path in self._files(camera):
-            try:
-                with Image.open(path) as image:
-                    return image.size
-            except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
-                raise InputError(f"{path}: is not a readable image") from None
+            return image_size(path)
         raise InputError(f"{self.images_folder}: holds no image of camera {camera}")
 
     def _files(self, camera: str) -> Iterator[Path]:

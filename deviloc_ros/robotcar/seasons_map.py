@@ -12,7 +12,6 @@ from deviloc_ros import __version__
 from deviloc_ros.datasets.colmap import read_model
 from deviloc_ros.errors import InputError
 from deviloc_ros.mapping.build import BuildOptions, build_map
-from deviloc_ros.mapping.map_frame import transform_map, z_up_from
 from deviloc_ros.mapping.tiling import tiles_folder, write_index
 from deviloc_ros.maps.map import Map
 from deviloc_ros.robotcar.seasons_files import Seasons, Submap, as_stored
@@ -97,12 +96,11 @@ def _build(
     for image in model.images.values():
         image.name = as_stored(image.name)
     names = tuple(sorted(image.name for image in model.images.values()))
-    settings = replace(options, names=names, metric=True, gravity_aligned=up == "z")
+    settings = replace(options, names=names, metric=True, gravity_aligned=up is not None)
+    settings = replace(settings, up=up or "z")
     with tempfile.TemporaryDirectory(prefix="deviloc-submap-") as temporary:
         model.write_binary(temporary)
         built = build_map(seasons.images_folder, path, Path(temporary), settings).map
-    if up not in (None, "z"):
-        built = transform_map(built, z_up_from(str(up)), metric=True, gravity_aligned=True)
     built = built.with_meta({"submap": submap.name, INPUTS: inputs})
     built.save(path)
     return built

@@ -5,7 +5,9 @@ SIGINT and SIGTERM ask the process to end, and end it if it does not within a mo
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import signal
 import sys
 import threading
@@ -14,9 +16,11 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 import rclpy
+import yaml
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.executors import (
@@ -148,11 +152,19 @@ def run(body: Callable[[], int], arguments: Sequence[str] | None, termination: T
     Returns:
         What the body returns, 0 if the context was shut down, 2 for an InputError, told in a line.
     """
-    rclpy.init(
-        args=list(arguments) if arguments is not None else None,
-        # After rclpy's own handlers the context is gone, and what is in hand with it.
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        for option, value in itertools.pairwise(given):
+            if option == "--params-file":
+                _check_parameters_file(Path(value))
+        rclpy.init(
+            args=list(arguments) if arguments is not None else None,
+            # After rclpy's own handlers the context is gone, and what is in hand with it.
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except (InputError, RuntimeError) as error:
+        print(f"error: {_without_places(str(error))}", file=sys.stderr)
+        return 2
     code = 0
     try:
         code = body()
@@ -166,6 +178,25 @@ def run(body: Callable[[], int], arguments: Sequence[str] | None, termination: T
     if termination.requested:
         termination.end_process(code)
     return code
+
+
+def _check_parameters_file(path: Path) -> None:
+    """Refuse what is no YAML with its place, which rcl does not name.
+
+    Raises:
+        InputError: the file cannot be read, or is no YAML.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            for _ in yaml.parse(file):
+                pass
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not a readable YAML file: {error}") from None
+
+
+def _without_places(message: str) -> str:
+    """Return a message of rcl in one line, without the places in its sources."""
+    return re.sub(r",? at /\S+\.c(?:pp)?:\d+", "", " ".join(message.split())).replace(" , ", ", ")
 
 
 FAULTS, FAULTS_SECONDS = 100, 1.0

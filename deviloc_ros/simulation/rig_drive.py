@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.datasets.colmap import PosedImage, write_posed_images
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.images import write_image
 from deviloc_ros.simulation.drive import Drive
 from deviloc_ros.simulation.lens import photograph
 from deviloc_ros.simulation.light import Light, expose
@@ -78,7 +78,7 @@ def write_map_images(
     for number, moment in enumerate(drive):
         for item in rig:
             name = f"{item.name}_{number:04d}.png"
-            cv2.imwrite(str(images / name), moment.images[item.name][..., ::-1])
+            write_image(images / name, moment.images[item.name])
             pose = (moment.map_from_base @ item.base_from_camera).inverse()
             posed.append(PosedImage(name, item.camera, pose))
     write_posed_images(model, posed)

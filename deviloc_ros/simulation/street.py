@@ -23,6 +23,8 @@ SIDEWALK = 3.0
 KERB = 0.14
 LANE = 1.75
 """Distance of a lane's middle from the centre line, metres: +LANE is the left one."""
+TERRACE_PERIOD = 7.5
+"""Width of each house of a terrace, metres."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Street:
         length: of the centre line, metres.
         bend: greatest curvature of the centre line, 1/metres.
         evening: lamps and windows are lit.
+        terrace: all houses are copies of one, wall to wall: what stands there says little about
+            where along the street one is.
     """
 
     seed: int = 0
@@ -42,6 +46,7 @@ class Street:
     length: float = 110.0
     bend: float = 0.018
     evening: bool = False
+    terrace: bool = False
 
     def pose(self, along: float, left: float = 0.0, height: float = 0.0) -> Transform:
         """Return map_from_path: x along the street at `along` metres, y left, z up."""
@@ -96,6 +101,9 @@ class Street:
             yield Mesh(strip(*kerb, along), stone)
 
     def _houses(self, rng: np.random.Generator) -> Iterator[Mesh]:
+        if self.terrace:
+            yield from self._terrace()
+            return
         for side in (1.0, -1.0):
             along = -12.0
             while along < self.length:
@@ -112,6 +120,16 @@ class Street:
             for left in (-11.0, 0.0, 11.0):
                 end = self.pose(along, left)
                 yield from self._house(rng, end, turn, 11.0, rng.uniform(8, 13), 8.0)
+
+    def _terrace(self) -> Iterator[Mesh]:
+        """Return one house over and over again, on either side another."""
+        for number, side in enumerate((1.0, -1.0)):
+            for along in np.arange(-12.0, self.length, TERRACE_PERIOD):
+                left = side * (HALF_ROAD + SIDEWALK + 0.8)
+                middle = self.pose(along + TERRACE_PERIOD / 2, left, KERB)
+                same = np.random.default_rng([self.seed, 3, number])
+                turn = 0.0 if side > 0 else np.pi
+                yield from self._house(same, middle, turn, TERRACE_PERIOD, 10.0, 8.0)
 
     def _house(
         self,

@@ -35,7 +35,7 @@ def draw_curves(history: History, path: Path) -> None:
     if validations:
         draw_reliability(diagram, validations[-1])
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def draw_reliability(axes: object, validation: Validation) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.config import LocalizerConfig, build
-from deviloc_ros.datasets.colmap import PosedImage, write_posed_images
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping.build import BuildOptions, build_map
@@ -26,26 +24,23 @@ BASE_FROM_CAMERA = Transform(
 SETTINGS = {"features.max_size": 480, "features.num_keypoints": 1024, "device": "cpu"}
 
 
-def view(map_from_camera: Transform) -> NDArray[np.uint8]:
+def view(
+    map_from_camera: Transform, boards: tuple[wall.Board, ...] = wall.BOARDS
+) -> NDArray[np.uint8]:
     """Return the image that CAMERA takes."""
-    return wall.view(map_from_camera, CAMERA)
+    return wall.view(map_from_camera, CAMERA, boards)
 
 
-def write_map(folder: Path) -> Path:
-    """Build the map of the wall from seven images with known poses."""
-    images = folder / "images"
-    images.mkdir(parents=True)
-    posed = []
-    for index, x in enumerate(np.linspace(-3, 3, 7)):
-        pose = map_from_base(float(x), yaw=float(8 * (-1) ** index)) @ BASE_FROM_CAMERA
-        name = f"{index:02d}.png"
-        cv2.imwrite(str(images / name), view(pose))
-        posed.append(PosedImage(name, CAMERA, pose.inverse()))
-    (folder / "model").mkdir()
-    write_posed_images(folder / "model", posed)
+def write_map(folder: Path, boards: tuple[wall.Board, ...] = wall.BOARDS) -> Path:
+    """Build the map of a wall from seven images with known poses."""
+    poses = [
+        map_from_base(float(x), yaw=float(8 * (-1) ** index)) @ BASE_FROM_CAMERA
+        for index, x in enumerate(np.linspace(-3, 3, 7))
+    ]
+    images, model = wall.write_map_images(poses, CAMERA, folder, boards)
     path = folder / "wall.devmap"
     options = BuildOptions(
         config=build(LocalizerConfig, SETTINGS, "test"), metric=True, gravity_aligned=True
     )
-    build_map(images, path, folder / "model", options)
+    build_map(images, path, model, options)
     return path

@@ -120,7 +120,7 @@ def test_a_bag_gives_the_poses_of_the_node(
 ) -> None:
     cameras = rig_scene.rig[:count]
     write_drive(tmp_path / "drive", rig_scene, cameras, with_tf)
-    parameters: dict[str, Any] = {**VALUES, "sync.timeout": 1.0}
+    parameters: dict[str, Any] = {**VALUES, "sync.timeout": 2.0}
     if not with_tf:
         mounts = [item.base_from_camera for item in cameras]
         parameters |= {

@@ -85,6 +85,10 @@ def test_choices_hold_and_are_told(key: Key) -> None:
         ("just text", "must hold 'key: value' lines"),
         ("[1, 2]", "must hold 'key: value' lines"),
         ("a: [", "not a readable YAML file"),
+        ("seed: 2026-13-45", "not a readable YAML file"),
+        ("[" * 3000, "not a readable YAML file"),
+        ("a: &a [1]\nb: [*a, *a]", "aliases"),
+        ("retrieval: &r {num_references: 3, more: *r}", "aliases"),
         ("!!python/object/apply:os.system ['true']", "not a readable YAML file"),
     ],
 )
@@ -100,6 +104,11 @@ def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, content: str, expect
 def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a readable YAML file"):
         load(LocalizerConfig, tmp_path / "nowhere.yaml")
+    (tmp_path / "large.yaml").write_bytes(b"#" * 1_000_001)
+    with pytest.raises(InputError, match="is larger than"):
+        load(LocalizerConfig, tmp_path / "large.yaml")
+    (tmp_path / "marked.yaml").write_bytes(b"\xef\xbb\xbfseed: 7")
+    assert load(LocalizerConfig, tmp_path / "marked.yaml").seed == 7
     (tmp_path / "empty.yaml").touch()
     assert load(LocalizerConfig, tmp_path / "empty.yaml") == LocalizerConfig()
 

@@ -114,10 +114,12 @@ def copied(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def pip_prefix(wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install as `pip install .` does."""
+    """Install as `pip install .` does, beside the environment that the tests run in."""
     prefix = tmp_path_factory.mktemp("pip")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    command += ["--disable-pip-version-check", "--prefix", str(prefix), str(wheel.filename)]
+    # Without --ignore-installed, pip takes the package out of the environment that it runs in.
+    command += ["--disable-pip-version-check", "--ignore-installed"]
+    command += ["--prefix", str(prefix), str(wheel.filename)]
     subprocess.run(command, check=True, capture_output=True)
     return prefix
 
@@ -206,6 +208,16 @@ def test_run_never_clears_a_folder_that_is_not_an_environment(tmp_path: Path) ->
     assert result.returncode == 1
     assert "not a virtual environment" in result.stderr
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_the_newest_releases_get_an_environment_of_their_own(tmp_path: Path) -> None:
+    # That one is no environment, so that nothing is installed here.
+    (tmp_path / "venv-newest").mkdir()
+    (tmp_path / "venv-newest/thesis.tex").touch()
+    result = run("test", "--newest", DEVILOC_VENV=str(tmp_path / "venv"))
+    assert result.returncode == 1
+    assert f"{tmp_path / 'venv-newest'} is not a virtual environment" in result.stderr
+    assert not (tmp_path / "venv").exists()
 
 
 def test_run_refuses_a_python_that_does_not_fit(tmp_path: Path) -> None:

@@ -23,8 +23,6 @@ from deviloc_ros.ros.launch.arguments import ONE_CAMERA_ARGUMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 
 
 def blocks(language: str) -> list[str]:
@@ -122,18 +120,27 @@ def test_ros_parameters_named_in_the_text_exist() -> None:
     assert named <= known
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_relative_links_lead_somewhere(document: Path) -> None:
-    text = document.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if "://" in target:
-            continue
-        path, _, anchor = target.partition("#")
-        file = document.parent / path if path else document
-        assert file.exists(), f"{document.name} links to {target}"
-        if anchor:
-            titles = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-            assert anchor in {title.lower().replace(" ", "-") for title in titles}, target
+def test_sections_come_in_the_order_in_which_people_look() -> None:
+    titles = re.findall(r"^## (.+)$", README, re.MULTILINE)
+    first = ["Install", "Quick start", "Your own map", "Your robot", "Bags", "Python"]
+    assert titles[: len(first)] == first
+    assert titles[len(first)] == "Troubleshooting"
+    assert {"Configuration", "Documents", "Citation", "Licence"} <= set(titles)
+
+
+def test_the_system_packages_stand_before_the_first_commands() -> None:
+    (block,) = [block for block in blocks("sh") if "./run demo" in block]
+    install, demo, test = block.splitlines()
+    assert install.startswith("sudo apt install python3-venv python3-dev cmake g++ ")
+    assert [demo, test] == ["./run demo", "./run test"]
+
+
+def test_papers_can_be_cited() -> None:
+    (entries,) = blocks("bibtex")
+    assert re.findall(r"^@inproceedings\{(\w+),$", entries, re.MULTILINE) == [
+        "giang2024deviloc", "potje2024xfeat", "schoenberger2016sfm"
+    ]  # fmt: skip
+    assert entries.count("{") == entries.count("}")
 
 
 def test_the_picture_is_small() -> None:

@@ -7,17 +7,21 @@ covariance and one verdict. A camera that sees nothing of the map contributes no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.escalation import in_doubt, most_believable
+from deviloc_ros.localization.matching import Matcher
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.pose import MIN_MATCHES
 from deviloc_ros.localization.query import admit
-from deviloc_ros.localization.rig.matches import Group, concatenated, gather
+from deviloc_ros.localization.rig.evidence import weigh
+from deviloc_ros.localization.rig.matches import Group, gather
 from deviloc_ros.localization.rig.photometric import aligned_rig_pose
 from deviloc_ros.localization.rig.pose import (
     RigHypothesis,
@@ -25,7 +29,6 @@ from deviloc_ros.localization.rig.pose import (
     rig_agreeing,
     rig_agreement,
     rig_covariance,
-    weigh,
 )
 from deviloc_ros.localization.rig.types import CameraView, RigEstimate
 from deviloc_ros.localization.stage_clock import StageClock
@@ -34,6 +37,9 @@ from deviloc_ros.localization.types import (
     FailureReason,
     LocalizationFailure,
     PosePrior,
+    Query,
+    Way,
+    concatenated,
 )
 from deviloc_ros.localization.verification import judge
 
@@ -47,21 +53,60 @@ def localize_rig(
     clock: StageClock,
 ) -> RigEstimate | LocalizationFailure:
     """Localize the base from images of one instant; see `Localizer.localize_rig`."""
-    config = stages.config
     with clock("extract"):
         admitted = admit(images, cameras, stages.extractor)
     if not admitted.queries:
         nothing = _failure(FailureReason.BAD_IMAGE, "no image", clock)
         return next(iter(admitted.refused.values()), nothing)
-    groups: list[Group] = []
-    unmerged: list[tuple[int, Correspondences]] = []
+    clusters = {}
     for index, query in admitted.queries.items():
         expected = prior.of_camera(base_from_camera[index]) if prior is not None else None
         with clock("retrieve"):
-            clusters = stages.retrieve(query.features, expected, stages.match.unusable)
-        if not clusters:
-            continue
-        matches = stages.match(query, np.concatenate(clusters), clock)
+            found = stages.retrieve(query.features, expected, stages.unusable)
+        if found:
+            clusters[index] = found
+    if not clusters:
+        return _failure(FailureReason.NO_REFERENCES, "0 references to match with", clock)
+    rig = Rig(admitted.queries, clusters, cameras, base_from_camera)
+    results: list[RigEstimate | LocalizationFailure] = []
+    for way, match in stages.ways:
+        results.append(_estimate(stages, rig, way, match, prior, clock))
+        if not in_doubt(results[-1]):
+            break
+    return most_believable(results)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The images of one instant.
+
+    Attributes:
+        queries: those that can be localized, by the index of their camera.
+        clusters: of those that resemble references: these, see Retrieval.
+        cameras: intrinsics.
+        base_from_camera: where the cameras sit.
+    """
+
+    queries: Mapping[int, Query]
+    clusters: Mapping[int, Sequence[NDArray[np.int64]]]
+    cameras: Sequence[Camera]
+    base_from_camera: Sequence[Transform]
+
+
+def _estimate(
+    stages: Pipeline,
+    images: Rig,
+    way: Way,
+    match: Matcher,
+    prior: PosePrior | None,
+    clock: StageClock,
+) -> RigEstimate | LocalizationFailure:
+    """Estimate the pose of the base by one way of matching."""
+    config, cameras, base_from_camera = stages.config, images.cameras, images.base_from_camera
+    groups: list[Group] = []
+    unmerged: list[tuple[int, Correspondences]] = []
+    for index, clusters in images.clusters.items():
+        matches = match(images.queries[index], clusters, clock)
         unmerged.append((index, matches))
         with clock("aggregate"):
             for cluster in clusters:
@@ -69,8 +114,9 @@ def localize_rig(
                 merged = stages.solver.aggregate(of_cluster, cameras[index])
                 names = tuple(stages.map.references[i].name for i in cluster)
                 groups.append(Group(index, merged, names))
-    if not groups:
-        return _failure(FailureReason.NO_REFERENCES, "0 references to match with", clock)
+
+    def failed(reason: FailureReason, details: str, num_inliers: int = 0) -> LocalizationFailure:
+        return replace(_failure(reason, details, clock, groups, num_inliers), way=way)
 
     rig = cameras, base_from_camera, config.features.max_size
     together = gather([(group.camera, group.matches) for group in groups], *rig)
@@ -79,7 +125,7 @@ def localize_rig(
     if not hypotheses:
         few = len(together) < MIN_MATCHES
         reason = FailureReason.TOO_FEW_MATCHES if few else FailureReason.NO_POSE
-        return _failure(reason, f"{len(together)} matches", clock, groups)
+        return failed(reason, f"{len(together)} matches")
     best, *rivals = hypotheses
     every = gather(unmerged, *rig)
     agrees = rig_agreeing(best, together, every)
@@ -90,7 +136,7 @@ def localize_rig(
                 for part, (index, matches) in enumerate(unmerged)
             ]
             pose, covariance = aligned_rig_pose(
-                stages.align, admitted.queries, near, best.base_from_map, base_from_camera,
+                stages.align, images.queries, near, best.base_from_map, base_from_camera,
                 config.features.max_size, stages.aligned_uncertainty,
             )  # fmt: skip
             best = rig_agreement(together, pose, config.pose)
@@ -99,17 +145,17 @@ def localize_rig(
             scales = config.pose.loss_scale, stages.covariance_scale
             covariance = rig_covariance(best.base_from_map, every.select(agrees), *scales)
     with clock("verify"):
-        evidence = weigh(best, rivals, together, covariance, config.verification.min_inlier_ratio)
+        evidence = weigh(best, rivals, together, every, covariance, config)
         doubt = judge(evidence, prior, stages.map.metric, config.verification)
     if doubt is not None or covariance is None:
         reason, details = doubt or (FailureReason.UNCERTAIN, "the pose is not determined")
-        return _failure(reason, details, clock, groups, best.num_inliers)
+        return failed(reason, details, best.num_inliers)
     map_from_base = best.base_from_map.inverse()
     views = [
         _view(index, groups, best, cameras[index], base_from_camera[index])
-        for index in range(len(images))
+        for index in range(len(cameras))
     ]
-    return RigEstimate(map_from_base, covariance, views, clock.seconds)
+    return RigEstimate(map_from_base, covariance, views, clock.seconds, way)
 
 
 def _view(

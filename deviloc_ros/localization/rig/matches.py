@@ -12,7 +12,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.covariance import image_cells
 from deviloc_ros.localization.least_squares import lens_jacobian, projection_jacobian, whitened
-from deviloc_ros.localization.types import Correspondences
+from deviloc_ros.localization.types import Correspondences, concatenated
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class RigMatches:
         points3d: (N, 3) float64, map frame.
         confidence: (N,) float64, of the points.
         reference: (N,) int64, the reference image that a match comes from; -1 after merging.
+        free: (N,) bool, see Correspondences.
         whitening: (N, 2, 2) float64, from pixels to standard deviations of aligned keypoints; None
             where they are not aligned.
     """
@@ -57,6 +58,7 @@ class RigMatches:
     points3d: NDArray[np.float64]
     confidence: NDArray[np.float64]
     reference: NDArray[np.int64]
+    free: NDArray[np.bool_]
     whitening: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
@@ -73,6 +75,7 @@ class RigMatches:
             points3d=self.points3d[mask],
             confidence=self.confidence[mask],
             reference=self.reference[mask],
+            free=self.free[mask],
             whitening=None if self.whitening is None else self.whitening[mask],
         )
 
@@ -181,18 +184,6 @@ def gather(
         together.points3d,
         together.confidence,
         together.reference,
+        together.free,
         None if whitening is None else np.concatenate(whitening) / shrunk[:, None, :],
-    )
-
-
-def concatenated(parts: Sequence[Correspondences]) -> Correspondences:
-    """Return the matches of all parts; without any, none."""
-    return Correspondences(
-        keypoints=np.concatenate([np.zeros((0, 2)), *(part.keypoints for part in parts)]),
-        points3d=np.concatenate([np.zeros((0, 3)), *(part.points3d for part in parts)]),
-        confidence=np.concatenate([np.zeros(0), *(part.confidence for part in parts)]),
-        reference=np.concatenate([np.zeros(0, np.int64), *(part.reference for part in parts)]),
-        reference_keypoints=np.concatenate(
-            [np.zeros((0, 2)), *(part.reference_keypoints for part in parts)]
-        ),
     )

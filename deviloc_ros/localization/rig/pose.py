@@ -1,11 +1,7 @@
-"""One pose of a base from the 2D-3D matches of all cameras on it, and the evidence for it.
-
-The pose comes from generalized RANSAC-PnP; other clusters give its rivals.
-"""
+"""One pose of a base from the 2D-3D matches of all cameras on it, by generalized RANSAC-PnP."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +15,6 @@ from deviloc_ros.localization.covariance import CELLS, m_estimate_covariance
 from deviloc_ros.localization.least_squares import minimise
 from deviloc_ros.localization.pose import MIN_INLIER_RATIO, MIN_MATCHES, MIN_TRIALS
 from deviloc_ros.localization.rig.matches import RigMatches
-from deviloc_ros.localization.verification import Evidence, image_coverage
 
 # Enough to find a pose that a sixth of the matches agrees with, nearly always.
 GUIDE_TRIALS = 1000
@@ -71,13 +66,13 @@ def estimate_rig_poses(
     strong = np.zeros(len(matches), dtype=np.bool_)
     for part in np.unique(matches.part):
         own = matches.part == part
-        pose = _ransac(matches.select(own), config, seed, GUIDE_TRIALS)
+        pose = rig_ransac(matches.select(own), config, seed, GUIDE_TRIALS)
         if pose is not None:
             alone.append(rig_agreement(matches, pose, config))
             strong |= own & matches.supporting(alone[-1].inliers & own, limits.min_inlier_ratio)
     most = max((hypothesis.num_inliers for hypothesis in alone), default=0)
     chosen = matches.select(strong) if most >= limits.min_inliers else matches
-    pose = _ransac(chosen, config, seed, config.max_iterations)
+    pose = rig_ransac(chosen, config, seed, config.max_iterations)
     if pose is None:
         return []
     consensus = chosen.select(rig_agreement(chosen, pose, config).inliers)
@@ -89,7 +84,7 @@ def estimate_rig_poses(
     ]
 
 
-def _ransac(
+def rig_ransac(
     matches: RigMatches, config: PoseConfig, seed: int, max_trials: int
 ) -> Transform | None:
     """Return the pose of the base that most matches agree with, or None."""
@@ -177,46 +172,3 @@ def rig_covariance(
 def _rigid(transform: Transform) -> pycolmap.Rigid3d:
     rotation = pycolmap.Rotation3d(transform.rotation.as_quat())
     return pycolmap.Rigid3d(rotation, transform.translation)
-
-
-def weigh(
-    best: RigHypothesis,
-    rivals: Sequence[RigHypothesis],
-    matches: RigMatches,
-    covariance: NDArray[np.float64] | None,
-    min_inlier_ratio: float,
-) -> Evidence:
-    """Count what speaks for a pose.
-
-    A part with too small a share of inliers neither speaks for the pose nor against it: its camera
-    looks at what is not in the map, or its references show another place. If all are such, they are
-    counted together.
-
-    Args:
-        best: the pose.
-        rivals: other ones; those of the same place do no harm. Only matches that the pose does not
-            explain speak for them: of one camera alone, far points fit many poses.
-        matches: of all cameras.
-        covariance: (6, 6) of map_from_base, or None where it is not determined.
-        min_inlier_ratio: of a part.
-    """
-    speaking = matches.supporting(best.inliers, min_inlier_ratio)
-    if not speaking.any():
-        speaking[:] = True
-    agreeing = best.inliers & speaking
-    depths = matches.in_camera(best.base_from_map)[best.inliers, 2]
-    return Evidence(
-        map_from_body=best.base_from_map.inverse(),
-        covariance=covariance,
-        num_inliers=int(np.count_nonzero(agreeing)),
-        num_matches=int(np.count_nonzero(speaking)),
-        coverage=sum(
-            image_coverage(matches.keypoints[agreeing & (matches.owner == index)], camera)
-            for index, camera in enumerate(matches.cameras)
-        ),
-        depth=float(np.median(depths)) if len(depths) else 0.0,
-        rivals=[
-            (rival.base_from_map.inverse(), int(np.count_nonzero(rival.inliers & ~best.inliers)))
-            for rival in rivals
-        ],
-    )

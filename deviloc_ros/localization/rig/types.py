@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.types import Correspondences
+from deviloc_ros.localization.types import Correspondences, Way
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,21 @@ class RigEstimate:
             about the map's fixed x, y, z axes (radians), as geometry_msgs/PoseWithCovariance.
         views: what each camera contributed, in the order the cameras were given.
         stage_seconds: wall time per stage, in order.
+        way: how the images were matched with their references.
     """
 
     map_from_base: Transform
     covariance: NDArray[np.float64]
     views: Sequence[CameraView]
     stage_seconds: Mapping[str, float]
+    way: Way = Way.FAST
 
     @property
     def num_inliers(self) -> int:
         """Inliers of all cameras."""
         return sum(view.num_inliers for view in self.views)
+
+    @property
+    def num_matches(self) -> int:
+        """Merged matches of all cameras."""
+        return sum(len(view.correspondences) for view in self.views)

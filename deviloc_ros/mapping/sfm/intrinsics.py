@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pycolmap
-from PIL import Image
 
+from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 
 # A camera of at least so many images gets a lens and a principal point of its own; fewer do not
@@ -74,7 +73,8 @@ class Intrinsics:
             `auto` is `all` where all images have one size, else `image`.
         model: COLMAP camera model to estimate; `auto` is SIMPLE_RADIAL, and in the end RADIAL for
             cameras of many images (lenses.py).
-        known: intrinsics of all images, held fixed; None estimates them, from EXIF where it is.
+        known: intrinsics of all images, held fixed, scaled to images of another size and turned for
+            those turned by 90 deg; None estimates them, from EXIF where it is.
     """
 
     sharing: str = "auto"
@@ -86,22 +86,42 @@ class Intrinsics:
         """The model that reconstruction begins with."""
         return FIRST_MODEL if self.model == AUTO else self.model
 
-    def options(
-        self, images: Sequence[Path]
-    ) -> tuple[pycolmap.CameraMode, pycolmap.ImageReaderOptions]:
-        """Return what COLMAP is to be told for these images."""
-        reader = pycolmap.ImageReaderOptions(camera_model=self.first_model)
-        if self.known is not None:
-            reader.camera_model = self.known.model
-            reader.camera_params = ",".join(repr(value) for value in self.known.params)
-            return pycolmap.CameraMode.SINGLE, reader
-        sharing = self.sharing
-        if sharing == "auto":
-            sharing = "all" if len({_size(path) for path in images}) == 1 else "image"
-        return CAMERA_MODES[sharing], reader
+    def known_for(self, width: int, height: int) -> Camera:
+        """Return the known camera of an image of this size.
 
+        Raises:
+            InputError: the image is neither resized nor turned, but of another camera or cropped.
+        """
+        assert self.known is not None
+        try:
+            return self.known.fitted_to(width, height)
+        except InputError:
+            turned = self.known.turned_to(width, height)
+            if turned is None:
+                raise
+            return turned
 
-def _size(path: Path) -> tuple[int, int]:
-    """Return an image's size from its header."""
-    with Image.open(path) as image:
-        return image.size
+    def groups(
+        self, sizes: Mapping[str, tuple[int, int]]
+    ) -> Iterator[tuple[list[str], pycolmap.CameraMode, pycolmap.ImageReaderOptions]]:
+        """Yield what COLMAP is to be told, for images of one kind after the other.
+
+        Args:
+            sizes: width and height of every image.
+
+        Raises:
+            InputError: an image is not of the known camera.
+        """
+        if self.known is None:
+            reader = pycolmap.ImageReaderOptions(camera_model=self.first_model)
+            sharing = self.sharing
+            if sharing == "auto":
+                sharing = "all" if len(set(sizes.values())) == 1 else "image"
+            yield list(sizes), CAMERA_MODES[sharing], reader
+            return
+        for size in dict.fromkeys(sizes.values()):
+            camera = self.known_for(*size)
+            reader = pycolmap.ImageReaderOptions(camera_model=camera.model)
+            reader.camera_params = ",".join(repr(value) for value in camera.params)
+            names = [name for name, its in sizes.items() if its == size]
+            yield names, pycolmap.CameraMode.SINGLE, reader

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,12 +16,31 @@ import pycolmap
 from tqdm import tqdm
 
 from deviloc_ros.datasets.colmap import PosedImage
-from deviloc_ros.errors import NothingFoundError
+from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.mapping.sfm.colmap_model import model_of, write_model
 from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics, refine_lenses
+from deviloc_ros.mapping.sfm.staging import StagedImages
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+MIN_FREE_BYTES = 50_000_000
+"""What a step of COLMAP may write, several times over."""
+
+
+def check_space(folder: Path) -> None:
+    """Refuse to begin a step of COLMAP that may fill the disk, for COLMAP then aborts the process.
+
+    Raises:
+        InputError: there is too little space.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < MIN_FREE_BYTES:
+        raise InputError(
+            f"{folder}: No space left: {free / 1e6:.1f} MB on its disk, at least "
+            f"{MIN_FREE_BYTES / 1e6:.0f} MB are needed to go on; free some and repeat the command"
+        )
 
 
 def cancellable(step: Callable[..., Result], *args: Any, **options: Any) -> Result:
@@ -58,7 +78,10 @@ pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
 
 
 class StructureFromMotion:
-    """COLMAP's steps in a workspace folder; a second run takes up where the first one stopped."""
+    """COLMAP's steps in a workspace folder; a second run takes up where the first one stopped.
+
+    Images go by their own names here; COLMAP sees them under those of `StagedImages`.
+    """
 
     def __init__(self, images: Path, workspace: Path, seed: int, max_image_size: int) -> None:
         """Work on the images below a folder.
@@ -75,37 +98,68 @@ class StructureFromMotion:
         self.max_image_size = max_image_size
         self.database = workspace / "database.db"
         workspace.mkdir(parents=True, exist_ok=True)
+        self._staged = StagedImages(images, workspace / "images")
+
+    def stage(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Give COLMAP the images, which comes first; return why some cannot be used, by name."""
+        return self._staged.add(names)
 
     def import_poses(self, posed: Sequence[PosedImage]) -> pycolmap.Reconstruction:
-        """Write given cameras and images to the database; return them as a model without points."""
-        model = model_of(posed)
+        """Write given cameras and images to the database; return them as a model without points.
+
+        Its names are those that COLMAP knows; `triangulate` gives the images their own.
+        """
+        model = model_of([replace(item, name=self._staged.name_of(item.name)) for item in posed])
         if not self.database.exists():
+            check_space(self.workspace)
             temporary = self._importing()
             write_model(model, temporary)
             temporary.rename(self.database)
         return model
 
-    def import_images(self, names: Sequence[str], intrinsics: Intrinsics) -> None:
-        """Write the named images and what is known of their cameras to the database."""
-        mode, reader = intrinsics.options([self.images / name for name in names])
+    def import_images(self, sizes: Mapping[str, tuple[int, int]], intrinsics: Intrinsics) -> None:
+        """Write images and what is known of their cameras to the database.
+
+        Args:
+            sizes: width and height by name.
+            intrinsics: what is known of the cameras.
+        """
         if not self.database.exists():
             temporary = self._importing()
             pycolmap.Database.open(temporary).close()
-            pycolmap.import_images(temporary, self.images, mode, list(names), reader)
+            for names, mode, reader in intrinsics.groups(sizes):
+                check_space(self.workspace)
+                staged = [self._staged.name_of(name) for name in names]
+                pycolmap.import_images(temporary, self._staged.folder, mode, staged, reader)
             temporary.rename(self.database)
 
-    def extract(self, names: Sequence[str]) -> None:
-        """Extract SIFT features of the named images that have none yet."""
+    def extract(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Extract SIFT features of the named images that have none yet.
+
+        Returns:
+            Why images have none, by name.
+        """
         options = pycolmap.FeatureExtractionOptions(max_image_size=self.max_image_size)
-        for chunk in in_steps(names, IMAGES_PER_STEP, "features", "image"):
+        staged = [self._staged.name_of(name) for name in names]
+        for chunk in in_steps(staged, IMAGES_PER_STEP, "features", "image"):
+            check_space(self.workspace)
             cancellable(
                 pycolmap.extract_features,
                 self.database,
-                self.images,
+                self._staged.folder,
                 image_names=chunk,
                 extraction_options=options,
                 device=pycolmap.Device.cpu,
             )
+        without: dict[str, str] = {}
+        with pycolmap.Database.open(self.database) as database:
+            ids = {image.name: image.image_id for image in database.read_all_images()}
+            for name, known in zip(names, staged, strict=True):
+                if known not in ids:
+                    without[name] = "cannot be read by COLMAP"
+                elif not database.num_keypoints_for_image(ids[known]):
+                    without[name] = "shows nothing to find again (COLMAP finds no SIFT features)"
+        return without
 
     def match(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Match and verify the pairs of images that are not matched yet."""
@@ -114,7 +168,9 @@ class StructureFromMotion:
         verification = pycolmap.TwoViewGeometryOptions()
         verification.ransac.random_seed = self.seed
         for chunk in in_steps(pairs, PAIRS_PER_STEP, "matching", "pair"):
-            pair_list.write_text("".join(f"{a} {b}\n" for a, b in chunk), encoding="utf-8")
+            named = [(self._staged.name_of(a), self._staged.name_of(b)) for a, b in chunk]
+            check_space(self.workspace)
+            pair_list.write_text("".join(f"{a} {b}\n" for a, b in named), encoding="utf-8")
             cancellable(
                 pycolmap.match_image_pairs,
                 self.database,
@@ -130,11 +186,11 @@ class StructureFromMotion:
             pycolmap.triangulate_points,
             model,
             self.database,
-            self.images,
+            self._staged.folder,
             output,
             options=pycolmap.IncrementalPipelineOptions(random_seed=self.seed),
         )
-        return pycolmap.Reconstruction(output)
+        return self._with_own_names(pycolmap.Reconstruction(output))
 
     def reconstruct(
         self, num_images: int, intrinsics: Intrinsics
@@ -162,10 +218,7 @@ class StructureFromMotion:
             options.mapper.init_min_tri_angle = FORWARD_MOTION_ANGLE
             models = self._map_incrementally(options, num_images)
         if not models:
-            raise NothingFoundError(
-                f"{self.images}: no two images could be related to each other; a map needs "
-                "overlapping, sharp images taken from different places"
-            )
+            raise NothingFoundError(self._why_nothing(num_images))
         best, *others = sorted(models, key=lambda model: -model.num_reg_images())
         registered = {image.name for image in best.images.values() if image.has_pose}
         elsewhere: dict[str, int] = {}
@@ -184,18 +237,39 @@ class StructureFromMotion:
             models = cancellable(
                 pycolmap.incremental_mapping,
                 self.database,
-                self.images,
+                self._staged.folder,
                 self._fresh_folder("models"),
                 options=options,
                 next_image_callback=bar.update,
             )
-        return list(models.values())
+        return [self._with_own_names(model) for model in models.values()]
+
+    def _with_own_names(self, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+        for image in model.images.values():
+            image.name = self._staged.original(image.name)
+        return model
+
+    def _why_nothing(self, num_images: int) -> str:
+        related = sum(count > 0 for count in self.verified_matches().values())
+        if not related:
+            return (
+                f"{self.images}: no two of {num_images} images could be related to each other; a "
+                "map needs overlapping, sharp images taken from different places"
+            )
+        return (
+            f"{self.images}: {related} of {num_images} images match another one, but no "
+            f"{MIN_MODEL_IMAGES} of them give a map; it needs overlapping, sharp images taken from "
+            "different places, walking rather than turning on the spot"
+        )
 
     def verified_matches(self) -> Mapping[str, int]:
         """Return how many other images each image has verified matches with."""
         counts: dict[str, int] = {}
         with pycolmap.Database.open(self.database) as database:
-            names = {image.image_id: image.name for image in database.read_all_images()}
+            names = {
+                image.image_id: self._staged.original(image.name)
+                for image in database.read_all_images()
+            }
             counts = dict.fromkeys(names.values(), 0)
             pairs, inliers = database.read_two_view_geometry_num_inliers()
             for pair, count in zip(pairs, inliers, strict=True):
@@ -212,6 +286,7 @@ class StructureFromMotion:
         return path
 
     def _fresh_folder(self, name: str) -> Path:
+        check_space(self.workspace)
         folder = self.workspace / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

@@ -17,41 +17,48 @@ class PublishedSettings(Section):
 
     behaviour: Behaviour = Field(
         "compat",
-        description="compat reproduces the published code; fix mends pixel convention, distances "
-        "and negative depths, and aggregation.* and pose.* hold",
+        description="compat reproduces the published code; fix corrects pixel convention, "
+        "distances and negative depths, and uses aggregation.* and pose.*",
     )
     image_size: int = Field(
-        864, ge=32, le=4096, description="longer side of the query as the network sees it, px"
+        864, ge=32, le=4096, description="longer side of the query in the network, px"
     )
     coarse_threshold: float = Field(
-        0.25, ge=1e-3, lt=1, description="least coarse confidence of a match, exclusive"
+        0.25, ge=1e-3, lt=1, description="minimum coarse confidence of a match, exclusive"
     )
-    border: int = Field(2, ge=0, le=64, description="rim without matches, coarse cells of 8 px")
-    max_matches: int = Field(2048, ge=1, le=100000, description="matches kept per reference")
+    border: int = Field(
+        2, ge=0, le=64, description="border without matches, in coarse cells of 8 px"
+    )
+    max_matches: int = Field(
+        2048, ge=1, le=100000, description="maximum number of matches per reference"
+    )
     min_observations: int = Field(
-        50, ge=0, le=10**6, description="references with no more observed points are left out"
+        50,
+        ge=0,
+        le=10**6,
+        description="references with this many observed points or fewer are not used",
     )
     max_observations: int = Field(
-        10000, ge=1, le=10**6, description="observed points used of one reference"
+        10000, ge=1, le=10**6, description="maximum number of observed points per reference"
     )
     cell_size: float = Field(
         2.0,
         gt=0,
         le=64,
-        description="an observed point nearer than this is a match's 3D point, px; with compat "
-        "also s of Q_s",
+        description="a match this close to an observed point takes its 3D point, px; with compat "
+        "also the cell size s of Q_s",
     )
     min_confidence: float = Field(
-        0.1, ge=0, lt=1, description="compat: least confidence of a 2D-3D match, exclusive"
+        0.1, ge=0, lt=1, description="compat: minimum confidence of a 2D-3D match, exclusive"
     )
     ransac_threshold: float = Field(
-        5.0, gt=0, le=1000, description="compat: largest reprojection error of an inlier, px"
+        5.0, gt=0, le=1000, description="compat: maximum reprojection error of an inlier, px"
     )
     ransac_max_trials: int = Field(
-        10000, ge=1, le=10**7, description="compat: RANSAC trials at most"
+        10000, ge=1, le=10**7, description="compat: maximum number of RANSAC trials"
     )
     ransac_confidence: float = Field(
-        0.99999, gt=0, lt=1, description="compat: RANSAC stops at this confidence"
+        0.99999, gt=0, lt=1, description="compat: confidence at which RANSAC stops"
     )
 
     @model_validator(mode="after")
@@ -65,18 +72,20 @@ class TopicFmConfig(PublishedSettings):
     """Matcher topicfm: TopicFM-fast and PIN."""
 
     precision: Precision = Field(
-        "float32", description="of the matcher's products; float16 needs CUDA"
+        "float32", description="precision of the matcher's products; float16 needs CUDA"
     )
     cache_mb: int = Field(
-        2000, ge=0, le=10**7, description="encoded references kept on the device, MB at most"
+        2000,
+        ge=0,
+        le=10**7,
+        description="maximum size of the cache of encoded references on the device, MB",
     )
     cache_folder: str = Field(
-        "", description="folder that keeps encoded references between runs; empty: none"
+        "", description="folder that caches encoded references between runs; empty: none"
     )
     cache_folder_mb: int = Field(
         20000,
         ge=1,
         le=10**8,
-        description="encoded references kept in the folder, MB at most; the least recently used "
-        "are deleted",
+        description="maximum size of that folder, MB; the least recently used files are deleted",
     )

@@ -38,16 +38,16 @@ class ImageConfig(RectifiedConfig):
     )
     reliability: Literal["best_effort", "reliable"] = Field(
         "best_effort",
-        description="QoS of the subscription; best_effort receives from any publisher",
+        description="QoS of the subscription; best_effort is compatible with every publisher",
     )
-    depth: int = Field(1, ge=1, le=1000, description="QoS history of the subscription")
+    depth: int = Field(1, ge=1, le=1000, description="QoS depth of the subscription")
 
 
 class DebugConfig(Section):
     """Output for people."""
 
     publish_image: bool = Field(
-        False, description="publish ~/debug_image while somebody subscribes to it"
+        False, description="publish ~/debug_image while it has a subscriber"
     )
 
 

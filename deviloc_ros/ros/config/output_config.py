@@ -14,28 +14,31 @@ class TfConfig(Section):
 
     publish: Literal["map_to_odom", "map_to_base", "none"] = Field(
         "map_to_odom",
-        description="which transform goes to /tf; without frames.odom, map_to_odom is map_to_base",
+        description="transform on /tf; without frames.odom, map_to_odom acts as map_to_base",
     )
     tolerance: float = Field(
-        0.5, ge=0, le=60, description="map -> odom is stamped this far into the future, s"
+        0.5, ge=0, le=60, description="map -> odom is stamped this far in the future, s"
     )
     rate: float = Field(
-        20.0, gt=0, le=1000, description="map -> odom is published so often between fixes, Hz"
+        20.0, gt=0, le=1000, description="rate at which map -> odom is repeated between poses, Hz"
     )
     max_age: float = Field(
-        60.0, ge=0, le=1e6, description="no map -> odom so long after the last fix, s; 0: for ever"
+        60.0,
+        ge=0,
+        le=1e6,
+        description="map -> odom stops this long after the last pose, s; 0: never",
     )
     smoothing: float = Field(
-        0.0, ge=0, le=60, description="time constant of corrections, s; 0: jumps are published"
+        0.0, ge=0, le=60, description="time constant of corrections, s; 0: corrections jump"
     )
     smoothing_limit: float = Field(
-        1.0, ge=0, le=1e6, description="larger corrections are published at once, m"
+        1.0, ge=0, le=1e6, description="corrections larger than this are applied at once, m"
     )
     planar: bool = Field(
-        False, description="z, roll and pitch of map -> odom are 0, for robots in a plane"
+        False, description="for planar robots: z, roll and pitch of map -> odom are 0"
     )
     lookup_timeout: float = Field(
-        0.1, ge=0, le=10, description="wait this long for a transform at the image's stamp, s"
+        0.1, ge=0, le=10, description="maximum time to wait for a transform at the image's stamp, s"
     )
     allow_non_metric_map: bool = Field(
         False, description="publish TF from a map that is not metric or not aligned to gravity"
@@ -59,11 +62,27 @@ class BondConfig(Section):
 class BudgetConfig(Section):
     """Seconds that a stage may take on average; 0: as long as it likes."""
 
-    wait: float = Field(0.0, ge=0, le=3600, description="from an image's stamp to its turn, s")
-    extract: float = Field(0.0, ge=0, le=3600, description="features, s")
-    retrieve: float = Field(0.0, ge=0, le=3600, description="retrieval, s")
-    match: float = Field(0.0, ge=0, le=3600, description="matching, s")
-    pose: float = Field(0.0, ge=0, le=3600, description="RANSAC-PnP and refinement, s")
+    wait: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="maximum mean time from an image's stamp until it is processed, s; 0: no limit",
+    )
+    extract: float = Field(
+        0.0, ge=0, le=3600, description="maximum mean time for feature extraction, s; 0: no limit"
+    )
+    retrieve: float = Field(
+        0.0, ge=0, le=3600, description="maximum mean time for retrieval, s; 0: no limit"
+    )
+    match: float = Field(
+        0.0, ge=0, le=3600, description="maximum mean time for matching, s; 0: no limit"
+    )
+    pose: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="maximum mean time for RANSAC-PnP and refinement, s; 0: no limit",
+    )
 
 
 class DiagnosticsConfig(Section):
@@ -71,28 +90,30 @@ class DiagnosticsConfig(Section):
 
     period: float = Field(1.0, gt=0, le=60, description="time between messages, s")
     max_fix_age: float = Field(
-        5.0, gt=0, le=3600, description="WARN when active without a pose for longer, s"
+        5.0, gt=0, le=3600, description="WARN if active for longer without a pose, s"
     )
     lost_after: float = Field(
-        30.0, gt=0, le=1e6, description="ERROR when active without a pose for longer, s"
+        30.0, gt=0, le=1e6, description="ERROR if active for longer without a pose, s"
     )
     max_latency: float = Field(
-        0.5, gt=0, le=3600, description="WARN when results come later after the stamp, mean, s"
+        0.5, gt=0, le=3600, description="WARN if the mean latency is larger, s"
     )
     excessive_latency: float = Field(
-        2.0, gt=0, le=3600, description="ERROR when results come later after the stamp, mean, s"
+        2.0, gt=0, le=3600, description="ERROR if the mean latency is larger, s"
     )
-    min_rate: float = Field(0.0, ge=0, le=1000, description="WARN below so many poses a second")
+    min_rate: float = Field(
+        0.0, ge=0, le=1000, description="WARN if fewer poses per second are found"
+    )
     min_inliers: int = Field(
-        0, ge=0, le=100000, description="WARN when poses rest on fewer inliers, mean"
+        0, ge=0, le=100000, description="WARN if the mean number of inliers is smaller"
     )
     max_dropped: float = Field(
-        1.0, ge=0, le=1, description="WARN when a larger share of the images is dropped"
+        1.0, ge=0, le=1, description="WARN if a larger share of the images is dropped"
     )
     max_device_memory: float = Field(
-        0.95, gt=0, le=1, description="WARN when a larger share of the device's memory is in use"
+        0.95, gt=0, le=1, description="WARN if a larger share of the device's memory is used"
     )
     max_memory: int = Field(
-        0, ge=0, le=10**7, description="WARN when the process holds more, MB; 0: no limit"
+        0, ge=0, le=10**7, description="WARN if the process uses more memory, MB; 0: no limit"
     )
     budget: BudgetConfig = BudgetConfig()

@@ -35,6 +35,8 @@ def status(name: str, level: Level, text: str, values: Mapping[str, str]) -> Dia
 def image_status(name: str, outcome: Outcome, latency: float, tf: str) -> DiagnosticStatus:
     """Return what ~/status says about the images of one instant."""
     values = {"inliers": str(outcome.num_inliers), "latency_ms": f"{latency * 1e3:.1f}"}
+    if outcome.way is not None:
+        values["way"] = outcome.way.value
     if isinstance(outcome.result, Fix):
         level, text = Level.OK, "LOCALIZED"
         values["matches"] = str(outcome.result.num_matches)

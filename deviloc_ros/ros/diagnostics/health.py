@@ -36,14 +36,14 @@ def _stage(name: str, meaning: str) -> Item:
     return item(f"{name}_ms", meaning, lambda now: _milliseconds(now.stages.get(name, 0.0)), rule)
 
 
-_OVERDUE = "active for `diagnostics.max_fix_age`, and none has come"
+_OVERDUE = "active for `diagnostics.max_fix_age`, and none was received"
 
 ITEMS: tuple[Item, ...] = (
-    item("mode", "how much of the map is searched, and why", lambda now: now.mode),
+    item("mode", "search mode, with the reason", lambda now: now.mode),
     item("map", "map file, and whether it is metric and aligned to gravity", lambda now: now.map),
     item(
         "reload",
-        "what became of the last `~/reload_map`",
+        "result of the last `~/reload_map`",
         lambda now: now.reload,
         warn("failed", "the map could not be reloaded", lambda now, _: now.reload_failed),
     ),
@@ -52,7 +52,7 @@ ITEMS: tuple[Item, ...] = (
     ),
     item(
         "calibrated",
-        "a camera_info has come, of every camera; else the topics without one",
+        "a camera_info was received for every camera; otherwise the topics without one",
         lambda now: f"not {', '.join(now.uncalibrated)}" if now.uncalibrated else "true",
         warn(
             f"{_OVERDUE} of a camera of a rig",
@@ -76,11 +76,11 @@ ITEMS: tuple[Item, ...] = (
     ),
     item(
         "cameras",
-        "of a rig: images of each camera that came, that an instant lacked, that came too late",
+        "for a rig: received, missing and late images of each camera",
         lambda now: "; ".join(_camera(name, count, now) for name, count in now.cameras.items()),
         warn(
-            _OVERDUE.replace("none has come", "a camera has sent no image")
-            + "; or the others have gone on for 1 s without one",
+            _OVERDUE.replace("none was received", "a camera has sent no image")
+            + "; or was missing in all sets of 1 s",
             "images of a camera do not come",
             lambda now, limits: any(
                 count.silent or (not count.received and now.overdue > limits.max_fix_age)
@@ -90,7 +90,7 @@ ITEMS: tuple[Item, ...] = (
     ),
     item(
         "frames_received",
-        "images since activation",
+        "images received since activation",
         lambda now: str(now.received),
         error(
             _OVERDUE,
@@ -98,11 +98,11 @@ ITEMS: tuple[Item, ...] = (
             lambda now, limits: now.received == 0 and now.overdue > limits.max_fix_age,
         ),
     ),
-    item("frames_localized", "of these, how many gave a pose", lambda now: str(now.localized)),
-    item("frames_refused", "of these, how many gave none", lambda now: str(now.refused)),
+    item("frames_localized", "images with a pose", lambda now: str(now.localized)),
+    item("frames_refused", "images without a pose", lambda now: str(now.refused)),
     item(
         "frames_dropped",
-        "replaced by a newer image before they were looked at",
+        "images replaced by a newer one before they were processed",
         lambda now: str(now.dropped),
         warn(
             "their share of 10 s is above `diagnostics.max_dropped`",
@@ -110,7 +110,7 @@ ITEMS: tuple[Item, ...] = (
             lambda now, limits: now.dropped_share > limits.max_dropped,
         ),
     ),
-    item("queue", "images that wait for their turn, at most 1", lambda now: str(now.waiting)),
+    item("queue", "images that wait to be processed, at most 1", lambda now: str(now.waiting)),
     item(
         "frames_late",
         "results later than `diagnostics.max_latency` after the image's stamp",
@@ -128,7 +128,7 @@ ITEMS: tuple[Item, ...] = (
     ),
     item(
         "latency_ms",
-        "mean over 10 s, from the image's stamp to its result",
+        "mean time from the image's stamp to its result over 10 s",
         lambda now: _milliseconds(now.latency),
         warn(
             "above `diagnostics.max_latency`",
@@ -141,14 +141,19 @@ ITEMS: tuple[Item, ...] = (
             lambda now, limits: now.latency > limits.excessive_latency,
         ),
     ),
-    _stage("wait", "of this, until the image had its turn: transport and queue"),
-    _stage("extract", "of this, features"),
-    _stage("retrieve", "of this, retrieval"),
-    _stage("match", "of this, matching"),
-    _stage("pose", "of this, RANSAC-PnP and refinement"),
+    _stage("wait", "part of the latency: transport and queue"),
+    _stage("extract", "part of the latency: feature extraction"),
+    _stage("retrieve", "part of the latency: retrieval"),
+    _stage("match", "part of the latency: matching"),
+    _stage("pose", "part of the latency: RANSAC-PnP and refinement"),
+    item(
+        "ways",
+        "images since activation matched with nearest neighbours (`fast`) and with `context`",
+        lambda now: ", ".join(f"{way}: {count}" for way, count in sorted(now.ways.items())),
+    ),
     item(
         "inliers",
-        "of the newest pose",
+        "inliers of the last pose",
         lambda now: str(now.inliers),
         warn(
             "mean over 10 s below `diagnostics.min_inliers`",
@@ -158,7 +163,7 @@ ITEMS: tuple[Item, ...] = (
     ),
     item(
         "fix_age_s",
-        "since the newest pose, or since activation",
+        "time since the last pose, or since activation",
         lambda now: f"{now.fix_age:.2f}",
         warn(
             "above `diagnostics.max_fix_age`",
@@ -173,7 +178,7 @@ ITEMS: tuple[Item, ...] = (
     ),
     item(
         "last_refusal",
-        "why the newest image without a pose has none",
+        "reason of the last image without a pose",
         lambda now: now.last_refusal,
     ),
     item(
@@ -198,17 +203,17 @@ ITEMS: tuple[Item, ...] = (
     ),
     item(
         "tf",
-        "the transform published last, or why none is",
+        "last published transform, or the reason why none is published",
         lambda now: now.tf,
         warn(
-            "withheld because of the map, or for want of odometry at the newest pose",
+            "withheld because of the map, or because odometry is missing at the last pose",
             "no transform",
             lambda now, _: now.tf_withheld_by_map or now.tf_lacks_odometry,
         ),
     ),
     item(
         "memory_mb",
-        "of the process",
+        "memory of the process",
         lambda now: f"{now.memory:.0f}",
         warn(
             "above `diagnostics.max_memory`",
@@ -218,7 +223,7 @@ ITEMS: tuple[Item, ...] = (
     ),
     item(
         "device_memory_mb",
-        "in use on the device, by whomever, of how much; empty on a CPU",
+        "used and total memory of the device, of all processes; empty on a CPU",
         lambda now: "{:.0f} of {:.0f}".format(*now.device_memory) if now.device_memory else "",
         warn(
             "the share is above `diagnostics.max_device_memory`",
@@ -231,7 +236,7 @@ ITEMS: tuple[Item, ...] = (
     ),
     item(
         "internal_errors",
-        "faults of the node, with a traceback in the log",
+        "internal errors, with a traceback in the log",
         lambda now: str(now.internal_errors),
         error("above 0", "internal errors, see the log", lambda now, _: now.internal_errors > 0),
     ),

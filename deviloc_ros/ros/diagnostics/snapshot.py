@@ -52,6 +52,7 @@ class Snapshot:
         rate: poses a second.
         latency: mean, from stamp to result; NaN without results.
         stages: mean of each stage.
+        ways: how many images were matched in each way.
         inliers: of the newest pose.
         mean_inliers: of poses; NaN without poses.
         unusable: why images could not be looked at, and how many, over 10 s.
@@ -89,6 +90,7 @@ class Snapshot:
     rate: float = 0.0
     latency: float = float("nan")
     stages: Mapping[str, float] = field(default_factory=dict)
+    ways: Mapping[str, int] = field(default_factory=dict)
     inliers: int = 0
     mean_inliers: float = float("nan")
     unusable: Mapping[str, int] = field(default_factory=dict)

@@ -49,6 +49,7 @@ class Statistics:
         self._errors = 0
         self._damaged = 0
         self._inliers = 0
+        self._ways: Counter[str] = Counter()
         self._last_fix = float("-inf")
         self._last_refusal = ""
         self._tf = ""
@@ -98,6 +99,8 @@ class Statistics:
         now = time.monotonic()
         with self._lock:
             self._late += latency > max_latency
+            if outcome.way is not None:
+                self._ways[outcome.way.value] += 1
             fix = isinstance(outcome.result, Fix)
             self._results.append(
                 _Result(
@@ -146,6 +149,7 @@ class Statistics:
                     for name in sorted(stages)
                 },
                 inliers=self._inliers,
+                ways=dict(self._ways),
                 mean_inliers=_mean([float(count) for count in inliers]),
                 unusable=Counter(why for result in results for why in result.unusable),
                 all_unusable=bool(results)

@@ -58,7 +58,7 @@ def bridge_converter(bridge: Any) -> Converter:
 
     It fails on big-endian images with numpy 2 and on rows padded to no multiple of a pixel, takes
     `yuv422` only under some of its names, and compressed images without regard to their Bayer
-    pattern: our own converter reads those.
+    pattern: our own converter reads those, and colours and Bayer mosaics of 16 bits.
     """
 
     def convert(message: Image | CompressedImage) -> Pixels:
@@ -86,5 +86,6 @@ def _bridge_is_right(message: Image) -> bool:
         and message.step % pixel == 0
         and message.step >= message.width * pixel
         and message.encoding.startswith(("mono", "rgb", "bgr", "bayer_"))
+        and (pixel == encoding.channels or message.encoding == "mono16")
         and min(message.width, message.height) >= 2
     )

@@ -21,7 +21,7 @@ ONCE_SECONDS = 10.0
 SERVICES: dict[str, tuple[str, str]] = {
     "~/relocalize": (
         "std_srvs/srv/Trigger",
-        "forget where the robot is thought to be: the next images search the whole map",
+        "forget the last pose and any prior: the next images are searched in the whole map",
     ),
     "~/localize_once": (
         "std_srvs/srv/Trigger",
@@ -30,12 +30,12 @@ SERVICES: dict[str, tuple[str, str]] = {
     ),
     "~/pause": (
         "std_srvs/srv/SetBool",
-        "true: let no images in, save the computer's time; map -> odom stays alive. false: go on",
+        "true: ignore images, to save computing time; map -> odom stays alive. false: continue",
     ),
     "~/reload_map": (
         "std_srvs/srv/Trigger",
-        "load `map.path` in the background; the old map serves until the new one is ready, and "
-        "stays if the new one cannot be used",
+        "load `map.path` in the background; the old map is used until the new one is ready, and "
+        "further on if the new one cannot be used",
     ),
 }
 """Name of a service: its type, and what it does."""

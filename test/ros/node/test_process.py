@@ -58,6 +58,20 @@ def test_what_it_cannot_use_ends_it_with_code_2_and_one_line(
     assert len([line for line in lines if not line.startswith("[INFO]")]) == 1
 
 
+@pytest.mark.parametrize("content", ["a: [1, 2", "/**:\n  ros__parameters:\n   x: 1\n  - y", None])
+def test_a_parameters_file_that_is_none_is_named_in_one_line(
+    tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "robot.yaml"
+    if content is not None:
+        path.write_text(content)
+    command = [sys.executable, "-m", "deviloc_ros.ros.main", "--ros-args", "--params-file", path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {path}: not a readable YAML file: ")
+
+
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 

@@ -128,6 +128,16 @@ def test_a_failed_recording_leaves_the_old_bag_and_nothing_else(tmp_path):
         assert bag.image_topic().count == 2
 
 
+def test_a_link_stays_and_the_bag_that_it_names_is_replaced(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "drive").symlink_to("disk/drive")
+    for count in (2, 3):
+        write_drive(tmp_path / "drive", count=count)
+        assert (tmp_path / "drive").is_symlink()
+        with Bag(tmp_path / "disk/drive") as bag:
+            assert bag.image_topic().count == count
+
+
 def test_what_is_no_bag_is_not_overwritten(tmp_path):
     (tmp_path / "photos").mkdir()
     with pytest.raises(InputError, match="is not a rosbag2"):

@@ -15,7 +15,6 @@ from deviloc_ros.bags.reader import Bag
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.cli.main import main
 from deviloc_ros.datasets.poses import read_positions
-from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.simulation.drive import mounted
@@ -84,10 +83,83 @@ def test_the_camera_is_as_map_build_takes_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(read.project(points), CAMERA.project(points))
 
 
-def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
-    bag = Bag(write_bag(tmp_path / "bag", odd_size=True))
-    with bag, pytest.raises(InputError, match="9 x 7, the camera_info says 8 x 6"):
-        extract(bag, tmp_path / "out", ExtractOptions(distance=0.1))
+def test_an_image_of_another_size_is_passed_over(tmp_path: Path) -> None:
+    with Bag(write_bag(tmp_path / "bag", odd_size=True)) as bag:
+        result = extract(bag, tmp_path / "out", ExtractOptions(distance=0.1))
+    assert indices(tmp_path / "out") == [0, 1, 2, 3, 4, 5, 6, 7, 9]
+    (left_out,) = result.left_out
+    assert left_out.stamp == START + 2 * SECOND
+    assert left_out.reason == "the image is 9 x 7, the camera_info says 8 x 6"
+
+
+class Undecodable(BagWriter):
+    """Writes the data of some messages cut short, as a recorder on a full disk does."""
+
+    def write_cut(self, topic: str, stamp: int, message: object) -> None:
+        connection = self._connections[topic]
+        raw = types.TYPESTORE.serialize_cdr(message, message.__msgtype__)  # type: ignore[attr-defined]
+        self._writer.write(connection, stamp, bytes(raw)[:30])
+
+
+def write_compressed(path: Path, broken: set[int], cut: set[int], count: int = 6) -> Path:
+    """Write a bag of PNG images, some of which are no images and some no messages at all."""
+    with Undecodable(path) as writer:
+        for index in range(count):
+            stamp = START + index * SECOND
+            writer.write("/camera_info", stamp, types.camera_info(stamp, "camera", CAMERA))
+            data = cv2.imencode(".png", np.full((6, 8), 10 * index + 5, np.uint8))[1]
+            data = data[:20] if index in broken else data
+            header = types.image(stamp, "camera", np.zeros((1, 1), np.uint8)).header
+            kind = types.TYPESTORE.types["sensor_msgs/msg/CompressedImage"]
+            message = kind(header=header, format="png", data=np.asarray(data).ravel())
+            if index in cut and "/image/compressed" in writer._connections:
+                writer.write_cut("/image/compressed", stamp, message)
+            else:
+                writer.write("/image/compressed", stamp, message)
+    return path
+
+
+def test_a_broken_image_is_named_and_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_compressed(tmp_path / "bag", broken={0, 3}, cut={4})
+    command = ["extract", str(tmp_path / "bag"), "--output", str(tmp_path / "out")]
+    assert main([*command, "--camera-info", "/camera_info"]) == 0
+    out, err = capsys.readouterr()
+    assert "3 of 6 images, 3 could not be used" in out
+    lines = [line for line in err.splitlines() if line.startswith("deviloc:")]
+    assert len(lines) == 3
+    for index, words in (
+        (0, "not a readable image"),
+        (3, "not a readable"),
+        (4, "is not a sensor"),
+    ):
+        (line,) = (line for line in lines if f"at {START + index * SECOND} ns" in line)
+        assert line.startswith("deviloc: left out: /image/compressed at")
+        assert words in line
+    assert sorted(path.name for path in (tmp_path / "out/images").iterdir()) == [
+        f"{START + index * SECOND}.png" for index in (1, 2, 5)
+    ]
+
+
+def test_a_bag_without_a_usable_image_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_compressed(tmp_path / "bag", broken=set(range(6)), cut=set())
+    command = ["extract", str(tmp_path / "bag"), "--output", str(tmp_path / "out")]
+    assert main([*command, "--camera-info", "/camera_info"]) == 2
+    assert "none of 6 images can be used" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_advice_is_what_extract_can_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_compressed(tmp_path / "bag", broken=set(), cut=set(), count=1)
+    command = ["extract", str(tmp_path / "bag"), "--output", str(tmp_path / "out")]
+    assert main([*command, "--camera-info", "/none"]) == 2
+    err = capsys.readouterr().err
+    assert err.endswith("; choose with --camera-info\n")
 
 
 def test_images_of_another_bag_are_never_mixed_in(tmp_path: Path) -> None:

@@ -25,7 +25,12 @@ from deviloc_ros.datasets.poses import read_poses, write_poses
 from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.types import FailureReason, LocalizationFailure
+from deviloc_ros.localization.types import (
+    Correspondences,
+    FailureReason,
+    LocalizationFailure,
+    PoseEstimate,
+)
 from deviloc_ros.mapping.map_frame import UP_AXES
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map, Reference
@@ -179,7 +184,8 @@ def test_debug_shows_where_an_error_came_from(run: Run, place: Place) -> None:
         (NothingFoundError("no two images overlap"), 3, "no two images overlap"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (RuntimeError("odd\nthing"), 1, "internal error: RuntimeError: odd thing; this is a bug"),
-        (OSError(28, "No space left on device", "x.txt"), 2, "x.txt: No space left on device"),
+        (OSError(28, "No space left on device", "x.txt"), 2, "x.txt: No space left on the disk"),
+        (RuntimeError("database or disk is full"), 2, "No space left on the disk"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -266,6 +272,82 @@ def test_map_align_moves_cameras_and_points_together(run: Run, place: Place, up:
     np.testing.assert_allclose(_rays(after), _rays(before), atol=1e-5)
 
 
+def _street(
+    folder: Path, hills: float
+) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+    """Write a map of cameras that look along x, y or between, and return their positions."""
+    along_x = Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+    generator = np.random.default_rng(3)
+    posed, positions = [], {}
+    for i in range(9):
+        position = np.array([3.0 * i, generator.normal() * 5, hills * generator.normal()])
+        turn = Rotation.from_euler("z", 20 * i, degrees=True) * along_x
+        pose = Transform(turn, position / 2).inverse()
+        posed.append(PosedImage(f"{i}.png", Camera.parse(CAMERA), pose))
+        positions[f"{i}.png"] = position
+    _map(posed).save(folder / "street.devmap")
+    return positions
+
+
+def _align(
+    run: Run, folder: Path, positions: Mapping[str, object], *more: str
+) -> tuple[int, str, str]:
+    lines = [f"{name} {' '.join(map(repr, map(float, xyz)))}\n" for name, xyz in positions.items()]  # type: ignore[call-overload]
+    (folder / "positions.txt").write_text("".join(lines))
+    return run(
+        "map", "align", folder / "street.devmap", "--positions", folder / "positions.txt",
+        "--output", folder / "aligned.devmap", *more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("hills", [0.0, 2.0])
+@pytest.mark.parametrize("axes", [(1, 0, 2), (0, 1, 2)])
+def test_map_align_refuses_mirrored_axes(
+    run: Run, tmp_path: Path, hills: float, axes: tuple[int, ...]
+) -> None:
+    noise = np.random.default_rng(5)
+    given = {
+        name: xyz[list(axes)] + noise.normal(size=3) * 0.02
+        for name, xyz in _street(tmp_path, hills).items()
+    }
+    code, _, err = _align(run, tmp_path, given)
+    if axes == (0, 1, 2):
+        assert (code, err) == (0, "")
+        return
+    assert code == 2
+    assert "mirrored" in err
+    assert "east, north, up" in err
+    assert not (tmp_path / "aligned.devmap").exists()
+    code, _, err = _align(run, tmp_path, given, "--up", "z")
+    assert code == (0 if hills == 0 else 2)  # in one plane a camera upside down looks the same
+    assert "mirrored" in err
+
+
+def test_map_align_takes_latitude_and_longitude(run: Run, tmp_path: Path) -> None:
+    positions = _street(tmp_path, hills=2.0)
+    metres_per_degree = 111_320 * np.array([1, np.cos(np.radians(48.1))])
+    degrees = {
+        name: (48.1 + y / metres_per_degree[0], 11.5 + x / metres_per_degree[1], 500 + z)
+        for name, (x, y, z) in positions.items()
+    }
+    code, _, err = _align(run, tmp_path, degrees)
+    assert code == 2
+    assert "--wgs84" in err
+    code, out, err = _align(run, tmp_path, degrees, "--wgs84")
+    assert (code, err) == (0, "")
+    assert "origin latitude 48.0999" in out
+    after = Map.load(tmp_path / "aligned.devmap")
+    found = {r.name: r.camera_from_map.inverse().translation for r in after.references}
+    moved = np.array([found[name] - positions[name] for name in positions])
+    np.testing.assert_allclose(moved - np.median(moved, axis=0), 0, atol=0.1)  # a sphere's degrees
+    code, _, err = _align(
+        run, tmp_path, {n: (x, 200.0, z) for n, (x, _, z) in degrees.items()}, "--wgs84"
+    )
+    assert code == 2
+    assert "no place on the earth" in err
+    assert _align(run, tmp_path, degrees, "--wgs84", "--up", "y")[0] == 2
+
+
 def test_map_align_in_place_by_scale(run: Run, place: Place) -> None:
     before = Map.load(place / "place.devmap")
     extent = np.ptp(before.bounds, axis=0)
@@ -342,6 +424,15 @@ def _localize(run: Run, place: Place, *more: str) -> tuple[int, Mapping[str, obj
 
 
 @pytest.mark.usefixtures("stub")
+def test_images_in_formats_that_are_not_read_are_told(run: Run, place: Place) -> None:
+    (place / "images/IMG_1.HEIC").touch()
+    _, stats, err = _localize(run, place)
+    assert len(stats["images"]) == 6  # type: ignore[arg-type]
+    assert "1 files of" in err
+    assert ".heic is not read (IMG_1.HEIC, ...)" in err
+
+
+@pytest.mark.usefixtures("stub")
 def test_every_image_without_a_pose_has_a_reason(run: Run, place: Place) -> None:
     (place / "images/broken.jpg").write_bytes(b"\xff\xd8\xff no more")
     cv2.imwrite(str(place / "images/half.png"), np.zeros((24, 32), np.uint8))
@@ -360,6 +451,58 @@ def test_every_image_without_a_pose_has_a_reason(run: Run, place: Place) -> None
     assert "same proportions" in records["wide.png"]["details"]
     assert stats["totals"]["failed_by_reason"] == {"NO_POSE": 7, "BAD_IMAGE": 3}  # type: ignore[index]
     assert "1 images (half.png, ...) have another size" in err
+
+
+class _Pose(_StubLocalizer):
+    """Finds the same pose for every image."""
+
+    def localize_batch(
+        self, images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], cameras: list[Camera]
+    ) -> list[PoseEstimate]:  # type: ignore[override]
+        if len(self.seen) >= self.stop_after:
+            raise OSError("no such device")
+        self.seen += [(camera.width, camera.height) for camera in cameras]
+        none = np.zeros((0, 2))
+        found = Correspondences(none, np.zeros((0, 3)), none[:, 0], np.zeros(0, np.int64), none)
+        estimate = PoseEstimate(
+            Transform.identity(), np.eye(6), found, np.zeros(0, bool), found, (), {}
+        )
+        return [estimate for _ in images]
+
+
+def _names_of_all_kinds(place: Place) -> list[str]:
+    names = ["#1.png", " space.png", os.fsdecode(b"caf\xe9.png"), "plain.png", "two words.png"]
+    for name in names:
+        shutil.copy(place / "images/0.png", place / "images" / name)
+    return names
+
+
+def test_a_name_that_a_pose_file_cannot_hold_loses_no_other(
+    run: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deviloc_ros.localization, "Localizer", _Pose)
+    names = _names_of_all_kinds(place)
+    code, stats, err = _localize(run, place)
+    assert code == 0
+    written = read_poses(place / "new.txt")
+    assert written.keys() == {*(f"{i}.png" for i in range(6)), "plain.png", "two words.png"}
+    assert {record["name"] for record in stats["images"]} >= set(names)  # type: ignore[attr-defined]
+    assert "the pose of '#1.png' is not in" in err
+    assert "begins with #" in err
+    assert "begins or ends with a space" in err
+    assert "not UTF-8" in err
+
+
+def test_results_until_an_error_are_kept(
+    run: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deviloc_ros.localization, "Localizer", _Pose)
+    monkeypatch.setattr(_Pose, "stop_after", 2)
+    code, stats, err = _localize(run, place)
+    assert code == 2
+    assert "no such device" in err
+    assert len(read_poses(place / "new.txt")) == 2
+    assert stats["interrupted"] is True
 
 
 def test_interrupted_results_are_kept(run: Run, place: Place, stub: type[_StubLocalizer]) -> None:

@@ -112,6 +112,21 @@ def test_observations_of_points_that_are_there_stay(models: Path) -> None:
     assert observed == sum(point.track.length() for point in model.points3D.values()) > 0
 
 
+def test_a_byte_order_mark_changes_nothing(models: Path, tmp_path: Path) -> None:
+    expected = read_model(models / "txt")
+    marked = tmp_path / "marked"
+    marked.mkdir()
+    for path in (models / "txt").iterdir():
+        text = path.read_bytes().replace(b"\n", b"\r\n")  # as Windows programs write it
+        (marked / path.name).write_bytes(b"\xef\xbb\xbf" + text)
+    found = read_model(marked)
+    assert {i.name for i in found.images.values()} == {i.name for i in expected.images.values()}
+    assert len(found.points3D) == len(expected.points3D)
+    assert [image.camera for image in posed_images(marked)] == [
+        image.camera for image in posed_images(models / "txt")
+    ]
+
+
 def test_names_that_the_text_format_cannot_hold(text_model: Path) -> None:
     with pytest.raises(InputError, match="cannot hold the name"):
         write_posed_images(text_model, [replace(_images()[0], name="a b.jpg")])

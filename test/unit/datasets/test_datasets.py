@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from deviloc_ros.datasets.image_folder import list_images
+from deviloc_ros.datasets.image_folder import list_images, unread_images
 from deviloc_ros.datasets.poses import (
     read_poses,
     read_positions,
@@ -123,15 +123,16 @@ def test_files_that_cannot_be_read(tmp_path: Path, read: Callable[[Path], object
         read(tmp_path / "binary")
 
 
-def test_a_name_that_would_not_be_read_back_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "poses.txt"
-    write_poses(path, {"a.jpg": Transform.identity()})
-    before = path.read_text()
-    for name in ("", "# a.jpg", "a\nb.jpg", " a.jpg"):
-        with pytest.raises(InputError, match="cannot be written"):
-            write_poses(path, {"x.jpg": Transform.identity(), name: Transform.identity()})
-    assert path.read_text() == before
-    assert os.listdir(tmp_path) == ["poses.txt"]
+@given(st.lists(st.one_of(st.text(), st.sampled_from(["# a.jpg", " a", "a\r.jpg", "caf\udce9"]))))
+def test_names_that_could_not_be_read_back_are_left_out_and_told(names: list[str]) -> None:
+    pose = Transform.identity()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "poses.txt"
+        left_out = write_poses(path, dict.fromkeys(names, pose))
+        assert read_poses(path).keys() == set(names) - left_out.keys()
+    assert all(left_out.values())
+    for name in left_out:
+        assert not name or name[0] in "# " or not name.isprintable() or name != name.strip()
 
 
 @pytest.mark.parametrize("line", [f"1 {CAMERA}", CAMERA, f"# c\n7 {CAMERA}\n8 {CAMERA}"])
@@ -201,3 +202,14 @@ def test_folders_without_images(tmp_path: Path) -> None:
         list_images(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         list_images(tmp_path / "nowhere")
+
+
+def test_images_in_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
+    for name in ("b.HEIC", "raw/a.dng", ".hidden.heic", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert unread_images(tmp_path) == ["b.HEIC", "raw/a.dng"]
+    with pytest.raises(InputError, match=r"no image that can be read \(but 2 such as b\.HEIC"):
+        list_images(tmp_path)
+    (tmp_path / "c.jpg").touch()
+    assert list_images(tmp_path) == ["c.jpg"]

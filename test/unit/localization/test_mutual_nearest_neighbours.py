@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deviloc_ros.localization import mutual_nearest_neighbours
+from deviloc_ros.localization import mutual_nearest_neighbours as module
+from deviloc_ros.localization.mutual_nearest_neighbours import mutual_nearest_neighbours
 
 
 def plain(query: torch.Tensor, reference: torch.Tensor) -> set[tuple[int, int]]:
@@ -39,7 +40,7 @@ def test_agrees_with_the_definition(
     descriptors = torch.from_numpy(values).to(torch.int8 if integer else torch.float32)
     query, reference = descriptors[:queries], descriptors[queries:]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mutual_nearest_neighbours, "TILE_ROWS", tile)
+        patch.setattr(module, "TILE_ROWS", tile)
         (found,) = mutual_nearest_neighbours(query, [reference])
         with ThreadPoolExecutor(2) as executor:
             shared = mutual_nearest_neighbours(query, [reference, query], executor)
@@ -59,3 +60,22 @@ def test_integers_and_floats_agree_beyond_one_tile() -> None:
     (floating,) = mutual_nearest_neighbours(query.float(), [reference.float()])
     assert len(integer[0]) > 50
     assert all(torch.equal(a, b) for a, b in zip(integer, floating, strict=True))
+
+
+def test_cpus_with_and_without_quick_integer_products_agree(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = np.random.default_rng(4)
+    # The largest sums that there can be: floats must hold them exactly.
+    query, reference = (
+        torch.from_numpy(generator.choice([-128, 127, 126], (count, 512)).astype(np.int8))
+        for count in (200, 300)
+    )
+    found = []
+    for capability in ("AVX512", "AVX2"):
+        monkeypatch.setattr(
+            torch.backends.cpu, "get_cpu_capability", lambda value=capability: value
+        )
+        found.append(mutual_nearest_neighbours(query, [reference])[0])
+    assert len(found[0][0]) > 5
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

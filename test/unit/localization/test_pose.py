@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from deviloc_ros.config import PoseConfig, VerificationConfig
+from deviloc_ros.config import LocalizerConfig, PoseConfig, VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.covariance import pose_covariance
 from deviloc_ros.localization.pose import PoseHypothesis, agreeing, estimate_pose
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
@@ -80,8 +81,10 @@ def judge(
     covariance = pose_covariance(
         pose.camera_from_map, agreeing(pose, matches, PINHOLE), PINHOLE, 1.0, 1.0
     )
-    config = VerificationConfig.model_validate(limits)
-    doubt = verify(pose, matches, rivals or [], covariance, PINHOLE, prior, metric, config)
+    config = LocalizerConfig(verification=VerificationConfig.model_validate(limits))
+    cluster = ClusterPose(pose, matches, matches)
+    others = [ClusterPose(rival, matches, matches) for rival in rivals or []]
+    doubt = verify(pose, cluster, others, covariance, PINHOLE, prior, metric, config)
     return None if doubt is None else doubt[0]
 
 

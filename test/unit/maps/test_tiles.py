@@ -353,6 +353,15 @@ def test_an_index_and_its_tiles_can_be_moved_together(index: Path, tmp_path: Pat
     assert len(open_map(moved / "city.devtiles").points3d) == 600
 
 
+def test_an_index_may_be_a_link(tiles: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "latest").symlink_to("disk/city.devtiles")
+    write_index(tmp_path / "latest", tiles)
+    assert (tmp_path / "latest").is_symlink()
+    for path in (tmp_path / "latest", tmp_path / "disk/city.devtiles"):
+        assert len(load_tiled(path, TileConfig()).tiles) == len(tiles)
+
+
 def test_a_tile_that_is_gone_or_another_is_told_at_once(index: Path, tmp_path: Path) -> None:
     tile = tmp_path / "b.devmap"
     content = tile.read_bytes()

@@ -61,6 +61,9 @@ def test_principal_point_moves_by_half_a_pixel():
         ),
         ("", [], "PINHOLE"),
         ("none", [], "PINHOLE"),
+        ("radtan", [-0.2, 0.08, 0.001, -0.002], "OPENCV"),
+        ("Radial-Tangential", [-0.2, 0.08, 0.001, -0.002], "OPENCV"),
+        ("brown_conrady", [0.0] * 5, "PINHOLE"),
         ("plumb_bob", [0.0] * 5, "PINHOLE"),
     ],
 )
@@ -71,9 +74,12 @@ def test_distortion_agrees_with_opencv(name, d, model):
     np.testing.assert_allclose(camera.project(POINTS) - 0.5, expected[:, 0], atol=1e-9)
 
 
-def test_equidistant_agrees_with_opencv_fisheye_also_without_coefficients():
+@pytest.mark.parametrize(
+    "name", ["equidistant", "fisheye", "kannala_brandt4", "Kannala-Brandt", "kb4"]
+)
+def test_equidistant_agrees_with_opencv_fisheye_also_without_coefficients(name):
     for d in ([0.05, -0.01, 0.002, 0.001], [0.0] * 4):
-        camera = camera_from_info(info(distortion_model="equidistant", d=d), (640, 480))
+        camera = camera_from_info(info(distortion_model=name, d=d), (640, 480))
         assert camera.model == "OPENCV_FISHEYE"
         rays = POINTS / POINTS[:, 2:]
         expected = cv2.fisheye.distortPoints(rays[None, :, :2], K, np.array(d))[0]
@@ -123,6 +129,12 @@ def test_a_cut_and_binned_image_shows_points_where_they_are(x, y, bin_x, bin_y):
         ({"distortion_model": "fancy", "d": [0.1]}, ["fancy", "plumb_bob"]),
         ({"distortion_model": "equidistant", "d": [0.1] * 5}, ["5 coefficients"]),
         ({"distortion_model": "rational_polynomial", "d": [0.1] * 14}, ["rational_polynomial"]),
+        ({"distortion_model": "double_sphere", "d": [0.0] * 5}, ["'double_sphere' is unknown"]),
+        ({"distortion_model": "inverse_brown_conrady", "d": []}, ["'inverse_brown_conrady'"]),
+        ({"distortion_model": "fisheye", "d": []}, ["0 coefficients", "fisheye takes 4"]),
+        ({"d": [0.0, 0.0, np.nan, 0.0, 0.0]}, ["D[2] = nan", "not a finite number"]),
+        ({"distortion_model": "fisheye", "d": [np.inf] * 4}, ["D[0] = inf"]),
+        ({"k": np.array([500.0, 0, np.nan, 0, 500, 240, 0, 0, 1])}, ["has no number", "nan"]),
         ({"binning_x": 2, "binning_y": 2}, ["320 x 240"]),
         (
             {"roi": SimpleNamespace(x_offset=1, y_offset=0, width=640, height=480)},

@@ -80,8 +80,21 @@ def test_mono16_keeps_the_full_range_in_both_byte_orders(big_endian, padding):
 @pytest.mark.parametrize("padding", [0, 3])
 def test_bayer_patterns_give_the_right_colours(pattern, padding):
     flat = np.tile(np.array([200, 120, 30], np.uint8), (12, 16, 1))
-    pixels = pixels_from_message(message(mosaic(flat, pattern), f"bayer_{pattern}8", padding))
+    raw = mosaic(flat, pattern)
+    pixels = pixels_from_message(message(raw, f"bayer_{pattern}8", padding))
     np.testing.assert_array_equal(pixels, flat)
+    wide = raw.astype(np.uint16) * 257
+    for big_endian in (0, 1):
+        samples = wide.astype(">u2" if big_endian else "<u2")
+        sent = message(samples, f"bayer_{pattern}16", padding * 2, big_endian)
+        np.testing.assert_array_equal(pixels_from_message(sent), flat)
+
+
+@pytest.mark.parametrize("name", ["rgb", "bgr", "rgba", "bgra"])
+def test_colours_of_16_bits_are_those_of_8(name):
+    samples = np.concatenate([COLOUR[..., ::-1] if name[0] == "b" else COLOUR, ALPHA], 2)
+    wide = np.ascontiguousarray(samples[..., : len(name)]).astype(np.uint16) * 257
+    np.testing.assert_array_equal(pixels_from_message(message(wide, f"{name}16")), COLOUR)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +200,16 @@ def test_compressed_bayer_mosaic_is_interpolated():
     np.testing.assert_array_equal(
         pixels_from_message(compressed(data, "bayer_gbrg8; png compressed ")), flat
     )
+    wide = encoded(mosaic(flat, "rggb").astype(np.uint16) * 257, ".png")
+    np.testing.assert_array_equal(
+        pixels_from_message(compressed(wide, "bayer_rggb16; png compressed ")), flat
+    )
+
+
+@pytest.mark.parametrize("name", ["bayer_xyzw8", "bayer_", "bayer_rggb12"])
+def test_an_unknown_compressed_pattern_is_named(name):
+    with pytest.raises(InputError, match=f"'{name}' is unknown"):
+        pixels_from_message(compressed(encoded(GRAY, ".png"), f"{name}; png compressed "))
 
 
 def test_exif_orientation_is_not_applied():
@@ -212,12 +235,16 @@ def test_unreadable_compressed_images_are_told(data, text):
         pixels_from_message(compressed(data, text))
 
 
-def test_a_header_that_claims_too_much_is_refused_before_decoding():
+@pytest.mark.parametrize(
+    ("side", "more", "words"),
+    [(10_000, 0, "more than its .* bytes can hold"), (20_001, 50_000, "at most 400 million")],
+)
+def test_a_header_that_claims_too_much_is_refused_before_decoding(side, more, words):
     data = bytearray(encoded(GRAY, ".png"))
-    data[16:24] = (20_000).to_bytes(4, "big") + (20_000).to_bytes(4, "big")
+    data[16:24] = side.to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
-    with pytest.raises(InputError, match="too large"):
-        pixels_from_message(compressed(data, "png"))
+    with pytest.raises(InputError, match=words):
+        pixels_from_message(compressed(data + bytes(more), "png"))
 
 
 def test_conversion_needs_no_middleware():

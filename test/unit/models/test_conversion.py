@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -46,6 +47,21 @@ def test_equal_modules_are_converted_once() -> None:
     assert converted(Affine(), [EXAMPLE]) is first
     assert converted(copy.deepcopy(Affine()), [EXAMPLE.clone()]) is first
     assert converted(Affine(), [torch.zeros(1, 2, 3)]) is not first
+
+
+def test_only_the_converters_own_use_of_torch_jit_is_not_warned_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def warn(*_: object, **__: object) -> object:
+        warnings.warn("`torch.jit.trace` is deprecated, use `torch.export`", FutureWarning, 2)
+        warnings.warn("`torch.jit.trace` is deprecated", DeprecationWarning, 2)
+        warnings.warn("something else is", FutureWarning, 2)
+        return object()
+
+    monkeypatch.setattr("openvino.convert_model", warn)
+    with pytest.warns(FutureWarning) as told:
+        converted(Affine(slope=77.0), [EXAMPLE])
+    assert [str(item.message) for item in told] == ["something else is"]
 
 
 def other_weight(module: Affine) -> None:

@@ -45,7 +45,7 @@ def test_the_launch_file_has_the_arguments() -> None:
     assert package == "deviloc_ros"
     text = (ROOT / "launch" / name).read_text("utf-8")
     shared = (ROOT / "deviloc_ros" / "ros" / "launch" / "replay.py").read_text("utf-8")
-    shared += (ROOT / "deviloc_ros" / "ros" / "launching.py").read_text("utf-8")
+    shared += (ROOT / "deviloc_ros" / "ros" / "launch" / "launching.py").read_text("utf-8")
     for argument in arguments:
         assert f'"{argument.partition(":=")[0]}"' in text + shared
 

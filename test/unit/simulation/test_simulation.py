@@ -18,7 +18,7 @@ from deviloc_ros.simulation.mesh import Mesh, box, quad
 from deviloc_ros.simulation.renderer import Renderer
 from deviloc_ros.simulation.rig import robotcar_rig
 from deviloc_ros.simulation.rig_drive import moments
-from deviloc_ros.simulation.street import LANE, Street
+from deviloc_ros.simulation.street import LANE, TERRACE_PERIOD, Street
 
 # Unequal focal lengths and an off-centre principal point, so that no mix-up goes unseen.
 CAMERA = Camera("PINHOLE", 160, 120, (100.0, 90.0, 70.3, 64.8))
@@ -129,6 +129,18 @@ def test_traffic_and_evening_leave_the_houses_alone(street, meshes):
             v.shape == house.shape.vertices.shape and np.array_equal(v, house.shape.vertices)
             for v in stayed
         )
+
+
+def test_houses_of_a_terrace_are_copies_of_one():
+    meshes = Street(length=24.0, bend=0.0, terrace=True).meshes()
+    largest = max(mesh.texture.size for mesh in meshes if np.ptp(mesh.shape.vertices[:, 2]) > 9)
+    fronts = [mesh for mesh in meshes if mesh.texture.size == largest]
+    first, second = fronts[:2]
+    assert np.array_equal(first.texture, second.texture)
+    apart = second.shape.vertices - first.shape.vertices
+    np.testing.assert_allclose(
+        apart, np.broadcast_to([TERRACE_PERIOD, 0, 0], apart.shape), atol=1e-6
+    )
 
 
 def test_the_street_as_seen_from_the_lane(street, meshes):

@@ -13,13 +13,13 @@ from scipy.spatial.transform import Rotation
 from deviloc_ros.config import LocalizerConfig, PoseConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.rig.evidence import weigh
 from deviloc_ros.localization.rig.matches import RigMatches, gather
 from deviloc_ros.localization.rig.pose import (
     RigHypothesis,
     estimate_rig_poses,
     rig_agreeing,
     rig_covariance,
-    weigh,
 )
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 from deviloc_ros.localization.verification import judge
@@ -127,7 +127,7 @@ def test_a_camera_that_sees_something_else_changes_nothing_and_does_not_speak() 
     pose = solve(together)
     assert errors(pose)[0] < 0.1
     covariance = np.eye(6) * 1e-4
-    evidence = weigh(pose, [], together, covariance, 0.1)
+    evidence = weigh(pose, [], together, together, covariance, CONFIG)
     assert evidence.num_matches == 200
     assert evidence.num_inliers <= 160
     assert judge(evidence, None, True, CONFIG.verification) is None
@@ -154,7 +154,7 @@ def test_cameras_join_though_none_alone_is_precise_enough_for_the_others() -> No
 
 def test_without_right_matches_there_are_too_few_inliers() -> None:
     together = gather([(i, seen(i, 200, 1, outliers=1.0)) for i in range(3)], CAMERAS, MOUNTS, 1024)
-    evidence = weigh(solve(together), [], together, np.eye(6) * 1e-4, 0.1)
+    evidence = weigh(solve(together), [], together, together, np.eye(6) * 1e-4, CONFIG)
     doubt = judge(evidence, None, True, CONFIG.verification)
     assert doubt is not None
     assert doubt[0] is FailureReason.TOO_FEW_INLIERS
@@ -167,7 +167,7 @@ def test_another_place_that_explains_the_images_makes_it_ambiguous() -> None:
     def doubt(second: Correspondences) -> tuple[FailureReason, str] | None:
         together = gather([(0, here), (2, second)], CAMERAS, MOUNTS, 1024)
         best, *rivals = estimate_rig_poses(together, PoseConfig(), CONFIG.verification, 0)
-        evidence = weigh(best, rivals, together, np.eye(6) * 1e-4, 0.1)
+        evidence = weigh(best, rivals, together, together, np.eye(6) * 1e-4, CONFIG)
         return judge(evidence, None, True, CONFIG.verification)
 
     assert doubt(elsewhere) is None
@@ -181,8 +181,26 @@ def test_what_the_pose_explains_does_not_speak_for_another_place() -> None:
     best = solve(together)
     away = Transform(Rotation.identity(), np.array([40.0, 0.0, 0.0])) @ best.base_from_map
     rival = RigHypothesis(away, best.inliers)
-    evidence = weigh(best, [rival], together, np.eye(6) * 1e-4, 0.1)
+    evidence = weigh(best, [rival], together, together, np.eye(6) * 1e-4, CONFIG)
     assert judge(evidence, None, True, CONFIG.verification) is None
+
+
+def test_a_second_place_from_the_same_matches_makes_it_ambiguous() -> None:
+    """As a facade that all cameras see looks the same one window further on."""
+    generator = np.random.default_rng(3)
+
+    def doubt(share: float) -> tuple[FailureReason, str] | None:
+        together = rig_of((300, 300, 300), outliers=0.1)
+        window = np.where(generator.random((len(together), 1)) < share, [[3.0, 0.0, 0.0]], 0.0)
+        repeated = replace(together, points3d=together.points3d + window)
+        evidence = weigh(solve(repeated), [], repeated, repeated, np.eye(6) * 1e-4, CONFIG)
+        return judge(evidence, None, True, CONFIG.verification)
+
+    assert doubt(0.1) is None
+    refused = doubt(0.45)
+    assert refused is not None
+    assert refused[0] is FailureReason.AMBIGUOUS
+    assert "3.0 away" in refused[1]
 
 
 def test_covariance_is_that_of_many_runs() -> None:

@@ -143,7 +143,7 @@ def test_matches_are_freed_from_the_pull() -> None:
     pulled = plain.with_calibration(Calibration(np.zeros((2, 2)), offset_pull=pull))
     query, only = Query(features, CAMERA, None), np.array([0])
     before, after = (
-        SemiDenseMatcher(item, config, torch.device("cpu"))(query, only, StageClock())
+        SemiDenseMatcher(item, config, torch.device("cpu"))(query, [only], StageClock())
         for item in (plain, pulled)
     )
     assert len(before) > 100

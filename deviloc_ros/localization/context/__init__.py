@@ -1,0 +1,1 @@
+"""Matching with context, where nearest neighbours are in doubt."""
