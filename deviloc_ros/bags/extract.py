@@ -22,6 +22,7 @@ from deviloc_ros.lock import sole_user
 from deviloc_ros.messages.camera_info import camera_from_info
 from deviloc_ros.messages.image import pixels_from_message
 from deviloc_ros.messages.rectification import rectification
+from deviloc_ros.messages.repeated_stamps import RepeatedStamps
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 
 
@@ -147,7 +148,8 @@ def _write_images(
         progress()
         left_out.append(LeftOut(topic.name, recorded.stamp, str(error)))
 
-    last_stamp, last_position = None, None
+    last_stamp, last_received, last_position = None, 0, None
+    stamps = RepeatedStamps(topic.name, tell)
     messages = bag.read([topic.name], refuse)
     while True:
         try:
@@ -167,7 +169,9 @@ def _write_images(
             if position is not None and last_position is not None:
                 far = float(np.linalg.norm(position - last_position)) >= options.distance
             else:
-                far = abs(stamp - last_stamp) >= options.every * NANOSECONDS
+                # A stamp that stands still says nothing of time; reception does.
+                passed = stamp - last_stamp or recorded.stamp - last_received
+                far = abs(passed) >= options.every * NANOSECONDS
             if not far:
                 continue
         try:
@@ -180,10 +184,11 @@ def _write_images(
         except InputError as error:
             left_out.append(LeftOut(topic.name, stamp, str(error)))
             continue
-        name = f"{stamp}.png"
+        repeat = stamps.add(stamp)
+        name = f"{stamp}_{repeat}.png" if repeat else f"{stamp}.png"
         write_image(folder / name, pixels)
         names.append(name)
-        last_stamp, last_position = stamp, position
+        last_stamp, last_received, last_position = stamp, recorded.stamp, position
         if position is not None:
             positions[name] = position
     return Extraction(camera, tuple(names), positions, tuple(left_out), damage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ from deviloc_ros.bags.transforms import LOOK_AHEAD, BagTransforms
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.maps.map_file import map_id
+from deviloc_ros.messages.repeated_stamps import RepeatedStamps
 from deviloc_ros.offline.bag_frames import BagFrames, Listener, Moment
 from deviloc_ros.offline.bag_results import BagRun, FrameResult
 from deviloc_ros.offline.bag_robot import BagRobot
@@ -54,10 +56,12 @@ def localize_bag(
     keeps_pose = bool(robot.config.prior.file) and map_path.is_file()
     pose_file, name = PoseFile(drive.priors, tell), map_id(map_path) if keeps_pose else ""
     pose_file.restore(robot.config.prior, name, robot.bag.span[0])
+    stamps = RepeatedStamps(robot.cameras[0].topic.name, tell)
     frames = BagFrames(robot.bag, robot.config, robot.cameras, drive.listeners)
     try:
         for moment in progress(frames, frames.count):
             result, outcome = drive.localize(moment)
+            result = replace(result, repeat=stamps.add(result.stamp))
             run.frames.append(result)
             watch(result, outcome)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from deviloc_ros.messages.rectification import rectification
+from deviloc_ros.messages.repeated_stamps import why_repeated
 from deviloc_ros.messages.stamped import frame_of, stamp_ns
 from deviloc_ros.robot.calibration import CameraCalibration, InfoCalibration, NoCalibration
 from deviloc_ros.robot.frame_set import Frame
@@ -39,6 +40,7 @@ class CameraInput:
         self._calibration: CameraCalibration = NoCalibration(self.info_topic)
         self._decisions = ToldOnce(lambda text: node.get_logger().info(text))
         self._doubts = ToldOnce(lambda text: node.get_logger().warning(text))
+        self._last_stamp = -1
         self.decided = ""
         """Which calibration holds, and why; empty before one has come."""
         self._images: Subscription[Image | CompressedImage] | None = None
@@ -129,4 +131,7 @@ class CameraInput:
         if not self.calibrated:
             self._listen_to_latched()
         stamp, frame_id = stamp_ns(message.header.stamp), frame_of(message.header.frame_id)
+        if stamp in (0, self._last_stamp):
+            self._doubts.tell("stamps", f"{self.topic}: {why_repeated(stamp)}")
+        self._last_stamp = stamp
         self._on_frame(Frame(self._name, message, stamp, frame_id, self._calibration))

@@ -334,3 +334,16 @@ def test_who_comes_late_and_asks_for_the_last_pose_gets_it(robot: Robot) -> None
     robot.spin_until(lambda: bool(late))
     robot.spin(0.2)
     assert [message.header.stamp.sec for message in late] == [2]
+
+
+def test_images_without_a_stamp_are_told_once(robot: Robot) -> None:
+    told: list[str] = []
+    robot.peer.create_subscription(Log, "/rosout", lambda m: told.append(m.msg), 100)
+    robot.start()
+    for _ in range(3):
+        before = len(robot.status)
+        robot.send_image(30, stamp=0.0)
+        robot.spin_until(lambda count=before: len(robot.status) > count)
+    robot.spin_until(lambda: any("carry no stamp" in text for text in told))
+    robot.spin(0.2)
+    assert len([text for text in told if "carry no stamp" in text]) == 1
