@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.localization.attempt import Attempt
+from deviloc_ros.localization.context.escalation import escalate
 from deviloc_ros.localization.covariance import pose_covariance
-from deviloc_ros.localization.escalation import in_doubt, most_believable
+from deviloc_ros.localization.matching import Matcher
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.pose import agreeing
 from deviloc_ros.localization.stage_clock import StageClock
@@ -25,8 +26,9 @@ from deviloc_ros.localization.types import (
     PoseEstimate,
     PosePrior,
     Query,
+    Way,
 )
-from deviloc_ros.localization.verification import verify
+from deviloc_ros.localization.verification.verify import verify
 
 
 def localize_query(
@@ -56,17 +58,14 @@ def localize_query(
         return Attempt(clock).failed(FailureReason.NO_REFERENCES, "0 references to match with")
     names = [stages.map.references[index].name for index in np.concatenate(clusters)]
 
-    results: list[Localization] = []
-    for way, match in stages.ways:
+    def localize_by(way: Way, match: Matcher) -> Localization:
         # Semi-dense matching with all references in one batch; the Point Inference Network (or what
         # took its place when the map was built) has given every match a 3D point and a confidence.
         matches = match(query, clusters, clock)
-        attempt = Attempt(clock, way, names)
-        results.append(estimate(stages, query, clusters, matches, prior, attempt))
-        # Beyond the paper: where nearest neighbours leave doubt, context decides (context/).
-        if not in_doubt(results[-1]):
-            break
-    return most_believable(results)
+        return estimate(stages, query, clusters, matches, prior, Attempt(clock, way, names))
+
+    # Beyond the paper: where nearest neighbours leave doubt, context decides (context/).
+    return escalate(stages.ways, localize_by)
 
 
 def estimate(
@@ -82,8 +81,7 @@ def estimate(
     for cluster in clusters:
         # Confidence-based point aggregation (CPA): one match for each cell of the query.
         with clock("aggregate"):
-            of_cluster = matches.select(np.isin(matches.reference, cluster))
-            merged = stages.solver.aggregate(of_cluster, camera)
+            of_cluster, merged = stages.aggregate(matches, cluster, camera)
         # Camera pose by RANSAC-PnP.
         with clock("pose"):
             attempt.add(of_cluster, merged, stages.solver.estimate_pose(merged, camera))

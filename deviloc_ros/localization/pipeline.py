@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.localization.aliked import AlikedMatcher
 from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.context.matcher import ContextMatcher
 from deviloc_ros.localization.features import FeatureExtractor
@@ -23,7 +24,7 @@ from deviloc_ros.localization.pose import PoseHypothesis, agreement
 from deviloc_ros.localization.retrieval import Retrieval
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.topicfm import TopicFmMatcher
-from deviloc_ros.localization.types import AlignmentEvidence, Way
+from deviloc_ros.localization.types import AlignmentEvidence, Correspondences, Way
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.runtime import choose_backend, one_torch_thread
 
@@ -76,7 +77,7 @@ class Pipeline:
             solver,
             Aligner(reference_map, config) if _aligns(reference_map, config) else None,
             choose_backend(config.features.backend, extractor.device) == "openvino"
-            and not published,
+            and config.matching.matcher == "xfeat",
         )
 
     @property
@@ -100,6 +101,13 @@ class Pipeline:
         """What residuals do not tell of poses of aligned matches."""
         shared = self.map.calibration.aligned_shared_error
         return Uncertainty(shared, self.config.pose.covariance_factor)
+
+    def aggregate(
+        self, matches: Correspondences, cluster: NDArray[np.int64], camera: Camera
+    ) -> tuple[Correspondences, Correspondences]:
+        """Return the matches with one cluster of references, and the same after aggregation."""
+        of_cluster = matches.select(np.isin(matches.reference, cluster))
+        return of_cluster, self.solver.aggregate(of_cluster, camera)
 
     def aligned_pose(
         self, first: ClusterPose, aligned: AlignedMatches, camera: Camera
@@ -135,6 +143,8 @@ def _ways(
     """Return the ways of matching that a configuration asks for, the quickest first."""
     if config.matching.matcher == "topicfm":
         return ((Way.FAST, TopicFmMatcher(reference_map, config, device)),)
+    if config.matching.matcher == "aliked":
+        return ((Way.ALIKED, AlikedMatcher(reference_map, config, device)),)
     fast = SemiDenseMatcher(reference_map, config, device)
     if config.matching.context == "never":
         return ((Way.FAST, fast),)
@@ -146,7 +156,7 @@ def _ways(
 
 def _aligns(reference_map: Map, config: LocalizerConfig) -> bool:
     """Whether matches are aligned: those of topicfm stay as its paper has them."""
-    wanted = config.alignment.enabled and config.matching.matcher == "xfeat"
+    wanted = config.alignment.enabled and config.matching.matcher != "topicfm"
     if wanted and not reference_map.alignable:
         LOGGER.warning(
             "%s: was made by an older program and holds no images: matches are not aligned, and "

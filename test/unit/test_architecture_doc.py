@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "deviloc_ros"
 DOCUMENT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-EVERYWHERE = {"errors", "atomic"}
+EVERYWHERE = {"errors", "atomic", "lock"}
 Arrows = dict[str, set[str]]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.escalation import in_doubt, most_believable
+from deviloc_ros.localization.context.escalation import escalate
 from deviloc_ros.localization.matching import Matcher
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.pose import MIN_MATCHES
@@ -41,7 +41,7 @@ from deviloc_ros.localization.types import (
     Way,
     concatenated,
 )
-from deviloc_ros.localization.verification import judge
+from deviloc_ros.localization.verification.verify import judge
 
 
 def localize_rig(
@@ -68,12 +68,11 @@ def localize_rig(
     if not clusters:
         return _failure(FailureReason.NO_REFERENCES, "0 references to match with", clock)
     rig = Rig(admitted.queries, clusters, cameras, base_from_camera)
-    results: list[RigEstimate | LocalizationFailure] = []
-    for way, match in stages.ways:
-        results.append(_estimate(stages, rig, way, match, prior, clock))
-        if not in_doubt(results[-1]):
-            break
-    return most_believable(results)
+
+    def localize_by(way: Way, match: Matcher) -> RigEstimate | LocalizationFailure:
+        return _estimate(stages, rig, way, match, prior, clock)
+
+    return escalate(stages.ways, localize_by)
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,7 @@ def _estimate(
         unmerged.append((index, matches))
         with clock("aggregate"):
             for cluster in clusters:
-                of_cluster = matches.select(np.isin(matches.reference, cluster))
-                merged = stages.solver.aggregate(of_cluster, cameras[index])
+                _, merged = stages.aggregate(matches, cluster, cameras[index])
                 names = tuple(stages.map.references[i].name for i in cluster)
                 groups.append(Group(index, merged, names))
 

@@ -13,16 +13,16 @@ from deviloc_ros.config import LocalizerConfig, VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.attempt import ClusterPose
-from deviloc_ros.localization.evidence import (
+from deviloc_ros.localization.pose import agreement, estimate_pose
+from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
+from deviloc_ros.localization.verification.evidence import (
     PIECE,
     Agreement,
     log10_fair_vote,
     log10_false_alarms,
     pieces_of,
 )
-from deviloc_ros.localization.pose import agreement, estimate_pose
-from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
-from deviloc_ros.localization.verification import verify
+from deviloc_ros.localization.verification.verify import verify
 
 CAMERA = Camera("PINHOLE", 1024, 768, (900.0, 900.0, 512.0, 384.0))
 SIZE = np.array([CAMERA.width, CAMERA.height])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from deviloc_ros.localization.matching import Matcher
 from deviloc_ros.localization.rig.types import RigEstimate
-from deviloc_ros.localization.types import FailureReason, LocalizationFailure, PoseEstimate
+from deviloc_ros.localization.types import FailureReason, LocalizationFailure, PoseEstimate, Way
 
 # Right poses have at least so many inliers, and so large a share of the matches, also where
 # darkness, fog or blur is laid over the images (docs/accuracy.md); false ones stay far below.
@@ -26,6 +27,23 @@ MENDABLE = {
 }
 
 Result = TypeVar("Result", PoseEstimate | LocalizationFailure, RigEstimate | LocalizationFailure)
+
+
+def escalate(
+    ways: Sequence[tuple[Way, Matcher]], localize: Callable[[Way, Matcher], Result]
+) -> Result:
+    """Localize by one way of matching after the other until a result leaves no doubt.
+
+    Args:
+        ways: of matching, the quickest first.
+        localize: by one of them.
+    """
+    results: list[Result] = []
+    for way, match in ways:
+        results.append(localize(way, match))
+        if not in_doubt(results[-1]):
+            break
+    return most_believable(results)
 
 
 def in_doubt(result: PoseEstimate | RigEstimate | LocalizationFailure) -> bool:
