@@ -115,7 +115,7 @@ def rviz(values: Values) -> Node:
         package="rviz2",
         executable="rviz2",
         arguments=["-d", share("config/localization.rviz")],
-        parameters=[sim_time(values)],
+        parameters=[given] if (given := sim_time(values)) else [],
         remappings=[*topics, ("/initialpose", "initialpose"), *tf_remaps(values)],
         **process_options(values),
     )
