@@ -34,9 +34,10 @@ MIN_GUIDES = 15
 # last windows are still many times as large as what counts as agreement (pose.py): else matches
 # would agree with a false pose only because they were looked for where it put them.
 RADII = (24.0, 16.0)
-# Share of guided matches that must agree with the pose they give. Of false poses a quarter does at
-# most, of right ones two thirds or more (docs/accuracy.md, "Real change of light").
-MIN_CONFIRMED = 0.45
+# Share of guided matches that must agree with the pose they give. Chance leaves a seventh (the
+# squared ratio of threshold and window), false poses up to 0.3; right ones by night or in the
+# evening 0.35 and more (docs/accuracy.md, "Real change of light").
+MIN_CONFIRMED = 1 / 3
 # Of the fine offsets: by night they are right as often where the network is unsure of them.
 MIN_FINE_CONFIDENCE = 0.0
 
