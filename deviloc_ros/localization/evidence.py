@@ -110,18 +110,19 @@ def log10_false_alarms_of_pixels(aligned: Agreement) -> float:
     Wrong matches that are within the threshold lie evenly within it, also after alignment.
 
     Args:
-        aligned: how aligned matches agree with the pose that they give; its pieces are patches.
-            Those that were not found have infinite errors.
+        aligned: how the matches that were found agree with the pose that they give; its pieces are
+            patches.
     """
     if not len(aligned.errors):
         return 0.0
-    agrees = aligned.errors < SHARP * aligned.threshold
-    total = len(np.unique(aligned.pieces))
-    agreeing = len(np.unique(aligned.pieces[agrees]))
-    # A patch that holds several matches has as many chances.
-    chance = min(1.0, SHARP**2 * len(aligned.errors) / total)
+    names = np.unique(aligned.pieces, return_inverse=True)[1]
+    matches = np.bincount(names)
+    sharp = np.bincount(names[aligned.errors < SHARP * aligned.threshold], minlength=len(matches))
+    # Matches of one patch may err alike or not: most of them agree with at most the probability
+    # that one does.
+    total, agreeing = len(matches), int(np.count_nonzero(2 * sharp > matches))
     tests = SOLUTIONS * _binomial(total, SAMPLE)
-    alarms = tests * _at_least(agreeing - SAMPLE, total - SAMPLE, chance)
+    alarms = tests * _at_least(agreeing - SAMPLE, total - SAMPLE, SHARP**2)
     return float(np.log10(max(alarms, LEAST)))
 
 
