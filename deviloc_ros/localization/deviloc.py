@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.localization.attempt import Attempt
+from deviloc_ros.localization.context.escalation import escalate
 from deviloc_ros.localization.covariance import pose_covariance
-from deviloc_ros.localization.escalation import escalate
 from deviloc_ros.localization.matching import Matcher
 from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.pipeline import Pipeline
@@ -29,7 +29,7 @@ from deviloc_ros.localization.types import (
     Query,
     Way,
 )
-from deviloc_ros.localization.verification import verify
+from deviloc_ros.localization.verification.verify import verify
 
 
 def localize_query(

@@ -22,7 +22,7 @@ import yaml
 from scipy.spatial.transform import Rotation
 from wall_map import BASE_FROM_CAMERA
 
-from deviloc_ros import Camera, Map, Transform
+from deviloc_ros import Camera, Localizer, LocalizerConfig, Map, Transform
 from deviloc_ros.bags import types
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.datasets.poses import read_tum
@@ -71,6 +71,24 @@ class Place:
     folder: Path
     map: Path
     told: str
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded_once() -> Iterator[None]:
+    """Let examples share a localizer: loading its networks takes longer than all that they do."""
+    load = Localizer.load
+    loaded: dict[tuple[str, str], Localizer] = {}
+
+    def load_once(path: str | Path, config: LocalizerConfig | None = None) -> Localizer:
+        used = set(LocalizerConfig.model_fields)
+        key = str(path), (config or LocalizerConfig()).model_dump_json(include=used)
+        if key not in loaded:
+            loaded[key] = load(path, config)
+        return loaded[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Localizer, "load", load_once)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.evidence import Agreement, pieces_of
 from deviloc_ros.localization.rig.matches import RigMatches
 from deviloc_ros.localization.rig.pose import RigHypothesis, rig_ransac
-from deviloc_ros.localization.second_pose import SecondPose, second_pose
-from deviloc_ros.localization.verification import Evidence, image_coverage
+from deviloc_ros.localization.verification.evidence import Agreement, pieces_of
+from deviloc_ros.localization.verification.second_pose import SecondPose, second_pose
+from deviloc_ros.localization.verification.verify import Evidence, image_coverage
 
 
 def weigh(

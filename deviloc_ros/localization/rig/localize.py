@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.escalation import escalate
+from deviloc_ros.localization.context.escalation import escalate
 from deviloc_ros.localization.matching import Matcher
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.pose import MIN_MATCHES
@@ -41,7 +41,7 @@ from deviloc_ros.localization.types import (
     Way,
     concatenated,
 )
-from deviloc_ros.localization.verification import judge
+from deviloc_ros.localization.verification.verify import judge
 
 
 def localize_rig(

@@ -13,7 +13,7 @@ from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.covariance import pose_covariance
 from deviloc_ros.localization.pose import PoseHypothesis, agreeing, estimate_pose
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
-from deviloc_ros.localization.verification import image_coverage, verify
+from deviloc_ros.localization.verification.verify import image_coverage, verify
 
 PINHOLE = Camera("PINHOLE", 800, 600, (700.0, 710.0, 400.0, 300.0))
 DISTORTED = Camera("OPENCV", 800, 600, (700.0, 710.0, 400.0, 300.0, -0.2, 0.05, 1e-3, -1e-3))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization import Localizer
-from deviloc_ros.localization.escalation import in_doubt, most_believable
+from deviloc_ros.localization.context.escalation import in_doubt, most_believable
 from deviloc_ros.localization.types import (
     FailureReason,
     Localization,

@@ -22,7 +22,7 @@ from deviloc_ros.localization.rig.pose import (
     rig_covariance,
 )
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
-from deviloc_ros.localization.verification import judge
+from deviloc_ros.localization.verification.verify import judge
 from deviloc_ros.simulation.drive import mounted
 
 CAMERAS = (

@@ -12,21 +12,21 @@ from deviloc_ros.config import LocalizerConfig, PoseConfig, VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.attempt import ClusterPose
-from deviloc_ros.localization.evidence import (
+from deviloc_ros.localization.photometric.matches import AlignedMatches
+from deviloc_ros.localization.pose import PoseHypothesis
+from deviloc_ros.localization.types import FailureReason, PosePrior
+from deviloc_ros.localization.verification.evidence import (
     PATCH,
     Agreement,
     log10_false_alarms,
     log10_false_alarms_of_pixels,
     pieces_of,
 )
-from deviloc_ros.localization.photometric.matches import AlignedMatches
-from deviloc_ros.localization.pose import PoseHypothesis
-from deviloc_ros.localization.second_pose import (
+from deviloc_ros.localization.verification.second_pose import (
     SecondPose,
     camera_agreement,
     second_camera_pose,
 )
-from deviloc_ros.localization.types import FailureReason, PosePrior
 
 GRID = 8
 # Two poses are different places if they are this share of the scene's depth, or this angle, apart.

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from deviloc_ros.config import PoseConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.evidence import (
+from deviloc_ros.localization.pose import MIN_MATCHES, estimate_pose
+from deviloc_ros.localization.types import Correspondences
+from deviloc_ros.localization.verification.evidence import (
     Agreement,
     log10_fair_vote,
     log10_false_alarms,
     pieces_of,
 )
-from deviloc_ros.localization.pose import MIN_MATCHES, estimate_pose
-from deviloc_ros.localization.types import Correspondences
 
 # Matches this near to the first pose, in thresholds, are its own, if inaccurate.
 OWN = 2.0

@@ -13,7 +13,9 @@ from deviloc_ros.config import LocalizerConfig, VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.attempt import ClusterPose
-from deviloc_ros.localization.evidence import (
+from deviloc_ros.localization.pose import agreement, estimate_pose
+from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
+from deviloc_ros.localization.verification.evidence import (
     PATCH,
     PIECE,
     Agreement,
@@ -22,9 +24,7 @@ from deviloc_ros.localization.evidence import (
     log10_false_alarms_of_pixels,
     pieces_of,
 )
-from deviloc_ros.localization.pose import agreement, estimate_pose
-from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
-from deviloc_ros.localization.verification import verify
+from deviloc_ros.localization.verification.verify import verify
 
 CAMERA = Camera("PINHOLE", 1024, 768, (900.0, 900.0, 512.0, 384.0))
 SIZE = np.array([CAMERA.width, CAMERA.height])
