@@ -32,8 +32,8 @@ from scipy.special import betainc, gammaln
 PIECE = 64.0
 # Side of the squares that count once in pixels: that of the patches which are aligned.
 PATCH = 11.0
-# Error of a match that agrees in the pixels, of the threshold: a pixel of the working size.
-SHARP = 1 / 6
+# Error of a match that agrees in the pixels, of the threshold: half a pixel of the working size.
+SHARP = 1 / 12
 # Matches that a pose is computed from, and the most poses that three give (P3P).
 SAMPLE, SOLUTIONS = 3, 4
 # Errors that are tried as the limit of an inlier, of the threshold.

@@ -159,8 +159,8 @@ def judge(
     if alarms > most and evidence.pixels > most / 2:
         agreeing, pieces = evidence.agreement.num_pieces
         details = (
-            f"{agreeing} of {pieces} pieces of the image agree: 1e{alarms:.1f} such poses by chance, "
-            f"at most 1e{most:.1f}; 1e{evidence.pixels:.1f} by pixels, at most 1e{most / 2:.1f}"
+            f"{agreeing} of {pieces} pieces of the image agree: 1e{alarms:.1f} such poses by "
+            f"chance, at most 1e{most:.1f}; 1e{evidence.pixels:.1f} by pixels, 1e{most / 2:.1f}"
         )
         return FailureReason.CHANCE, details
     for map_from_body, support in evidence.rivals:
