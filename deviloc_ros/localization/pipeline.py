@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.localization.aliked import AlikedMatcher
 from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.context.matcher import ContextMatcher
 from deviloc_ros.localization.features import FeatureExtractor
@@ -76,7 +77,7 @@ class Pipeline:
             solver,
             Aligner(reference_map, config) if _aligns(reference_map, config) else None,
             choose_backend(config.features.backend, extractor.device) == "openvino"
-            and not published,
+            and config.matching.matcher == "xfeat",
         )
 
     @property
@@ -142,6 +143,8 @@ def _ways(
     """Return the ways of matching that a configuration asks for, the quickest first."""
     if config.matching.matcher == "topicfm":
         return ((Way.FAST, TopicFmMatcher(reference_map, config, device)),)
+    if config.matching.matcher == "aliked":
+        return ((Way.ALIKED, AlikedMatcher(reference_map, config, device)),)
     fast = SemiDenseMatcher(reference_map, config, device)
     if config.matching.context == "never":
         return ((Way.FAST, fast),)
@@ -153,7 +156,7 @@ def _ways(
 
 def _aligns(reference_map: Map, config: LocalizerConfig) -> bool:
     """Whether matches are aligned: those of topicfm stay as its paper has them."""
-    wanted = config.alignment.enabled and config.matching.matcher == "xfeat"
+    wanted = config.alignment.enabled and config.matching.matcher != "topicfm"
     if wanted and not reference_map.alignable:
         LOGGER.warning(
             "%s: was made by an older program and holds no images: matches are not aligned, and "

@@ -60,6 +60,7 @@ def weigh(
             for rival in rivals
         ],
         agreement=_agreement(best.base_from_map, evident, config),
+        pixels=0.0,
         second=lambda: _second_pose(best, evident, config),
     )
 

@@ -11,6 +11,11 @@ detect rigid point matches between two images", IJCV 2004). Wrong matches crowd 
 is nearly right for something that looks alike. So their density is measured just outside of the
 threshold, where right matches do not fall.
 
+**Do the pixels agree?** Alignment moves each match to where the images agree. If the pose is right,
+matches then lie within a fraction of a pixel of where it puts them. If it is wrong, they lie
+anywhere within the threshold. So a pose that rests on one poster is believed: few pieces, but many
+patches.
+
 **Is it the right one of two?** A sign test. If a facade looks the same one window further on, each
 piece of it speaks for one place or the other as a fair coin falls.
 """
@@ -25,6 +30,10 @@ from scipy.special import betainc, gammaln
 
 # Side of a piece, pixels of the working size: two cells of the coarsest layer of XFeat's network.
 PIECE = 64.0
+# Side of the squares that count once in pixels: that of the patches which are aligned.
+PATCH = 11.0
+# Error of a match that agrees in the pixels, of the threshold: a pixel of the working size.
+SHARP = 1 / 6
 # Matches that a pose is computed from, and the most poses that three give (P3P).
 SAMPLE, SOLUTIONS = 3, 4
 # Errors that are tried as the limit of an inlier, of the threshold.
@@ -58,14 +67,17 @@ class Agreement:
         return len(agreeing), len(np.unique(self.pieces))
 
 
-def pieces_of(keypoints: NDArray[np.float64], pixel_scale: float) -> NDArray[np.int64]:
+def pieces_of(
+    keypoints: NDArray[np.float64], pixel_scale: float, side: float = PIECE
+) -> NDArray[np.int64]:
     """Return the number (N,) of the piece of an image that each keypoint (N, 2) lies in.
 
     Args:
         keypoints: pixels.
         pixel_scale: such pixels per pixel of the working size.
+        side: of a piece, pixels of the working size.
     """
-    column, row = np.floor(keypoints / (PIECE * pixel_scale)).astype(np.int64).T
+    column, row = np.floor(keypoints / (side * pixel_scale)).astype(np.int64).T
     return np.asarray(column + (row << 20))
 
 
@@ -89,6 +101,27 @@ def log10_false_alarms(agreement: Agreement) -> float:
         # often as if all had the mean (Hoeffding 1956), wherever more than expected do.
         chance = min(1.0, density * np.pi * limit**2 / total)
         alarms = min(alarms, tests * _at_least(agreeing - SAMPLE, total - SAMPLE, chance))
+    return float(np.log10(max(alarms, LEAST)))
+
+
+def log10_false_alarms_of_pixels(aligned: Agreement) -> float:
+    """Return the logarithm of how many poses chance would give that agree as well in the pixels.
+
+    Wrong matches that are within the threshold lie evenly within it, also after alignment.
+
+    Args:
+        aligned: how aligned matches agree with the pose that they give; its pieces are patches.
+            Those that were not found have infinite errors.
+    """
+    if not len(aligned.errors):
+        return 0.0
+    agrees = aligned.errors < SHARP * aligned.threshold
+    total = len(np.unique(aligned.pieces))
+    agreeing = len(np.unique(aligned.pieces[agrees]))
+    # A patch that holds several matches has as many chances.
+    chance = min(1.0, SHARP**2 * len(aligned.errors) / total)
+    tests = SOLUTIONS * _binomial(total, SAMPLE)
+    alarms = tests * _at_least(agreeing - SAMPLE, total - SAMPLE, chance)
     return float(np.log10(max(alarms, LEAST)))
 
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.config import LocalizerConfig, VerificationConfig
+from deviloc_ros.config import LocalizerConfig, PoseConfig, VerificationConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.attempt import ClusterPose
+from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.pose import PoseHypothesis
 from deviloc_ros.localization.types import FailureReason, PosePrior
-from deviloc_ros.localization.verification.evidence import Agreement, log10_false_alarms
+from deviloc_ros.localization.verification.evidence import (
+    PATCH,
+    Agreement,
+    log10_false_alarms,
+    log10_false_alarms_of_pixels,
+    pieces_of,
+)
 from deviloc_ros.localization.verification.second_pose import (
     SecondPose,
     camera_agreement,
@@ -43,6 +50,7 @@ class Evidence:
         depth: median distance of the inliers in front of their cameras, map units.
         rivals: other poses map_from_body, and the number of matches that agree with each.
         agreement: how well matches agree with it, not merged, that no pose has guided.
+        pixels: see `log10_false_alarms_of_pixels`; 0 where matches are not aligned.
         second: finds the pose that most of those matches agree with which do not agree with this
             one; only called if all else speaks for the pose.
     """
@@ -55,6 +63,7 @@ class Evidence:
     depth: float
     rivals: Sequence[tuple[Transform, int]]
     agreement: Agreement
+    pixels: float
     second: Callable[[], SecondPose | None]
 
 
@@ -62,6 +71,7 @@ def verify(
     pose: PoseHypothesis,
     cluster: ClusterPose,
     rivals: Sequence[ClusterPose],
+    aligned: AlignedMatches | None,
     covariance: NDArray[np.float64] | None,
     camera: Camera,
     prior: PosePrior | None,
@@ -74,6 +84,7 @@ def verify(
         pose: the pose in question.
         cluster: what it was estimated from.
         rivals: what other clusters of references gave.
+        aligned: the matches that the pose rests on; None: those of the cluster.
         covariance: (6, 6) of the pose, or None where it is not determined.
         camera: intrinsics of the query.
         prior: where the camera was thought to be.
@@ -100,9 +111,26 @@ def verify(
         depth=float(np.median(in_camera[:, 2])) if len(in_camera) else 0.0,
         rivals=[(r.pose.camera_from_map.inverse(), r.pose.num_inliers) for r in rivals],
         agreement=agreement,
+        pixels=_pixels(pose, aligned, camera, config.pose, scale),
         second=second,
     )
     return judge(evidence, prior, metric, limits)
+
+
+def _pixels(
+    pose: PoseHypothesis,
+    aligned: AlignedMatches | None,
+    camera: Camera,
+    config: PoseConfig,
+    pixel_scale: float,
+) -> float:
+    """Return how many poses chance would give that agree as well in the pixels, log10."""
+    if aligned is None:
+        return 0.0
+    found = camera_agreement(pose.camera_from_map, aligned.matches, camera, config, pixel_scale)
+    patches = pieces_of(aligned.matches.keypoints, pixel_scale, PATCH)
+    errors = np.where(aligned.found, found.errors, np.inf)
+    return log10_false_alarms_of_pixels(replace(found, errors=errors, pieces=patches))
 
 
 def judge(
@@ -126,7 +154,7 @@ def judge(
         limit = f"at least {config.min_coverage:.0%}"
         details = f"inliers in {evidence.coverage:.0%} of the image, {limit}"
         return FailureReason.POOR_COVERAGE, details
-    alarms = log10_false_alarms(evidence.agreement)
+    alarms = min(log10_false_alarms(evidence.agreement), evidence.pixels)
     if alarms > config.max_log10_false_alarms:
         agreeing, pieces = evidence.agreement.num_pieces
         details = (
@@ -164,7 +192,10 @@ def _second_place(
 ) -> tuple[FailureReason, str] | None:
     """Return the place that explains the same references' matches nearly as well, or None."""
     second = evidence.second()
-    if second is None or second.false_alarms > COMPARABLE * second.best_false_alarms:
+    if second is None:
+        return None
+    best = min(second.best_false_alarms, config.max_log10_false_alarms)
+    if second.false_alarms > COMPARABLE * best:
         return None
     if 10**second.vote <= config.max_rival_chance:
         return None

@@ -84,7 +84,7 @@ def judge(
     config = LocalizerConfig(verification=VerificationConfig.model_validate(limits))
     cluster = ClusterPose(pose, matches, matches)
     others = [ClusterPose(rival, matches, matches) for rival in rivals or []]
-    doubt = verify(pose, cluster, others, covariance, PINHOLE, prior, metric, config)
+    doubt = verify(pose, cluster, others, None, covariance, PINHOLE, prior, metric, config)
     return None if doubt is None else doubt[0]
 
 

@@ -16,10 +16,12 @@ from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.pose import agreement, estimate_pose
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 from deviloc_ros.localization.verification.evidence import (
+    PATCH,
     PIECE,
     Agreement,
     log10_fair_vote,
     log10_false_alarms,
+    log10_false_alarms_of_pixels,
     pieces_of,
 )
 from deviloc_ros.localization.verification.verify import verify
@@ -74,7 +76,7 @@ def doubt(matches: Correspondences, **limits: float) -> tuple[FailureReason, str
     verification = VerificationConfig.model_validate({"min_inliers": 4} | limits)
     config = CONFIG.model_copy(update={"verification": verification})
     cluster = ClusterPose(pose, matches, matches)
-    return verify(pose, cluster, [], WELL_KNOWN, CAMERA, None, True, config)
+    return verify(pose, cluster, [], None, WELL_KNOWN, CAMERA, None, True, config)
 
 
 def reason(matches: Correspondences, **limits: float) -> FailureReason | None:
@@ -159,6 +161,24 @@ def test_exact_matches_say_more_than_inexact_ones() -> None:
     assert exact < inexact - 10
 
 
+def patches(generator: np.random.Generator, sharp: float) -> Agreement:
+    """Return 200 aligned matches on one poster, of which a share is where the pose puts it."""
+    errors = THRESHOLD * np.sqrt(generator.random(200))
+    errors[generator.random(200) < sharp] *= 0.1
+    keypoints = 300 + generator.uniform(0, 150, (200, 2))
+    return Agreement(errors, pieces_of(keypoints, 1.0, PATCH), np.full(200, 1e6), THRESHOLD)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pixels_that_agree_speak_for_a_pose_on_one_poster(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    assert log10_false_alarms_of_pixels(patches(generator, 0.6)) < -18
+    assert log10_false_alarms_of_pixels(patches(generator, 0.0)) > -3
+    lost = patches(generator, 0.6)
+    nothing = replace(lost, errors=np.full(200, np.inf))
+    assert log10_false_alarms_of_pixels(nothing) > 0
+
+
 def test_nothing_says_nothing() -> None:
     empty = np.zeros(0)
     assert log10_false_alarms(Agreement(empty, empty.astype(np.int64), empty, 6.0)) == 0.0
@@ -215,7 +235,7 @@ def test_a_prior_decides_between_two_places() -> None:
 
     def judged(sigma: float) -> tuple[FailureReason, str] | None:
         prior = PosePrior(camera, sigma, 0.1)
-        return verify(pose, cluster, [], WELL_KNOWN, CAMERA, prior, True, CONFIG)
+        return verify(pose, cluster, [], None, WELL_KNOWN, CAMERA, prior, True, CONFIG)
 
     assert judged(0.3) is None
     refused = judged(3.0)
