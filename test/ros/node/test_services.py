@@ -160,7 +160,8 @@ def test_a_map_that_is_written_over_is_refused_until_it_is_loaded_again(
     robot: Robot, tmp_path: Path
 ) -> None:
     path = write_random_map(tmp_path / "random.devmap", 3, 64, words=2)
-    robot.start(load=Localizer.load, map__path=str(path), diagnostics__period=0.1)
+    quick = {"matching__context": "never", "diagnostics__period": 0.1}
+    robot.start(load=Localizer.load, map__path=str(path), **quick)
     robot.send_info(320, 240)
     noise = np.random.default_rng(0).integers(0, 256, 240 * 320, np.uint8).tobytes()
 

@@ -12,6 +12,7 @@ import pytest
 from maps import CAMERA, write_random_map
 from small_map import small_map
 
+from deviloc_ros.config import LocalizerConfig, MatchingConfig
 from deviloc_ros.errors import DamagedMapError
 from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.localization.types import FailureReason, LocalizationFailure
@@ -83,7 +84,9 @@ def test_a_map_that_was_replaced_by_renaming_stays_in_use(
 
 def test_a_localizer_refuses_until_the_map_is_sound(tmp_path: Path) -> None:
     path = write_random_map(tmp_path / "random.devmap", 3, 64, words=2)
-    localizer = Localizer.load(path)
+    # Converting the networks of context takes long, and is of no matter here.
+    quick = LocalizerConfig(matching=MatchingConfig(context="never"))
+    localizer = Localizer.load(path, quick)
     pixels = np.random.default_rng(0).integers(0, 256, (240, 320), np.uint8)
 
     def reason() -> FailureReason:
