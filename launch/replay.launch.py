@@ -6,11 +6,10 @@ ros2 launch deviloc_ros replay.launch.py map:=street.devmap bag:=drive/ output:=
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from deviloc_ros.ros.launch.arguments import Argument
 from deviloc_ros.ros.launch.launching import launch_file, share
-from deviloc_ros.ros.launch.replay import REPLAY_ARGUMENTS, Sources, replay
+from deviloc_ros.ros.launch.replay import REPLAY_ARGUMENTS, replay, sources
 from launch import Action, LaunchDescription
 
 ARGUMENTS = {
@@ -24,9 +23,9 @@ ARGUMENTS = {
 def start(values: dict[str, str]) -> Sequence[Action]:
     """Return node, player and recorder."""
     names = [name.strip() for name in values["cameras"].split(",") if name.strip()]
-    sources = Sources.find(Path(values["bag"]), names, values["image"], values["camera_info"])
+    found = sources(values, names, values["image"], values["camera_info"])
     default = share("config/rig.yaml" if names else "config/one_camera.yaml")
-    return replay(values, sources, default)
+    return replay(values, found, default)
 
 
 def generate_launch_description() -> LaunchDescription:

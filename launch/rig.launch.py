@@ -6,11 +6,16 @@ ros2 launch deviloc_ros rig.launch.py map:=street.devmap cameras:=left,rear,righ
 from collections.abc import Sequence
 
 from deviloc_ros.ros.launch.arguments import NODE_ARGUMENTS, Argument
-from deviloc_ros.ros.launch.launching import launch_file, localization, share
+from deviloc_ros.ros.launch.launching import launch_file, localization, own_dds_profile, share
 from launch import Action, LaunchDescription
 
 ARGUMENTS = {
     **NODE_ARGUMENTS,
+    "dds_profile": Argument(
+        "",
+        "Fast DDS profile for the nodes; empty: the package's own, for images larger than 0.5 MB, "
+        "unless the environment names one",
+    ),
     "cameras": Argument(
         "", "names of the cameras, separated by commas; empty: those of params_file"
     ),
@@ -27,6 +32,7 @@ def start(values: dict[str, str]) -> Sequence[Action]:
         raise RuntimeError(f"{renamed[0]}:={values[renamed[0]]} needs cameras:=NAME,NAME,...")
     remaps = [(f"{name}/{topic}", f"{name}/{values[topic]}") for name in names for topic in renamed]
     parameters = {"cameras": names} if names else {}
+    values = {**values, "dds_profile": values["dds_profile"] or own_dds_profile()}
     return localization(values, share("config/rig.yaml"), remaps, parameters)
 
 

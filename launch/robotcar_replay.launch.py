@@ -9,10 +9,9 @@ ros2 launch deviloc_ros robotcar_replay.launch.py map:=oxford.devtiles bag:=driv
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from deviloc_ros.ros.launch.launching import Argument, launch_file, share
-from deviloc_ros.ros.launch.replay import REPLAY_ARGUMENTS, Sources, replay
+from deviloc_ros.ros.launch.replay import REPLAY_ARGUMENTS, replay, sources
 from launch import Action, LaunchDescription
 
 ARGUMENTS = {
@@ -27,8 +26,8 @@ ARGUMENTS = {
 def start(values: dict[str, str]) -> Sequence[Action]:
     """Return node, player and recorder."""
     names = [name.strip() for name in values["cameras"].split(",") if name.strip()]
-    sources = Sources.find(Path(values["bag"]), names, values["image"], "")
-    return replay(values, sources, share("config/robotcar_rig.yaml"))
+    found = sources(values, names, values["image"], "")
+    return replay(values, found, share("config/robotcar_rig.yaml"))
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -89,7 +89,7 @@ touch "$unfinished"
   --requirement "$root/requirements-ros.txt" --requirement "$root/requirements-dev.txt" \
   --editable "$root[demo]" 9>&-
 "$root/tools/build_interfaces.sh" "$venv" "$root"/ros_interfaces/*/
-"$venv/bin/python" -c 'import deviloc_ros, rclpy, tf2_msgs.msg, torch, pycolmap, cv2'
+"$venv/bin/python" -c 'import deviloc_ros, rclpy, bond.msg, tf2_msgs.msg, torch, pycolmap, cv2'
 echo "$wanted" > "$stamp"
 rm "$unfinished"
 add_group

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from deviloc_ros.images import write_image
 from deviloc_ros.lock import sole_user
 from deviloc_ros.messages.camera_info import camera_from_info
 from deviloc_ros.messages.image import pixels_from_message
+from deviloc_ros.messages.rectification import rectification
+from deviloc_ros.messages.repeated_stamps import RepeatedStamps
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 
 
@@ -30,7 +33,7 @@ class ExtractOptions:
     Attributes:
         topic: of the images; None: the only one there is.
         camera_info: its topic; None: beside the images.
-        rectified: images are rectified; None: if the topic's name has `rect` in it.
+        rectified: images are rectified; auto: the topic's name decides.
         distance: an image every so many metres, where the bag's transforms tell its place.
         every: an image every so many seconds elsewhere.
         odom_frame: frame of the places.
@@ -38,7 +41,7 @@ class ExtractOptions:
 
     topic: str | None = None
     camera_info: str | None = None
-    rectified: bool | None = None
+    rectified: Literal["auto", "yes", "no"] = "auto"
     distance: float = 0.5
     every: float = 0.5
     odom_frame: str = "odom"
@@ -88,6 +91,7 @@ def extract(
     output: Path,
     options: ExtractOptions,
     progress: Callable[[], object] = lambda: None,
+    tell: Callable[[str], object] = lambda text: None,
 ) -> Extraction:
     """Write `images/STAMP.png`, `camera.txt`, and `positions.txt` if places are known.
 
@@ -99,13 +103,14 @@ def extract(
         output: folder, made if it does not exist.
         options: see there.
         progress: called for every image of the bag.
+        tell: takes a line for people.
 
     Raises:
         InputError: topics are missing, no image is one of the camera's, nothing can be written, or
             another process extracts there.
     """
     topic = bag.image_topic(options.topic)
-    camera, size = _camera(bag, topic, options)
+    camera, size = _camera(bag, topic, options, tell)
     target = output / "images"
     if target.exists():
         raise InputError(f"{target}: is there already; name a new folder by --output")
@@ -114,7 +119,7 @@ def extract(
     with sole_user(folder):
         for stale in folder.glob("*.png"):
             stale.unlink()
-        found = _write_images(bag, topic, folder, options, camera, size, progress)
+        found = _write_images(bag, topic, folder, options, camera, size, progress, tell)
         _write_text(output / "camera.txt", [str(camera)])
         if found.positions:
             lines = [f"{name} {x!r} {y!r} {z!r}" for name, (x, y, z) in _numbers(found.positions)]
@@ -131,8 +136,9 @@ def _write_images(
     camera: Camera,
     size: tuple[int, int],
     progress: Callable[[], object],
+    tell: Callable[[str], object],
 ) -> Extraction:
-    transforms = BagTransforms(bag)
+    transforms = BagTransforms(bag, tell=tell)
     names: list[str] = []
     positions: dict[str, NDArray[np.float64]] = {}
     left_out: list[LeftOut] = []
@@ -142,7 +148,8 @@ def _write_images(
         progress()
         left_out.append(LeftOut(topic.name, recorded.stamp, str(error)))
 
-    last_stamp, last_position = None, None
+    last_stamp, last_received, last_position = None, 0, None
+    stamps = RepeatedStamps(topic.name, tell)
     messages = bag.read([topic.name], refuse)
     while True:
         try:
@@ -162,7 +169,9 @@ def _write_images(
             if position is not None and last_position is not None:
                 far = float(np.linalg.norm(position - last_position)) >= options.distance
             else:
-                far = abs(stamp - last_stamp) >= options.every * NANOSECONDS
+                # A stamp that stands still says nothing of time; reception does.
+                passed = stamp - last_stamp or recorded.stamp - last_received
+                far = abs(passed) >= options.every * NANOSECONDS
             if not far:
                 continue
         try:
@@ -175,16 +184,19 @@ def _write_images(
         except InputError as error:
             left_out.append(LeftOut(topic.name, stamp, str(error)))
             continue
-        name = f"{stamp}.png"
+        repeat = stamps.add(stamp)
+        name = f"{stamp}_{repeat}.png" if repeat else f"{stamp}.png"
         write_image(folder / name, pixels)
         names.append(name)
-        last_stamp, last_position = stamp, position
+        last_stamp, last_received, last_position = stamp, recorded.stamp, position
         if position is not None:
             positions[name] = position
     return Extraction(camera, tuple(names), positions, tuple(left_out), damage)
 
 
-def _camera(bag: Bag, topic: Topic, options: ExtractOptions) -> tuple[Camera, tuple[int, int]]:
+def _camera(
+    bag: Bag, topic: Topic, options: ExtractOptions, tell: Callable[[str], object]
+) -> tuple[Camera, tuple[int, int]]:
     """Return the camera of the first calibration, and the size of the first image that fits it.
 
     Raises:
@@ -201,12 +213,13 @@ def _camera(bag: Bag, topic: Topic, options: ExtractOptions) -> tuple[Camera, tu
     if info is None:
         raise errors[0]
     errors.clear()
-    rectified = "rect" in topic.name if options.rectified is None else options.rectified
+    decided = rectification(options.rectified, topic.name, info)
+    tell(f"{topic.name}: {decided}")
     for _, message in bag.read([topic.name], refuse):
         try:
             pixels = pixels_from_message(message)
             size = pixels.shape[1], pixels.shape[0]
-            return camera_from_info(info, size, rectified), size
+            return camera_from_info(info, size, decided.rectified), size
         except InputError as error:
             errors.append(error)
     raise InputError(f"{bag.path}: none of {len(errors)} images can be used: {errors[0]}")

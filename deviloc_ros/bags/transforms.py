@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from deviloc_ros.bags.reader import ODOMETRY_TYPE, TF_TYPE, Bag, Recorded
 from deviloc_ros.bags.types import stamp_of
+from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.messages.stamped import frame_of, transform_of
+from deviloc_ros.messages.stamped import Link, link_of
+from deviloc_ros.robot.told_once import ToldOnce
 from deviloc_ros.robot.transform_buffer import TransformBuffer, TransformUnavailableError
 
 LOOK_AHEAD = 1.0
@@ -25,19 +27,26 @@ class BagTransforms:
     Args:
         bag: opened.
         odometry: a topic of nav_msgs/Odometry that says the same as /tf otherwise would.
+        tell: takes a line about a frame whose transforms are ignored, as tf2 ignores them.
 
     Raises:
         InputError: the bag is damaged.
     """
 
-    def __init__(self, bag: Bag, odometry: str | None = None) -> None:
+    def __init__(
+        self,
+        bag: Bag,
+        odometry: str | None = None,
+        *,
+        tell: Callable[[str], object],
+    ) -> None:
         """Read all of /tf_static."""
+        self._ignored = ToldOnce(tell)
         self._buffer = TransformBuffer()
         moving, fixed = tf_topics(bag)
         for _, message in bag.read(fixed):
             for item in message.transforms:
-                parent, child = frame_of(item.header.frame_id), frame_of(item.child_frame_id)
-                self._buffer.set_static(parent, child, transform_of(item.transform))
+                self._read(item, self._buffer.set_static_link)
         names = moving if odometry is None else [*moving, odometry]
         self._moving: Iterator[tuple[Recorded, Any]] = bag.read(names)
         self._next = next(self._moving, None)
@@ -94,13 +103,16 @@ class BagTransforms:
         recorded, message = self._next
         newest = 0
         for item in [message] if recorded.type == ODOMETRY_TYPE else message.transforms:
-            moved = item.pose.pose if recorded.type == ODOMETRY_TYPE else item.transform
-            stamp = stamp_of(item)
-            parent, child = frame_of(item.header.frame_id), frame_of(item.child_frame_id)
-            self._buffer.add(parent, child, stamp, transform_of(moved))
-            newest = max(newest, stamp)
+            self._read(item, self._buffer.add_link)
+            newest = max(newest, stamp_of(item))
         self._next = next(self._moving, None)
         return newest
+
+    def _read(self, item: Any, add: Callable[[Link], None]) -> None:
+        try:
+            add(link_of(item))
+        except InputError as error:
+            self._ignored.tell(item.child_frame_id, str(error))
 
 
 def tf_topics(bag: Bag) -> tuple[list[str], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from deviloc_ros.config import Key, LocalizerConfig
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-RECTIFIED: Mapping[str, bool | None] = {"auto": None, "yes": True, "no": False}
-"""Values of --rectified; None: the topic's name decides."""
 AXES = ("x", "y", "z", "minus-x", "minus-y", "minus-z")
+
+
+def note(text: str) -> None:
+    """Tell whoever started the command, beside what it prints."""
+    print(f"deviloc: note: {text}", file=sys.stderr)
 
 
 def add_command(
@@ -54,10 +57,10 @@ def add_bag_images(parser: argparse.ArgumentParser, several: bool = False) -> No
     )
     parser.add_argument(
         "--rectified",
-        choices=tuple(RECTIFIED),
+        choices=("auto", "yes", "no"),
         default="auto",
         help="images are rectified, so that P of camera_info holds; auto: if the topic's name "
-        "has 'rect' in it",
+        "has the word 'rect' or 'rectified', as image_rect_color has",
     )
     parser.add_argument(
         "--odom-frame", metavar="FRAME", help="the bag's odometry frame, default: odom"

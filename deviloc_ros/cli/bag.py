@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from deviloc_ros.cli.arguments import (
     add_command,
     add_config,
     assignments,
+    note,
 )
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ def run(args: argparse.Namespace) -> int:
         from deviloc_ros.localization import Localizer
 
         localizer = Localizer.load(args.map, config)
-        _tell(f"odometry: {robot.odometry}")
+        for camera in robot.cameras:
+            note(f"{camera.topic.name}: {camera.decided}")
+        note(f"odometry: {robot.odometry}")
         if len(robot.cameras) > 1:
             localizer.warm_up(len(robot.cameras))
         result = localize_bag(
@@ -121,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
             args.map,
             robot,
             lambda items, total: tqdm(items, total=total, unit="image", desc="localize"),
-            tell=_tell,
+            tell=note,
         )
     result.write(args.output)
     print(result.line())
@@ -157,7 +159,3 @@ def _configure(args: argparse.Namespace) -> tuple[RobotConfig, CameraChoice]:
     config = load(RobotConfig, args.config, texts, rig.values)
     camera = Camera.parse(args.camera) if args.camera else None
     return config, CameraChoice(topics, rig.cameras, args.camera_info, camera)
-
-
-def _tell(text: str) -> None:
-    print(f"deviloc: note: {text}", file=sys.stderr)

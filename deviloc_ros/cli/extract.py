@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 
-from deviloc_ros.cli.arguments import RECTIFIED, Subparsers, add_bag_images, add_command
+from deviloc_ros.cli.arguments import Subparsers, add_bag_images, add_command, note
 from deviloc_ros.errors import InputError
 
 MOST_LINES = 20
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     options = ExtractOptions(
         topic=args.topic,
         camera_info=args.camera_info,
-        rectified=RECTIFIED[args.rectified],
+        rectified=args.rectified,
         distance=args.distance,
         every=args.every,
         odom_frame=args.odom_frame or "odom",
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     with Bag(args.bag) as bag:
         total = bag.image_topic(args.topic).count
         with tqdm(total=total, unit="image", desc="extract") as bar:
-            result = extract(bag, args.output, options, bar.update)
+            result = extract(bag, args.output, options, bar.update, note)
     known = f", {len(result.positions)} with their place" if result.positions else ""
     for item in result.left_out[:MOST_LINES]:
         print(f"deviloc: left out: {item}", file=sys.stderr)

@@ -51,7 +51,7 @@ def run_tile(args: argparse.Namespace) -> int:
     tiles = args.maps
     if args.cut is not None:
         folder = tiles_folder(args.output)
-        wholes = [Map.load(path) for path in args.maps]
+        wholes = [Map.load(path, resident=0) for path in args.maps]
         tiles = []
         for whole in wholes:
             for part in cut_map(whole, args.cut):

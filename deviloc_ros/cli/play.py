@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 from importlib.util import find_spec
@@ -51,6 +52,20 @@ def add_parser(subparsers: Subparsers) -> None:
         help="begin when somebody subscribes to this topic; repeatable",
     )
     parser.add_argument(
+        "--sources",
+        action="store_true",
+        help="play nothing; print as JSON which topics a localization node would read",
+    )
+    parser.add_argument(
+        "--cameras", nargs="*", default=[], metavar="NAME", help="of --sources: a rig's cameras"
+    )
+    parser.add_argument(
+        "--image", default="", metavar="TOPIC", help="of --sources: of a rig below each name"
+    )
+    parser.add_argument(
+        "--camera-info", default="", metavar="TOPIC", help="of --sources: default: beside image"
+    )
+    parser.add_argument(
         "--wait-seconds", type=float, default=30.0, metavar="S", help="longest wait, default 30"
     )
 
@@ -59,6 +74,12 @@ def run(args: argparse.Namespace) -> int:
     """Play the bag."""
     from deviloc_ros.bags.reader import Bag
 
+    if args.sources:
+        from deviloc_ros.bags.sources import Sources
+
+        found = Sources.find(args.bag, args.cameras, args.image, args.camera_info)
+        print(json.dumps(found.to_json()))
+        return 0
     if not 0 < args.rate < math.inf:
         raise InputError(f"--rate {args.rate:g}: must be above 0")
     if not 0 <= args.wait_seconds < math.inf:

@@ -170,6 +170,7 @@ class Localizer:
         clock = clock or StageClock()
         try:
             with self._in_use:
+                self.map.check()
                 return localize_query(self._pipeline, query, prior, clock, excluded)
         except DamagedMapError as error:
             return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), clock.seconds)
@@ -198,6 +199,7 @@ class Localizer:
         clock = StageClock()
         try:
             with self._in_use, self._pipeline.threads():
+                self.map.check()
                 return localize_rig(self._pipeline, images, cameras, base_from_camera, prior, clock)
         except DamagedMapError as error:
             return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), clock.seconds)

@@ -172,7 +172,10 @@ class FailureReason(enum.Enum):
     AMBIGUOUS = "another place of the map explains the image nearly as well"
     AGAINST_PRIOR = "the pose contradicts the prior"
     UNCERTAIN = "the pose is not determined well enough: its covariance is too large"
-    DAMAGED_MAP = "a tile of the map that the query needs is missing, damaged, or another one"
+    DAMAGED_MAP = (
+        "the map's file was written over while in use, or a tile that the query needs is missing, "
+        "damaged, or another one"
+    )
     # What a robot's images can lack before the localizer sees them (robot/localize_frames.py):
     NO_CALIBRATION = "no camera_info has come yet"
     BAD_CALIBRATION = "the camera_info cannot be used, or is of another image size"

@@ -95,7 +95,7 @@ def write_index(output: Path, tiles: Sequence[Path], seed: int = 0) -> None:
         raise InputError(f"{output}: {len(tiles)} tiles; there must be 1 to {MAX_TILES}")
     if len({path.resolve() for path in tiles}) < len(tiles):
         raise InputError(f"{output}: a tile is given twice")
-    maps = [Map.load(path) for path in tqdm(tiles, desc="opening tiles", disable=None)]
+    maps = [Map.load(path, resident=0) for path in tqdm(tiles, desc="opening tiles", disable=None)]
     for path, tile in zip(tiles, maps, strict=True):
         _check_fits(tiles[0], maps[0], path, tile)
     codebook = make_codebook(sample_descriptors([tile.descriptors for tile in maps], seed), seed)

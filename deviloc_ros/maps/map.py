@@ -18,6 +18,7 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import decode_gray
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.opened_file import OpenedFile
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Map:
         image_offsets: (R + 1,) int64, where each reference's image begins and ends in the next.
         image_bytes: (B,) uint8, reduced gray reference images, as PNG for topicfm, else as JPEG.
         source: what to name in an error about this map.
+        file: it was read from; None: it was made in this process.
     """
 
     references: Sequence[Reference]
@@ -110,6 +112,7 @@ class Map:
     image_offsets: NDArray[np.int64] | None = None
     image_bytes: NDArray[np.uint8] | None = None
     source: str = "the map"
+    file: OpenedFile | None = None
 
     ARRAYS = (
         "feature_offsets", "keypoints", "descriptors", "levels", "feature_points", "confidence",
@@ -178,6 +181,15 @@ class Map:
     def approach(self, position: NDArray[np.float64]) -> None:
         """Make ready for queries near a position (3,): nothing to do where all is at hand."""
 
+    def check(self) -> None:
+        """Refuse to go on where the map's file was written over since it was read.
+
+        Raises:
+            DamagedMapError: it was.
+        """
+        if self.file is not None:
+            self.file.check()
+
     def save(self, path: Path) -> None:
         """Write the map file."""
         description = {
@@ -195,18 +207,20 @@ class Map:
         map_file.write(path, present, description)
 
     @staticmethod
-    def load(path: str | Path, verify: bool = True) -> Map:
+    def load(path: str | Path, verify: bool = True, resident: int | None = None) -> Map:
         """Open a map file.
 
         Args:
             path: the file.
             verify: check every array against its checksum.
+            resident: see `map_file.read`.
 
         Raises:
             InputError: not a map, damaged, cut short, or of a newer version.
         """
         path = Path(path)
-        arrays, description = map_file.read(path, verify)
+        content = map_file.read(path, verify, resident=resident)
+        arrays, description = content.arrays, content.description
         try:
             image_size = description.get("image_size")
             newer = [name for name in Map.NEWER_ARRAYS if name in arrays]
@@ -220,6 +234,7 @@ class Map:
                 meta=description["meta"],
                 image_size=None if image_size is None else int(image_size),
                 source=str(path),
+                file=content.file,
                 **{name: arrays[name] for name in (*Map.ARRAYS, *newer)},
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:

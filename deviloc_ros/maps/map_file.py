@@ -1,4 +1,4 @@
-"""The map file: named arrays and a description, in safetensors' format, checked and memory-mapped.
+"""The map file: named arrays and a description, in safetensors' format, checked when opened.
 
 Layout (docs/map-format.md): 8 bytes little-endian header length, a JSON header with each array's
 type, shape and place, then the arrays. Our description is JSON in the header's `__metadata__`.
@@ -10,6 +10,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from safetensors.numpy import save_file
 
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.errors import InputError
+from deviloc_ros.maps.opened_file import OpenedFile, resident_limit
 
 FORMAT = "deviloc_map"
 TILES = "deviloc_map_tiles"
@@ -63,25 +65,43 @@ def kind_of(path: Path) -> str:
     Raises:
         InputError: it is no such file at all.
     """
-    header, _ = _header(path)
+    header, _ = _header(OpenedFile(path))
     metadata = header.get("__metadata__")
     return str(metadata.get("format")) if isinstance(metadata, dict) else ""
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a map file holds.
+
+    Attributes:
+        arrays: by name; not to be written to.
+        description: as it was written.
+        file: tells later whether the file is still the same.
+    """
+
+    arrays: dict[str, NDArray[Any]]
+    description: dict[str, Any]
+    file: OpenedFile
+
+
 def read(
-    path: Path, verify: bool = True, kind: str = FORMAT
-) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Open a map file; its arrays stay on disk until they are used.
+    path: Path, verify: bool = True, kind: str = FORMAT, resident: int | None = None
+) -> Content:
+    """Open a map file.
 
     Args:
         path: the file.
         verify: compare every array with its checksum, which reads the whole file once.
         kind: the format it must be of.
+        resident: up to this size its arrays are read into memory, bytes; larger files are mapped.
+            None: as much as this computer can spare, see `resident_limit`.
 
     Raises:
         InputError: not a map, damaged, cut short, or of a newer version.
     """
-    header, start = _header(path)
+    file = OpenedFile(path, resident_limit() if resident is None else resident)
+    header, start = _header(file)
     metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or metadata.get("format") != kind:
         if kind == FORMAT and isinstance(metadata, dict) and metadata.get("format") == TILES:
@@ -105,15 +125,16 @@ def read(
         checksums: dict[str, int] = json.loads(metadata["checksums"])
     except (KeyError, AttributeError, json.JSONDecodeError, RecursionError):
         raise _damaged(path, "its description cannot be read") from None
-    size = path.stat().st_size
     arrays: dict[str, NDArray[Any]] = {}
     for name, entry in header.items():
-        arrays[name] = _map_array(path, name, entry, start, size)
+        arrays[name] = _read_array(file, name, entry, start)
         if verify and _checksum(arrays[name]) != checksums.get(name):
             raise _damaged(path, f"array {name} does not match its checksum")
+        begin, end = entry["data_offsets"]
+        file.remember(start + begin, end - begin, checksums.get(name, 0))
     if set(arrays) != set(checksums):
         raise _damaged(path, "arrays are missing")
-    return arrays, description
+    return Content(arrays, description, file)
 
 
 def _parse_long(text: str) -> dict[str, Any]:
@@ -126,18 +147,16 @@ def _parse_long(text: str) -> dict[str, Any]:
     return parsed
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
+def _header(file: OpenedFile) -> tuple[dict[str, Any], int]:
     """Return the JSON header and where the arrays begin."""
+    path = file.path
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(HEADER_LENGTH_BYTES), "little")
-            if size < HEADER_LENGTH_BYTES + 2 or length > min(MAX_HEADER_BYTES, size):
-                raise InputError(
-                    f"{path}: is not a map of deviloc, or cut short; "
-                    "make one with 'deviloc map build'"
-                )
-            header = json.loads(file.read(length))
+        length = int.from_bytes(file.read(0, HEADER_LENGTH_BYTES), "little")
+        if file.size < HEADER_LENGTH_BYTES + 2 or length > min(MAX_HEADER_BYTES, file.size):
+            raise InputError(
+                f"{path}: is not a map of deviloc, or cut short; make one with 'deviloc map build'"
+            )
+        header = json.loads(file.read(HEADER_LENGTH_BYTES, length))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
@@ -147,7 +166,8 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     return header, HEADER_LENGTH_BYTES + length
 
 
-def _map_array(path: Path, name: str, entry: Any, start: int, size: int) -> NDArray[Any]:
+def _read_array(file: OpenedFile, name: str, entry: Any, start: int) -> NDArray[Any]:
+    path, size = file.path, file.size
     try:
         dtype = np.dtype(DTYPES[entry["dtype"]])
         shape = tuple(int(side) for side in entry["shape"])
@@ -161,7 +181,7 @@ def _map_array(path: Path, name: str, entry: Any, start: int, size: int) -> NDAr
         raise _damaged(path, f"it is cut short: array {name} ends at byte {start + end} of {size}")
     if expected == 0:
         return np.zeros(shape, dtype)
-    return np.memmap(path, dtype=dtype, mode="r", offset=start + begin, shape=shape)
+    return file.array(dtype, shape, start + begin)
 
 
 def _checksum(array: NDArray[Any]) -> int:
@@ -181,7 +201,7 @@ def map_id(path: Path) -> str:
     Raises:
         InputError: not a map, or damaged.
     """
-    header, _ = _header(path)
+    header, _ = _header(OpenedFile(path))
     try:
         metadata = header.pop("__metadata__")
         content = {

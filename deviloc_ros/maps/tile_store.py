@@ -55,11 +55,15 @@ class TileStore:
         """Return a tile; it is loaded now if it is not there yet.
 
         Raises:
-            DamagedMapError: it cannot be loaded.
+            DamagedMapError: it cannot be loaded, or was written over since.
         """
         with self._lock:
             future, mine = self._enter(number)
-        return self._fill(number, future) if mine else future.result()
+        if mine:
+            return self._fill(number, future)
+        tile = future.result()
+        tile.check()
+        return tile
 
     def prefetch(self, numbers: Sequence[int]) -> None:
         """Fetch tiles in the background, the first ones first; what was asked for before lapses.

@@ -20,6 +20,7 @@ from deviloc_ros.errors import DamagedMapError, InputError
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.opened_file import resident_limit
 from deviloc_ros.maps.tile_store import TiledArray, TileStore
 
 INDEX_ARRAYS = (
@@ -146,7 +147,9 @@ def load_tiled(path: Path, config: TileConfig) -> TiledMap:
     Raises:
         InputError: not an index, damaged, or a tile is missing or was changed since.
     """
-    arrays, description = map_file.read(path, kind=map_file.TILES)
+    content = map_file.read(path, kind=map_file.TILES)
+    arrays, description = content.arrays, content.description
+    resident = resident_limit(config.loaded + 1)
     folder = path.resolve().parent  # of the file that a link names, as the tiles' paths are
     try:
         tiles = [
@@ -160,7 +163,7 @@ def load_tiled(path: Path, config: TileConfig) -> TiledMap:
         ]
         for tile in tiles:
             _check_tile(path, tile)
-        store = TileStore(lambda number: _load_tile(path, tiles[number]), config.loaded)
+        store = TileStore(lambda number: _load_tile(path, tiles[number], resident), config.loaded)
         references = [Reference.from_json(entry) for entry in description["references"]]
         origin = np.array(description["origin"], dtype=np.float64)
         alignable = bool(description.get("alignable", False))
@@ -174,6 +177,7 @@ def load_tiled(path: Path, config: TileConfig) -> TiledMap:
             meta=description["meta"],
             image_size=description["image_size"],
             source=str(path),
+            file=content.file,
             tiles=tiles,
             store=store,
             prefetch_distance=config.prefetch_distance,
@@ -251,7 +255,7 @@ def _check_tile(path: Path, tile: Tile) -> None:
         )
 
 
-def _load_tile(path: Path, tile: Tile) -> Map:
+def _load_tile(path: Path, tile: Tile, resident: int) -> Map:
     """Open a tile, which may have changed since the index was opened.
 
     Raises:
@@ -259,7 +263,7 @@ def _load_tile(path: Path, tile: Tile) -> Map:
     """
     try:
         _check_tile(path, tile)
-        return Map.load(tile.path)
+        return Map.load(tile.path, resident=resident)
     except InputError as error:
         raise DamagedMapError(str(error)) from None
 

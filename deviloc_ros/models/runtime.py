@@ -27,6 +27,7 @@ KEPT = 16
 
 _lock = threading.Lock()
 _converted: LRUCache[str, Any] = LRUCache(KEPT)
+_core: list[Any] = []
 
 
 def converted(module: nn.Module, examples: Sequence[Tensor]) -> Any:
@@ -55,6 +56,24 @@ def _convert(module: nn.Module, examples: Sequence[Tensor]) -> Any:
         for category in (DeprecationWarning, FutureWarning):
             warnings.filterwarnings("ignore", r".*torch\.jit", category)
         return openvino.convert_model(module, example_input=example)
+
+
+def openvino_core() -> Any:
+    """Return the one core of this process, which is never given back.
+
+    A core's CPU plugin gives the thread that loads it an alternate signal stack, and unmaps that
+    stack when the core dies. Where another thread lets the last core go, as when a new map takes
+    the place of an old one, the first thread keeps a stack that is not there any more: its next
+    signal ends the process by a segmentation fault (seen with OpenVINO 2026.4).
+    """
+    # OpenVINO's converter reports its use over the network; without this module it does not.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    with _lock:
+        if not _core:
+            _core.append(openvino.Core())
+        return _core[0]
 
 
 def _key(module: nn.Module, examples: Sequence[Tensor]) -> str:
@@ -125,9 +144,7 @@ def has_integer_products(backend: Backend, device: torch.device) -> bool:
     """
     if choose_backend(backend, device) != "openvino":
         return False
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @contextmanager
@@ -187,11 +204,7 @@ class OpenVinoProgram:
             examples: other shapes of the same rank are accepted later.
             precision: of products; None: bfloat16 where the CPU has it.
         """
-        # OpenVINO's converter reports its use over the network; without this module it does not.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-        import openvino
-
-        self._core = openvino.Core()
+        self._core = openvino_core()
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -199,8 +212,7 @@ class OpenVinoProgram:
         if precision is not None:
             self._settings["INFERENCE_PRECISION_HINT"] = precision
         self._model = converted(module, examples)
-        self._requests: LRUCache[tuple[torch.Size, ...], openvino.InferRequest]
-        self._requests = LRUCache(_SHAPES_KEPT)
+        self._requests: LRUCache[tuple[torch.Size, ...], Any] = LRUCache(_SHAPES_KEPT)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the module on float32 tensors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ from deviloc_ros.bags.transforms import LOOK_AHEAD, BagTransforms
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.maps.map_file import map_id
+from deviloc_ros.messages.repeated_stamps import RepeatedStamps
 from deviloc_ros.offline.bag_frames import BagFrames, Listener, Moment
 from deviloc_ros.offline.bag_results import BagRun, FrameResult
 from deviloc_ros.offline.bag_robot import BagRobot
@@ -21,6 +23,7 @@ from deviloc_ros.robot.odometry import Odometry
 from deviloc_ros.robot.outcome import Fix, Outcome
 from deviloc_ros.robot.priors import Priors
 from deviloc_ros.robot.saved_pose import PoseFile
+from deviloc_ros.robot.told_once import ToldOnce
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 
 Progress: TypeAlias = Callable[[Iterable[Moment], int], Iterable[Moment]]
@@ -53,10 +56,12 @@ def localize_bag(
     keeps_pose = bool(robot.config.prior.file) and map_path.is_file()
     pose_file, name = PoseFile(drive.priors, tell), map_id(map_path) if keeps_pose else ""
     pose_file.restore(robot.config.prior, name, robot.bag.span[0])
+    stamps = RepeatedStamps(robot.cameras[0].topic.name, tell)
     frames = BagFrames(robot.bag, robot.config, robot.cameras, drive.listeners)
     try:
         for moment in progress(frames, frames.count):
             result, outcome = drive.localize(moment)
+            result = replace(result, repeat=stamps.add(result.stamp))
             run.frames.append(result)
             watch(result, outcome)
     except KeyboardInterrupt:
@@ -74,7 +79,8 @@ class _Drive:
         config = robot.config
         self._localizer = localizer
         self._base, self._tell = config.frames.base, tell
-        self._transforms = BagTransforms(robot.bag, robot.odometry_topic)
+        self._refused = ToldOnce(tell)
+        self._transforms = BagTransforms(robot.bag, robot.odometry_topic, tell=tell)
         self._odometry = Odometry(config.frames, self._transforms)
         self._extrinsics = Extrinsics(config.frames, self._transforms, LOOK_AHEAD, robot.mounts)
         self._initial_poses = InitialPoses(config.frames, self._transforms, self._odometry)
@@ -118,6 +124,10 @@ class _Drive:
             self._tell(str(error))
 
     def _on_fix(self, message: Any, received: int) -> None:
-        pose = self._fixes.read(message)
+        try:
+            pose = self._fixes.read(message)
+        except InputError as error:
+            self._refused.tell(SOURCE, str(error))
+            return
         if pose is not None:
             self.priors.offered(pose, SOURCE)

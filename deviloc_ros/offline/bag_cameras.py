@@ -10,6 +10,7 @@ from deviloc_ros.bags.reader import IMAGE_TYPES, Bag, Topic
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.messages.rectification import rectification
 from deviloc_ros.offline.rig_file import CameraDescription
 from deviloc_ros.robot.calibration import CameraCalibration, FixedCalibration, InfoCalibration
 from deviloc_ros.robot.config import RobotConfig
@@ -43,6 +44,7 @@ class BagCamera:
         rectified: its images are.
         first_calibration: holds until a camera_info is received.
         mount: base_from_camera; None: transforms say it.
+        decided: which calibration holds, and why, for people.
     """
 
     name: str
@@ -51,6 +53,7 @@ class BagCamera:
     rectified: bool
     first_calibration: CameraCalibration
     mount: Transform | None
+    decided: str
 
 
 def named_topics(texts: Sequence[str]) -> dict[str, str]:
@@ -108,14 +111,15 @@ def _camera(bag: Bag, config: RobotConfig, choice: CameraChoice, name: str) -> B
     if described is not None:
         fixed, info = fixed or described.camera, info or described.camera_info
         rectified = rectified if described.rectified == "auto" else described.rectified
-    is_rectified = config.image.model_copy(update={"rectified": rectified}).holds_for(topic.name)
     mount = described.mount if described is not None else None
     if fixed is not None:
-        return BagCamera(name, topic, None, is_rectified, FixedCalibration(fixed), mount)
+        given = f"the camera that was given holds: {fixed}"
+        return BagCamera(name, topic, None, False, FixedCalibration(fixed), mount, given)
     info_topic = bag.info_topic(topic, info).name
     _, first = next(bag.read([info_topic]))
-    calibration = InfoCalibration(first, is_rectified)
-    return BagCamera(name, topic, info_topic, is_rectified, calibration, mount)
+    decided = rectification(rectified, topic.name, first)
+    calibration = InfoCalibration(first, decided.rectified)
+    return BagCamera(name, topic, info_topic, decided.rectified, calibration, mount, str(decided))
 
 
 def _topic_of(bag: Bag, name: str) -> str:

@@ -47,6 +47,7 @@ class FrameResult:
         prior: the search was near a prior.
         cameras: what each camera of a rig contributed, or why it did not.
         way: how the images were matched with their references; empty: it did not come to that.
+        repeat: how many images before it had its stamp.
     """
 
     stamp: int
@@ -65,6 +66,7 @@ class FrameResult:
     prior: bool = False
     cameras: Mapping[str, str] = field(default_factory=dict)
     way: str = ""
+    repeat: int = 0
 
     @staticmethod
     def of(
@@ -97,9 +99,9 @@ class FrameResult:
 
     @property
     def name(self) -> str:
-        """The image's name in pose files: its stamp in seconds."""
+        """The image's name in pose files: its stamp in seconds, with _1, _2 ... if it repeats."""
         seconds, rest = divmod(self.stamp, NANOSECONDS)
-        return f"{seconds}.{rest:09d}"
+        return f"{seconds}.{rest:09d}" + (f"_{self.repeat}" if self.repeat else "")
 
     def record(self) -> dict[str, Any]:
         """Return the image's entry in summary.json."""

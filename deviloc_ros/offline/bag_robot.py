@@ -67,7 +67,8 @@ def bag_robot(
     mounts = fixed_extrinsics(config)
     mounts |= {item.name: item.mount for item in cameras if item.mount is not None}
     topic, text = _odometry(bag, config.frames.odom, odometry)
-    transforms = BagTransforms(bag, topic)
+    # What is wrong with transforms is told when the bag is localized.
+    transforms = BagTransforms(bag, topic, tell=lambda text: None)
     config = _with_base(bag, config, cameras, mounts, transforms)
     topics = bag.topics
     given = INITIAL_POSE in topics and topics[INITIAL_POSE].type == INITIAL_POSE_TYPE

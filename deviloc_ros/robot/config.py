@@ -26,7 +26,7 @@ def _as_word(value: object) -> object:
 
 
 Rectified = Annotated[Literal["auto", "yes", "no"], BeforeValidator(_as_word)]
-"""Whether images are rectified; auto: if the topic's name has `rect` in it."""
+"""Whether images are rectified; auto: the topic's name decides."""
 
 
 class FrameConfig(Section):
@@ -46,12 +46,8 @@ class RectifiedConfig(Section):
     rectified: Rectified = Field(
         "auto",
         description="images are rectified, so P of camera_info holds; auto: if the topic's name "
-        "has `rect` in it",
+        "has the word `rect` or `rectified`, as `image_rect_color` has",
     )
-
-    def holds_for(self, topic: str) -> bool:
-        """Whether the images of a topic are rectified."""
-        return "rect" in topic if self.rectified == "auto" else self.rectified == "yes"
 
 
 class ExtrinsicsConfig(Section):
@@ -158,7 +154,10 @@ class PriorConfig(Section):
         0.001, ge=0, le=100, description="drift of odometry, rad for each second"
     )
     file: str = Field(
-        "", description="file for the last pose, saved when the node stops; empty: not saved"
+        "", description="file for the last pose, saved also when the node stops; empty: not saved"
+    )
+    save_period: float = Field(
+        5.0, ge=0, le=3600, description="period of saving it, s; 0: only when the node stops"
     )
     restore: bool = Field(False, description="start with the pose in prior.file as prior")
     restored_position_sigma: float = Field(

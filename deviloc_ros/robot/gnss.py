@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.messages.stamped import stamp_ns
 from deviloc_ros.robot.carried_pose import CarriedPose
@@ -23,6 +24,10 @@ STATUS_FIX = 0
 COVARIANCE_TYPE_UNKNOWN = 0
 """sensor_msgs/NavSatFix."""
 SOURCE = "fix of a satellite receiver"
+PLACE, LIMITS = ("latitude", "longitude", "altitude"), (90.0, 360.0, 1e6)
+"""What a fix says, and how much it can be: degrees, and metres."""
+LARGEST_VARIANCE = 1e14
+"""Metres squared; the earth is no larger."""
 
 
 class SatelliteFixes:
@@ -39,6 +44,9 @@ class SatelliteFixes:
         """Return the pose of a sensor_msgs/NavSatFix, of rclpy or out of a bag; None without one.
 
         It means something only in a map that is metric and aligned to gravity.
+
+        Raises:
+            InputError: there is no such place on the earth.
         """
         altitude_known = math.isfinite(message.altitude)
         place = (
@@ -46,8 +54,11 @@ class SatelliteFixes:
             message.longitude,
             message.altitude if altitude_known else self._config.altitude,
         )
-        if message.status.status < STATUS_FIX or not all(map(math.isfinite, place)):
+        if message.status.status < STATUS_FIX or math.isnan(message.latitude + message.longitude):
             return None
+        for name, value, limit in zip(PLACE, place, LIMITS, strict=True):
+            if not abs(value) <= limit:
+                raise InputError(f"fix is not used: {name} {value:g} is not within +-{limit:g}")
         plane, vertical = self._sigmas(message)
         return CarriedPose(
             Transform(Rotation.identity(), self._place.position(*place)),
@@ -61,7 +72,7 @@ class SatelliteFixes:
         """Return standard deviations in the plane and of the height, metres."""
         covariance = np.reshape(message.position_covariance, (3, 3))
         known = message.position_covariance_type != COVARIANCE_TYPE_UNKNOWN
-        if not known or not np.isfinite(covariance).all():
+        if not known or not (np.abs(covariance) <= LARGEST_VARIANCE).all():
             return self._config.unknown_sigma, 2 * self._config.unknown_sigma
         plane = float(np.sqrt(max(np.linalg.eigvalsh(covariance[:2, :2]).max(), 0.0)))
         vertical = float(np.sqrt(max(covariance[2, 2], 0.0)))

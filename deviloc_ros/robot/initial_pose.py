@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.messages.stamped import frame_of, stamp_ns
+from deviloc_ros.messages.stamped import FARTHEST, frame_of, stamp_ns, transform_of
 from deviloc_ros.robot.carried_pose import CarriedPose
 from deviloc_ros.robot.config import FrameConfig
 from deviloc_ros.robot.odometry import Odometry
@@ -46,7 +45,7 @@ class InitialPoses:
         stamp = stamp_ns(message.header.stamp) or now
         frame = frame_of(message.header.frame_id) or self._frames.map
         try:
-            frame_from_base = read_pose(message)
+            frame_from_base = transform_of(message.pose.pose)
             position, rotation, vertical = read_sigmas(np.array(message.pose.covariance))
             map_from_frame = self._map_from(frame, stamp)
         except (ValueError, TransformUnavailableError) as error:
@@ -70,19 +69,6 @@ class InitialPoses:
             return self._transforms.newest(self._frames.map, frame)
 
 
-def read_pose(message: Any) -> Transform:
-    """Return the pose of a message.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    p, q = message.pose.pose.position, message.pose.pose.orientation
-    numbers = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
-    if not np.isfinite(numbers).all() or abs(float(np.linalg.norm(numbers[3:])) - 1) > 1e-2:
-        raise ValueError("position and unit quaternion must be finite numbers")
-    return Transform(Rotation.from_quat(numbers[3:]), numbers[:3])
-
-
 def read_sigmas(covariance: NDArray[np.float64]) -> tuple[float, float, float]:
     """Return standard deviations in the plane (m), of the rotation (rad) and of z (m).
 
@@ -95,6 +81,8 @@ def read_sigmas(covariance: NDArray[np.float64]) -> tuple[float, float, float]:
     matrix = covariance.reshape(6, 6)
     if not np.isfinite(matrix).all():
         raise ValueError("the covariance must be finite numbers")
+    if np.abs(matrix).max() > FARTHEST**2:
+        raise ValueError(f"variances must not be larger than {FARTHEST**2:g}")
     plane, rotation = (np.linalg.eigvalsh(block) for block in (matrix[:2, :2], matrix[3:, 3:]))
     if plane.min() < -1e-9 or rotation.min() < -1e-9 or matrix[2, 2] < 0:
         raise ValueError("variances must not be negative")

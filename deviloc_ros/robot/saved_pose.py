@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +20,8 @@ from deviloc_ros.robot.config import PriorConfig
 from deviloc_ros.robot.priors import Priors
 
 MAX_BYTES = 100_000
+IDLE_SECONDS = 1.0
+"""How often it is looked whether to save after all, where `save_period` is 0."""
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Sigma = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -53,8 +57,12 @@ def save_pose(path: Path, map_id: str, pose: CarriedPose) -> None:
         position_sigma=max(pose.position_sigma, pose.vertical_sigma or 0.0),
         rotation_sigma=pose.rotation_sigma,
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(saved.model_dump(), indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(saved.model_dump(), indent=1) + "\n"
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        # Power may be lost just after the renaming: the content must be on the disk before.
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_pose(
@@ -106,16 +114,53 @@ class PoseFile:
         """Take the priors and who hears of faults."""
         self._priors = priors
         self._tell = tell
+        self._lock = threading.Lock()
+        self._saved: CarriedPose | None = None
+        self._told = ""
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, config: Callable[[], PriorConfig], map_id: Callable[[], str]) -> None:
+        """Begin to save the pose every `save_period`, in a thread: disks may be slow.
+
+        Args:
+            config: returns the parameters as they are then.
+            map_id: returns the id of the map in use.
+        """
+        self._stop.clear()
+        self._thread = threading.Thread(
+            target=self._run, args=(config, map_id), name="pose file", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Save no more; what is being written is finished."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self, config: Callable[[], PriorConfig], map_id: Callable[[], str]) -> None:
+        while not self._stop.wait(config().save_period or IDLE_SECONDS):
+            if config().save_period > 0:
+                self.save(config(), map_id())
 
     def save(self, config: PriorConfig, map_id: str) -> None:
         """Write the last pose, if there is one and a file is named."""
         pose = self._priors.last_pose()
         if not config.file or pose is None or not map_id:
             return
-        try:
-            save_pose(Path(config.file).expanduser(), map_id, pose)
-        except InputError as error:
-            self._tell(f"the last pose is not saved: {error}")
+        with self._lock:
+            if pose is self._saved:
+                return
+            try:
+                save_pose(Path(config.file).expanduser(), map_id, pose)
+            except (InputError, OSError) as error:
+                if str(error) != self._told:  # once, and not every few seconds
+                    self._tell(f"the last pose is not saved: {error}")
+                self._told = str(error)
+                return
+            self._saved, self._told = pose, ""
 
     def restore(self, config: PriorConfig, map_id: str, now: int) -> None:
         """Offer the saved pose to the priors, if that is asked for; it holds from now, ns."""

@@ -16,6 +16,7 @@ from pytransform3d.transform_manager import (
 )
 
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.messages.stamped import Link
 
 HISTORY_NS = 10_000_000_000
 """How long transforms are kept, as tf2 does."""
@@ -96,6 +97,14 @@ class TransformBuffer:
             del edge.stamps[:expired], edge.poses[:expired]
             edge.changed = True
             self._changed.notify_all()
+
+    def set_static_link(self, link: Link) -> None:
+        """Add or replace a transform that holds at every time, as a message says it."""
+        self.set_static(link.parent, link.child, link.parent_from_child)
+
+    def add_link(self, link: Link) -> None:
+        """Add a transform at its stamp, as a message says it."""
+        self.add(link.parent, link.child, link.stamp, link.parent_from_child)
 
     def connected(self, target: str, source: str) -> bool:
         """Say whether a chain of transforms joins two frames, at any time."""

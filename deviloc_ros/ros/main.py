@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             if node.autostart and not node.start():
                 return 2
-            spin(node, termination)
+            spin(node, termination, on_fault=node.fault)
         finally:
             # The context lives on until then, so that what is in hand can still be published.
             node.destroy_node()

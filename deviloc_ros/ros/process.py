@@ -12,6 +12,8 @@ import signal
 import sys
 import threading
 import time
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +23,11 @@ import rclpy
 import yaml
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import (
+    ExternalShutdownException,
+    ShutdownException,
+    SingleThreadedExecutor,
+)
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
@@ -193,9 +199,28 @@ def _without_places(message: str) -> str:
     return re.sub(r",? at /\S+\.c(?:pp)?:\d+", "", " ".join(message.split())).replace(" , ", ", ")
 
 
-def spin(node: Node, termination: Termination, finished: Callable[[], bool] | None = None) -> None:
-    """Let a node work until a signal comes, the context is shut down, or it has finished."""
-    executor = SingleThreadedExecutor()
+FAULTS, FAULTS_SECONDS = 100, 1.0
+"""So many faults in so short a time, seconds, are the executor's own: the process ends."""
+
+
+def spin(
+    node: Node,
+    termination: Termination,
+    finished: Callable[[], bool] | None = None,
+    on_fault: Callable[[str], object] | None = None,
+) -> None:
+    """Let a node work until a signal comes, the context is shut down, or it has finished.
+
+    What a callback raises ends that callback alone: requests to rclpy's own services, such as a
+    parameter of a type that does not exist, must not end a robot's localization.
+
+    Args:
+        node: the node.
+        termination: tells of signals.
+        finished: whether the node has nothing more to do.
+        on_fault: takes the traceback of what a callback raised; None: it is logged.
+    """
+    executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
     ended: Future[None] = Future(executor=executor)
 
@@ -207,4 +232,14 @@ def spin(node: Node, termination: Termination, finished: Callable[[], bool] | No
         # On the machine's clock: simulated time stands still when playback is over.
         node.create_timer(FINISHED_PERIOD, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
     termination.call(lambda: ended.set_result(None))
-    executor.spin_until_future_complete(ended)
+    faults: deque[float] = deque(maxlen=FAULTS)
+    while not ended.done() and node.context.ok():
+        try:
+            executor.spin_until_future_complete(ended)
+        except (ExternalShutdownException, ShutdownException):
+            raise
+        except Exception:
+            faults.append(time.monotonic())
+            if len(faults) == FAULTS and faults[-1] - faults[0] < FAULTS_SECONDS:
+                raise
+            (on_fault or node.get_logger().error)(traceback.format_exc())

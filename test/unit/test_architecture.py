@@ -131,3 +131,36 @@ def test_help_does_not_load_networks(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
     assert "examples" in done.stdout or "localize" in done.stdout
+
+
+def test_launch_files_need_nothing_but_launch() -> None:
+    """`ros2 launch` runs them in ROS' own Python, which lacks what this package requires."""
+    root = PACKAGE.parent
+    waiting = [*root.glob("launch/*.py"), *(PACKAGE / "ros" / "launch").glob("*.py")]
+    seen: set[Path] = set()
+    foreign: set[str] = set()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for name in _imports_at_once(path):
+            if not name.startswith("deviloc_ros"):
+                foreign.add(name.partition(".")[0])
+                continue
+            parts = name.split(".")
+            for length in range(1, len(parts) + 1):
+                base = root.joinpath(*parts[:length])
+                waiting += filter(Path.exists, (base.with_suffix(".py"), base / "__init__.py"))
+    assert foreign - sys.stdlib_module_names == {"ament_index_python", "launch", "launch_ros"}
+
+
+def _imports_at_once(path: Path) -> set[str]:
+    """Return what a module imports when it is imported, and not only inside of functions."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names

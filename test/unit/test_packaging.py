@@ -63,9 +63,16 @@ def test_ros_packages_that_are_imported_are_declared() -> None:
         name
         for folder in ("deviloc_ros", "launch")
         for name in imports(ROOT / folder)
-        if name.endswith(("_msgs", "_interfaces", "_ros", "_bridge")) or name in ("rclpy", "launch")
+        if name.endswith(("_msgs", "_interfaces", "_ros", "_bridge"))
+        or name in ("rclpy", "launch", "ament_index_python")
     }
-    assert ros - {"deviloc_ros"} <= declared | {"ament_index_python"}
+    started = {
+        name
+        for path in (ROOT / "deviloc_ros" / "ros" / "launch").glob("*.py")
+        for name in re.findall(r'package="(\w+)"', path.read_text(encoding="utf-8"))
+    }
+    assert "rviz2" in started
+    assert (ros | started) - {"deviloc_ros"} <= declared
 
 
 def test_python_packages_that_are_imported_are_required() -> None:

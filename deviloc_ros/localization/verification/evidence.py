@@ -32,8 +32,8 @@ from scipy.special import betainc, gammaln
 PIECE = 64.0
 # Side of the squares that count once in pixels: that of the patches which are aligned.
 PATCH = 11.0
-# Error of a match that agrees in the pixels, of the threshold: a pixel of the working size.
-SHARP = 1 / 6
+# Error of a match that agrees in the pixels, of the threshold: half a pixel of the working size.
+SHARP = 1 / 12
 # Matches that a pose is computed from, and the most poses that three give (P3P).
 SAMPLE, SOLUTIONS = 3, 4
 # Errors that are tried as the limit of an inlier, of the threshold.
@@ -110,18 +110,19 @@ def log10_false_alarms_of_pixels(aligned: Agreement) -> float:
     Wrong matches that are within the threshold lie evenly within it, also after alignment.
 
     Args:
-        aligned: how aligned matches agree with the pose that they give; its pieces are patches.
-            Those that were not found have infinite errors.
+        aligned: how the matches that were found agree with the pose that they give; its pieces are
+            patches.
     """
     if not len(aligned.errors):
         return 0.0
-    agrees = aligned.errors < SHARP * aligned.threshold
-    total = len(np.unique(aligned.pieces))
-    agreeing = len(np.unique(aligned.pieces[agrees]))
-    # A patch that holds several matches has as many chances.
-    chance = min(1.0, SHARP**2 * len(aligned.errors) / total)
+    names = np.unique(aligned.pieces, return_inverse=True)[1]
+    matches = np.bincount(names)
+    sharp = np.bincount(names[aligned.errors < SHARP * aligned.threshold], minlength=len(matches))
+    # Matches of one patch may err alike or not: most of them agree with at most the probability
+    # that one does.
+    total, agreeing = len(matches), int(np.count_nonzero(2 * sharp > matches))
     tests = SOLUTIONS * _binomial(total, SAMPLE)
-    alarms = tests * _at_least(agreeing - SAMPLE, total - SAMPLE, chance)
+    alarms = tests * _at_least(agreeing - SAMPLE, total - SAMPLE, SHARP**2)
     return float(np.log10(max(alarms, LEAST)))
 
 

@@ -127,10 +127,10 @@ def _pixels(
     """Return how many poses chance would give that agree as well in the pixels, log10."""
     if aligned is None:
         return 0.0
-    found = camera_agreement(pose.camera_from_map, aligned.matches, camera, config, pixel_scale)
-    patches = pieces_of(aligned.matches.keypoints, pixel_scale, PATCH)
-    errors = np.where(aligned.found, found.errors, np.inf)
-    return log10_false_alarms_of_pixels(replace(found, errors=errors, pieces=patches))
+    found = aligned.matches.select(aligned.found)
+    agreement = camera_agreement(pose.camera_from_map, found, camera, config, pixel_scale)
+    patches = pieces_of(found.keypoints, pixel_scale, PATCH)
+    return log10_false_alarms_of_pixels(replace(agreement, pieces=patches))
 
 
 def judge(
@@ -154,12 +154,13 @@ def judge(
         limit = f"at least {config.min_coverage:.0%}"
         details = f"inliers in {evidence.coverage:.0%} of the image, {limit}"
         return FailureReason.POOR_COVERAGE, details
-    alarms = min(log10_false_alarms(evidence.agreement), evidence.pixels)
-    if alarms > config.max_log10_false_alarms:
+    alarms, most = log10_false_alarms(evidence.agreement), config.max_log10_false_alarms
+    # Pieces may come in pairs, which halves the exponent; patches have no pixels in common.
+    if alarms > most and evidence.pixels > most / 2:
         agreeing, pieces = evidence.agreement.num_pieces
         details = (
             f"{agreeing} of {pieces} pieces of the image agree: 1e{alarms:.1f} such poses by "
-            f"chance, at most 1e{config.max_log10_false_alarms:.1f}"
+            f"chance, at most 1e{most:.1f}; 1e{evidence.pixels:.1f} by pixels, 1e{most / 2:.1f}"
         )
         return FailureReason.CHANCE, details
     for map_from_body, support in evidence.rivals:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from deviloc_ros.config import Section, keys
 from deviloc_ros.robot.config import RectifiedConfig, RobotConfig
-from deviloc_ros.ros.config.output_config import DiagnosticsConfig, TfConfig
+from deviloc_ros.ros.config.output_config import BondConfig, DiagnosticsConfig, TfConfig
 
 START_ONLY = frozenset({"autostart"})
 """Keys that matter only while the node starts."""
@@ -61,6 +61,7 @@ class NodeConfig(RobotConfig):
     image: ImageConfig = ImageConfig()
     tf: TfConfig = TfConfig()
     debug: DebugConfig = DebugConfig()
+    bond: BondConfig = BondConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
 
 

@@ -45,6 +45,20 @@ class TfConfig(Section):
     )
 
 
+class BondConfig(Section):
+    """A bond with a lifecycle manager, such as Nav2's."""
+
+    enabled: bool = Field(
+        False, description="hold a bond while active, as Nav2's nodes do; needs the package bond"
+    )
+    timeout: float = Field(
+        4.0, gt=0, le=3600, description="a manager that is silent for so long is gone, s"
+    )
+    heartbeat_period: float = Field(
+        0.1, gt=0, le=60, description="time between heartbeats to the manager, s"
+    )
+
+
 class BudgetConfig(Section):
     """Seconds that a stage may take on average; 0: as long as it likes."""
 

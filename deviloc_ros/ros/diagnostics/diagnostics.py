@@ -27,7 +27,7 @@ def status(name: str, level: Level, text: str, values: Mapping[str, str]) -> Dia
         level=bytes([level]),
         name=name,
         message=text,
-        hardware_id="",
+        hardware_id=f"/{name.partition(':')[0]}",
         values=[KeyValue(key=key, value=value) for key, value in values.items()],
     )
 

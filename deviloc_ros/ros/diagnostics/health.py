@@ -6,13 +6,25 @@ of its levels.
 
 from __future__ import annotations
 
+import math
+
+from deviloc_ros.robot.synchronizer import CameraCount
 from deviloc_ros.ros.config.output_config import DiagnosticsConfig
 from deviloc_ros.ros.diagnostics.rules import Item, error, item, warn
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot
 
 
 def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.1f}"
+    return "" if math.isnan(seconds) else f"{seconds * 1e3:.1f}"
+
+
+def _camera(name: str, count: CameraCount, now: Snapshot) -> str:
+    text = f"{name}: {count.received} received, {count.missing} missing, {count.late} late"
+    if count.received and not count.silent:
+        return text
+    if name in now.unpublished:
+        return f"{text}, nobody publishes them"
+    return f"{text}, published but lost on the way (docs/ros-interface.md, Quality of service)"
 
 
 def _stage(name: str, meaning: str) -> Item:
@@ -42,23 +54,34 @@ ITEMS: tuple[Item, ...] = (
         "calibrated",
         "a camera_info was received for every camera; otherwise the topics without one",
         lambda now: f"not {', '.join(now.uncalibrated)}" if now.uncalibrated else "true",
+        warn(
+            f"{_OVERDUE} of a camera of a rig",
+            "a camera has no camera_info",
+            lambda now, limits: bool(now.uncalibrated) and now.overdue > limits.max_fix_age,
+        ),
         error(
             _OVERDUE,
             "no camera_info",
-            lambda now, limits: bool(now.uncalibrated) and now.overdue > limits.max_fix_age,
+            lambda now, limits: (
+                bool(now.uncalibrated)
+                and len(now.uncalibrated) >= len(now.cameras)
+                and now.overdue > limits.max_fix_age
+            ),
         ),
+    ),
+    item(
+        "rectified",
+        "by image topic whether P of camera_info holds, or K and D, and why",
+        lambda now: "; ".join(f"{topic}: {decided}" for topic, decided in now.rectified.items()),
     ),
     item(
         "cameras",
         "for a rig: received, missing and late images of each camera",
-        lambda now: "; ".join(
-            f"{name}: {count.received} received, {count.missing} missing, {count.late} late"
-            for name, count in now.cameras.items()
-        ),
+        lambda now: "; ".join(_camera(name, count, now) for name, count in now.cameras.items()),
         warn(
             _OVERDUE.replace("none was received", "a camera has sent no image")
             + "; or was missing in all sets of 1 s",
-            "a camera sends no images",
+            "images of a camera do not come",
             lambda now, limits: any(
                 count.silent or (not count.received and now.overdue > limits.max_fix_age)
                 for count in now.cameras.values()
@@ -159,10 +182,24 @@ ITEMS: tuple[Item, ...] = (
         lambda now: now.last_refusal,
     ),
     item(
+        "unusable",
+        "images of the last 10 s that could not be looked at, by reason; of a rig by camera",
+        lambda now: ", ".join(f"{count} {why}" for why, count in sorted(now.unusable.items())),
+        warn("any", "images cannot be used", lambda now, _: bool(now.unusable)),
+        error("all", "no image can be used", lambda now, _: now.all_unusable),
+    ),
+    item(
+        "namesakes",
+        "other nodes of the same name: services and parameters go to one of them at random",
+        lambda now: str(now.namesakes),
+        warn("above 0", "another node has the same name", lambda now, _: now.namesakes > 0),
+    ),
+    item(
         "damaged_map",
-        "images refused because a tile of the map that they need cannot be read; the log names it",
+        "images refused since the map was loaded because its file was written over or a tile "
+        "cannot be read; the log names it",
         lambda now: str(now.damaged),
-        error("above 0", "a tile of the map cannot be read", lambda now, _: now.damaged > 0),
+        error("above 0", "the map is damaged: see the log", lambda now, _: now.damaged > 0),
     ),
     item(
         "tf",

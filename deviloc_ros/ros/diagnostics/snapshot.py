@@ -37,7 +37,9 @@ class Snapshot:
         reload_failed: whether that failed.
         image_topic: resolved names, and which converter reads them.
         uncalibrated: topics on which no camera_info has come.
+        unpublished: cameras of a rig whose images nobody publishes.
         cameras: what became of the images of each camera of a rig.
+        rectified: by image topic which of K and P holds, and why.
         listening: time since images are let in, without interruption.
         paused: images are not let in.
         received: images since activation.
@@ -53,9 +55,12 @@ class Snapshot:
         ways: how many images were matched in each way.
         inliers: of the newest pose.
         mean_inliers: of poses; NaN without poses.
+        unusable: why images could not be looked at, and how many, over 10 s.
+        all_unusable: that was so of all images.
+        namesakes: other nodes of the same name.
         fix_age: since the newest pose, or since images are let in.
         last_refusal: reason of the newest image without a pose.
-        damaged: images that needed a tile of the map which cannot be read.
+        damaged: images refused for want of a sound map since it was loaded.
         tf: the transform published last, or why none is.
         tf_withheld_by_map: the map's properties forbid a transform.
         tf_lacks_odometry: the newest pose gave no transform for want of odometry.
@@ -70,7 +75,9 @@ class Snapshot:
     reload_failed: bool = False
     image_topic: str = ""
     uncalibrated: tuple[str, ...] = ()
+    unpublished: tuple[str, ...] = ()
     cameras: Mapping[str, CameraCount] = field(default_factory=dict)
+    rectified: Mapping[str, str] = field(default_factory=dict)
     listening: float = 0.0
     paused: bool = False
     received: int = 0
@@ -86,6 +93,9 @@ class Snapshot:
     ways: Mapping[str, int] = field(default_factory=dict)
     inliers: int = 0
     mean_inliers: float = float("nan")
+    unusable: Mapping[str, int] = field(default_factory=dict)
+    all_unusable: bool = False
+    namesakes: int = 0
     fix_age: float = 0.0
     last_refusal: str = ""
     damaged: int = 0

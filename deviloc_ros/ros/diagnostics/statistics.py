@@ -13,16 +13,23 @@ from deviloc_ros.robot.outcome import Fix, Outcome
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot
 
 WINDOW_SECONDS = 10.0
+UNUSABLE = (
+    FailureReason.BAD_IMAGE,
+    FailureReason.BAD_CALIBRATION,
+    FailureReason.NO_EXTRINSICS,
+)
+"""Reasons that somebody must mend: the map was not even asked."""
 
 
 @dataclass(frozen=True)
 class _Result:
-    """A result in the window: when it was, what it took, and the pose's inliers, if any."""
+    """A result in the window: when, what it took, a pose's inliers, why images were no use."""
 
     when: float
     latency: float
     stages: Mapping[str, float]
     inliers: int | None
+    unusable: tuple[str, ...]
 
 
 class Statistics:
@@ -57,6 +64,21 @@ class Statistics:
             self._dropped += replaced
             self._arrivals.append((time.monotonic(), replaced))
 
+    def count_dropped(self) -> None:
+        """Count images that came, and are not worked on."""
+        with self._lock:
+            self._dropped += 1
+
+    def count_fault(self) -> None:
+        """Count a fault of the node that belongs to no image."""
+        with self._lock:
+            self._errors += 1
+
+    def use_another_map(self) -> None:
+        """Count what is wrong with the map from now on."""
+        with self._lock:
+            self._damaged = 0
+
     def listen(self) -> None:
         """Count time without images or poses from now on: after a pause."""
         with self._lock:
@@ -86,6 +108,7 @@ class Statistics:
                     latency,
                     {"wait": wait, **outcome.stage_seconds},
                     outcome.num_inliers if fix else None,
+                    _unusable(outcome),
                 )
             )
             if isinstance(outcome.result, Fix):
@@ -128,12 +151,25 @@ class Statistics:
                 inliers=self._inliers,
                 ways=dict(self._ways),
                 mean_inliers=_mean([float(count) for count in inliers]),
+                unusable=Counter(why for result in results for why in result.unusable),
+                all_unusable=bool(results)
+                and all(result.unusable and result.inliers is None for result in results),
                 fix_age=now - max(self._last_fix, self._listening_since),
                 last_refusal=self._last_refusal,
                 damaged=self._damaged,
                 tf=self._tf,
                 internal_errors=self._errors,
             )
+
+
+def _unusable(outcome: Outcome) -> tuple[str, ...]:
+    """Return why images of an outcome could not be used, with the camera's name in a rig."""
+    refused = {f"{name} " if name else "": item for name, item in outcome.left_out.items()}
+    if not refused and not isinstance(outcome.result, Fix):
+        refused = {"": outcome.result}
+    return tuple(
+        f"{name}{item.reason.name}" for name, item in refused.items() if item.reason in UNUSABLE
+    )
 
 
 def _mean(values: list[float]) -> float:

@@ -9,9 +9,12 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from deviloc_ros.messages.rectification import rectification
+from deviloc_ros.messages.repeated_stamps import why_repeated
 from deviloc_ros.messages.stamped import frame_of, stamp_ns
 from deviloc_ros.robot.calibration import CameraCalibration, InfoCalibration, NoCalibration
 from deviloc_ros.robot.frame_set import Frame
+from deviloc_ros.robot.told_once import ToldOnce
 from deviloc_ros.ros.config.node_config import ImageConfig
 
 
@@ -35,6 +38,11 @@ class CameraInput:
         self._config = config
         self._on_frame = on_frame
         self._calibration: CameraCalibration = NoCalibration(self.info_topic)
+        self._decisions = ToldOnce(lambda text: node.get_logger().info(text))
+        self._doubts = ToldOnce(lambda text: node.get_logger().warning(text))
+        self._last_stamp = -1
+        self.decided = ""
+        """Which calibration holds, and why; empty before one has come."""
         self._images: Subscription[Image | CompressedImage] | None = None
         volatile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._infos = [
@@ -91,7 +99,12 @@ class CameraInput:
             self._node.destroy_subscription(subscription)
 
     def _on_info(self, message: CameraInfo) -> None:
-        self._calibration = InfoCalibration(message, self._config.holds_for(self.topic))
+        decided = rectification(self._config.rectified, self.topic, message)
+        self.decided = str(decided)
+        # At start, and whenever a calibration leads to something else.
+        say = self._doubts if decided.doubtful else self._decisions
+        say.tell(self.decided, f"{self.topic}: {self.decided}")
+        self._calibration = InfoCalibration(message, decided.rectified)
 
     def _listen_to_latched(self) -> None:
         """Ask for a camera_info that was sent before we came, if its publisher keeps it.
@@ -118,4 +131,7 @@ class CameraInput:
         if not self.calibrated:
             self._listen_to_latched()
         stamp, frame_id = stamp_ns(message.header.stamp), frame_of(message.header.frame_id)
+        if stamp in (0, self._last_stamp):
+            self._doubts.tell("stamps", f"{self.topic}: {why_repeated(stamp)}")
+        self._last_stamp = stamp
         self._on_frame(Frame(self._name, message, stamp, frame_id, self._calibration))

@@ -55,6 +55,20 @@ class Cameras:
         return [item.info_topic for item in self.inputs.values() if not item.calibrated]
 
     @property
+    def decided(self) -> dict[str, str]:
+        """Which calibration holds for each camera that has one, and why, by image topic."""
+        return {item.topic: item.decided for item in self.inputs.values() if item.decided}
+
+    @property
+    def unpublished(self) -> tuple[str, ...]:
+        """Cameras of a rig whose images nobody publishes."""
+        return tuple(
+            name
+            for name, item in self.inputs.items()
+            if not self._single and self._node.count_publishers(item.topic) == 0
+        )
+
+    @property
     def counts(self) -> dict[str, CameraCount]:
         """What became of each camera's images since `count_anew`; empty for a single camera."""
         return {} if self._single else dict(self._synchronizer.counts)

@@ -14,6 +14,7 @@ from deviloc_ros.robot.carried_pose import CarriedPose
 from deviloc_ros.robot.config import GnssConfig
 from deviloc_ros.robot.gnss import SOURCE, SatelliteFixes
 from deviloc_ros.robot.initial_pose import InitialPoses
+from deviloc_ros.robot.told_once import ToldOnce
 
 OnPose = Callable[[CarriedPose, str], None]
 """Gets a pose and where it came from."""
@@ -39,7 +40,7 @@ class InitialPose:
         try:
             pose, source = self._poses.read(message, self._node.get_clock().now().nanoseconds)
         except InputError as error:
-            self._node.get_logger().warning(str(error))
+            self._node.get_logger().warning(str(error), throttle_duration_sec=1.0)
             return
         self._on_pose(pose, source)
 
@@ -51,6 +52,7 @@ class Gnss:
         """Subscribe."""
         self._node = node
         self._fixes = SatelliteFixes(config)
+        self._refused = ToldOnce(lambda text: node.get_logger().warning(text))
         self._on_pose = on_pose
         self._subscription = (
             node.create_subscription(NavSatFix, "fix", self._on_fix, qos_profile_sensor_data)
@@ -64,6 +66,12 @@ class Gnss:
             self._node.destroy_subscription(self._subscription)
 
     def _on_fix(self, message: NavSatFix) -> None:
-        pose = self._fixes.read(message)
+        try:
+            pose = self._fixes.read(message)
+        except InputError as error:
+            # A receiver says the same thing many times a second.
+            self._refused.tell(SOURCE, str(error))
+            return
         if pose is not None:
+            self._refused.forget()
             self._on_pose(pose, SOURCE)

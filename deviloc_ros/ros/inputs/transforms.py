@@ -12,8 +12,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
+from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.messages.stamped import frame_of, stamp_ns, transform_of
+from deviloc_ros.messages.stamped import Link, link_of, transform_of
+from deviloc_ros.robot.told_once import ToldOnce
 from deviloc_ros.robot.transform_buffer import (
     TransformBuffer,
     TransformLookup,
@@ -44,6 +46,7 @@ class OwnLookup:
         """Subscribe."""
         self._node = node
         self._buffer = TransformBuffer()
+        self._ignored = ToldOnce(lambda text: node.get_logger().warning(text))
         reliable = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
         latched = QoSProfile(
             depth=100,
@@ -76,17 +79,17 @@ class OwnLookup:
 
     def _on_tf(self, message: TFMessage) -> None:
         for item in message.transforms:
-            parent, child, transform = self._read(item)
-            self._buffer.add(parent, child, stamp_ns(item.header.stamp), transform)
+            self._take(item, self._buffer.add_link)
 
     def _on_tf_static(self, message: TFMessage) -> None:
         for item in message.transforms:
-            self._buffer.set_static(*self._read(item))
+            self._take(item, self._buffer.set_static_link)
 
-    @staticmethod
-    def _read(item: Any) -> tuple[str, str, Transform]:
-        parent, child = frame_of(item.header.frame_id), frame_of(item.child_frame_id)
-        return parent, child, transform_of(item.transform)
+    def _take(self, item: Any, add: Callable[[Link], None]) -> None:
+        try:
+            add(link_of(item))
+        except InputError as error:
+            self._ignored.tell(item.child_frame_id, str(error))
 
 
 class Tf2Lookup:
@@ -95,11 +98,17 @@ class Tf2Lookup:
     def __init__(self, node: Node, tf2_ros: Any) -> None:
         """Subscribe."""
         self._errors = tf2_ros.TransformException
-        self._buffer = tf2_ros.Buffer(node=node)
+        # Not node=node: the buffer would make a service that nothing gives back.
+        self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
+        # Humble's buffer does not clear itself, and no buffer does so without the node.
+        self._jump = on_time_jump_back(node, self._buffer.clear)
 
     def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Transform:
         """Return target_from_source at a stamp, ns, or raise TransformUnavailableError."""
+        if stamp < 0:
+            # rclpy's Time refuses it. Drivers whose clock is not set stamp images so.
+            raise TransformUnavailableError(f"the stamp {stamp} ns is before time began")
         return self._lookup(target, source, Time(nanoseconds=stamp), timeout)
 
     def newest(self, target: str, source: str) -> Transform:
@@ -111,7 +120,10 @@ class Tf2Lookup:
             found = self._buffer.lookup_transform(target, source, time, Duration(seconds=timeout))
         except self._errors as error:
             raise TransformUnavailableError(" ".join(str(error).split())) from None
-        return transform_of(found.transform)
+        try:
+            return transform_of(found.transform)
+        except InputError as error:
+            raise TransformUnavailableError(f"{source!r} in {target!r}: {error}") from None
 
     def connected(self, target: str, source: str) -> bool:
         """Say whether any chain of transforms was ever seen between two frames."""
@@ -119,6 +131,7 @@ class Tf2Lookup:
 
     def close(self) -> None:
         """Stop listening."""
+        self._jump.unregister()
         self._listener.unregister()
 
 

@@ -20,9 +20,15 @@ class Argument:
     choices: tuple[str, ...] = ()
 
 
-def switch(default: bool, description: str) -> Argument:
-    """Return an argument that is true or false."""
-    return Argument(str(default).lower(), description, ("true", "false"))
+TRUE, FALSE = ("true", "True"), ("false", "False")
+"""YAML's spelling, and Python's, which Nav2's launch files pass on."""
+
+
+def switch(default: bool | None, description: str) -> Argument:
+    """Return an argument that is true or false; None: or empty, which is the default then."""
+    if default is None:
+        return Argument("", description, (*TRUE, *FALSE, ""))
+    return Argument(str(default).lower(), description, (*TRUE, *FALSE))
 
 
 NODE_ARGUMENTS = {
@@ -33,7 +39,11 @@ NODE_ARGUMENTS = {
     "tf_in_namespace": switch(
         False, "tf and tf_static are inside the namespace too, as Nav2 has it for several robots"
     ),
-    "use_sim_time": switch(False, "take the time from /clock, as with bags and simulators"),
+    "use_sim_time": switch(
+        None,
+        "take the time from /clock, as with bags and simulators; empty: as params_file or "
+        "SetParameter says",
+    ),
     "autostart": switch(
         True, "the node configures and activates itself; false: a lifecycle manager does"
     ),

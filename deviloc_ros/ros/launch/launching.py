@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,13 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.substitutions import ExecutableInPackage
 
-from deviloc_ros.ros.launch.arguments import SHOWN, Argument
+from deviloc_ros.ros.launch.arguments import SHOWN, TRUE, Argument
 
 Values = Mapping[str, str]
 Remaps = Sequence[tuple[str, str]]
 
 PACKAGE = "deviloc_ros"
+DDS_PROFILE = "config/fastdds_shm.xml"
 
 
 def share(name: str) -> str:
@@ -78,7 +80,7 @@ def localization(
         parameters: that win over those of the file.
     """
     shown = is_true(values, "display") or is_true(values, "rviz")
-    common: dict[str, Any] = {"use_sim_time": is_true(values, "use_sim_time")}
+    common = sim_time(values)
     if values["map"]:
         common["map.path"] = values["map"]
     own = {**(parameters or {}), **common, "autostart": is_true(values, "autostart")}
@@ -113,10 +115,19 @@ def rviz(values: Values) -> Node:
         package="rviz2",
         executable="rviz2",
         arguments=["-d", share("config/localization.rviz")],
-        parameters=[{"use_sim_time": is_true(values, "use_sim_time")}],
+        parameters=[given] if (given := sim_time(values)) else [],
         remappings=[*topics, ("/initialpose", "initialpose"), *tf_remaps(values)],
         **process_options(values),
     )
+
+
+DDS_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""Variables that name a Fast DDS profile; the second is Humble's."""
+
+
+def own_dds_profile() -> str:
+    """Return the package's profile, without which rigs lose images; empty if there is another."""
+    return "" if any(os.environ.get(name) for name in DDS_PROFILES) else share(DDS_PROFILE)
 
 
 def process_options(values: Values) -> dict[str, Any]:
@@ -124,11 +135,7 @@ def process_options(values: Values) -> dict[str, Any]:
     environment = {}
     if values["dds_profile"]:
         profile = existing(values["dds_profile"])
-        # The second name is the one of Humble.
-        environment = {
-            "FASTDDS_DEFAULT_PROFILES_FILE": profile,
-            "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
-        }
+        environment = dict.fromkeys(DDS_PROFILES, profile)
     return {
         "namespace": values["namespace"],
         "output": "screen",
@@ -145,7 +152,12 @@ def tf_remaps(values: Values) -> Remaps:
 
 def is_true(values: Values, name: str) -> bool:
     """Return the value of a switch."""
-    return values[name] == "true"
+    return values[name] in TRUE
+
+
+def sim_time(values: Values) -> dict[str, Any]:
+    """Return the parameter where it was given: else a parameters file or SetParameter has it."""
+    return {"use_sim_time": is_true(values, "use_sim_time")} if values["use_sim_time"] else {}
 
 
 def end(reason: str) -> list[Action]:

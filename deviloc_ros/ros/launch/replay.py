@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ament_index_python.packages import get_package_prefix
 from launch.action import Action
 from launch.actions import ExecuteProcess, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
 from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
 
-from deviloc_ros.bags.reader import IMAGE_TYPES, Bag
-from deviloc_ros.errors import InputError
 from deviloc_ros.ros.launch.arguments import NODE_ARGUMENTS, Argument
 from deviloc_ros.ros.launch.launching import (
+    DDS_PROFILE,
     PACKAGE,
     Values,
     end,
@@ -42,6 +44,35 @@ REPLAY_ARGUMENTS = {
 }
 
 
+def sources(values: Values, cameras: Sequence[str], image: str, camera_info: str) -> Sources:
+    """Have `deviloc play --sources` look into the bag, in an interpreter that can read one.
+
+    `ros2 launch` runs in ROS' own Python, which need not have this package's requirements.
+
+    Args:
+        values: of REPLAY_ARGUMENTS.
+        cameras: names of a rig's cameras; empty for a single one.
+        image: its topic, of a rig that below each name; empty: the only one there is.
+        camera_info: its topic; empty: beside the images.
+
+    Raises:
+        RuntimeError: the bag or a topic is missing; launch prints the message.
+    """
+    command = [
+        str(Path(get_package_prefix(PACKAGE)) / "lib" / PACKAGE / "deviloc"),
+        "play", values["bag"], "--sources", "--cameras", *cameras,
+        "--image", image, "--camera-info", camera_info,
+    ]  # fmt: skip
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        raise RuntimeError(ended.stderr.strip() or f"{' '.join(command)}: failed")
+    found = json.loads(ended.stdout)
+    return Sources(
+        Path(values["bag"]), tuple(cameras), found["topics"], found["compressed"],
+        tuple(found["awaited"]),
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Sources:
     """Which topics of a bag the node reads.
@@ -56,53 +87,17 @@ class Sources:
 
     bag: Path
     cameras: tuple[str, ...]
-    topics: dict[str, str]
+    topics: Mapping[str, str]
     compressed: bool
     awaited: tuple[str, ...]
 
-    @staticmethod
-    def find(path: Path, cameras: Sequence[str], image: str, camera_info: str) -> Sources:
-        """Look into a bag.
 
-        Args:
-            path: the bag.
-            cameras: of a rig; empty for a single camera.
-            image: its topic, of a rig that below each name; empty: the only one there is.
-            camera_info: its topic; empty: beside the images.
-
-        Raises:
-            RuntimeError: the bag or a topic is missing; launch prints the message.
-        """
-        topics: dict[str, str] = {}
-        awaited: list[str] = []
-        kinds = set()
-        try:
-            with Bag(path) as bag:
-                for name in cameras or [""]:
-                    wanted = f"/{name}/{image or 'image'}" if name else image or None
-                    found = bag.image_topic(wanted)
-                    info = f"/{name}/{camera_info}" if name and camera_info else camera_info
-                    calibration = bag.info_topic(found, info or None)
-                    prefix = f"{name}/" if name else ""
-                    plain = found.name.removesuffix("/compressed")
-                    kinds.add(found.type)
-                    topics[f"{prefix}image"] = plain if found.type == IMAGE_TYPES[1] else found.name
-                    topics[f"{prefix}camera_info"] = calibration.name
-                    awaited += [found.name, calibration.name]
-                fixed = [name for name in bag.topics if name == "/tf_static"]
-        except InputError as error:
-            raise RuntimeError(str(error)) from None
-        if len(kinds) > 1:
-            raise RuntimeError(f"{path}: some cameras are compressed, some are not")
-        return Sources(path, tuple(cameras), topics, kinds == {IMAGE_TYPES[1]}, (*awaited, *fixed))
-
-
-def replay(values: Values, sources: Sources, params_file: str) -> list[Action]:
+def replay(values: Values, found: Sources, params_file: str) -> list[Action]:
     """Return all processes of a replay; it is over when the recorder has written its results.
 
     Args:
         values: of REPLAY_ARGUMENTS.
-        sources: see there.
+        found: see `sources`.
         params_file: parameters where `params_file` is empty.
     """
     for name in ("map", "output"):
@@ -113,22 +108,22 @@ def replay(values: Values, sources: Sources, params_file: str) -> list[Action]:
         "use_sim_time": "true",
         "autostart": "true",
         "tf_in_namespace": "false",
-        "dds_profile": values["dds_profile"] or share("config/fastdds_shm.xml"),
+        "dds_profile": values["dds_profile"] or share(DDS_PROFILE),
     }
     parameters: dict[str, object] = {}
-    if sources.cameras:
-        parameters["cameras"] = list(sources.cameras)
-    if sources.compressed:
+    if found.cameras:
+        parameters["cameras"] = list(found.cameras)
+    if found.compressed:
         parameters["image.transport"] = "compressed"
-    nodes = localization(common, params_file, list(sources.topics.items()), parameters)
+    nodes = localization(common, params_file, list(found.topics.items()), parameters)
     options = process_options(common)
     player = ExecuteProcess(
         cmd=[
             ExecutableInPackage(package=PACKAGE, executable="deviloc"),
-            "play", str(sources.bag), "--clock", "--rate", values["rate"],
+            "play", str(found.bag), "--clock", "--rate", values["rate"],
             # A large map takes its time.
             "--wait-seconds", "600",
-            *(word for topic in sources.awaited for word in ("--wait-for", topic)),
+            *(word for topic in found.awaited for word in ("--wait-for", topic)),
         ],
         output="screen",
         additional_env=options["additional_env"],

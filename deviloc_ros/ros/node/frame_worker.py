@@ -19,6 +19,7 @@ from deviloc_ros.robot.frame_set import FrameSet
 from deviloc_ros.robot.localize_frames import localize_frames
 from deviloc_ros.robot.outcome import Fix, Outcome, Refusal
 from deviloc_ros.robot.priors import Priors
+from deviloc_ros.robot.told_once import ToldOnce
 from deviloc_ros.ros.config.node_config import NodeConfig
 from deviloc_ros.ros.diagnostics.snapshot import Snapshot
 from deviloc_ros.ros.diagnostics.statistics import Statistics
@@ -64,6 +65,12 @@ class NewestItemWorker(Generic[Item]):
             self._changed.notify()
             return replaced
 
+    def clear(self) -> bool:
+        """Let a waiting item go; return whether there was one."""
+        with self._changed:
+            waited, self._item = self._item is not None, None
+            return waited
+
     def stop(self) -> None:
         """End the thread after the item in hand and wait for it; a waiting item is dropped."""
         with self._changed:
@@ -104,7 +111,10 @@ class FrameWorker:
         self._worker: NewestItemWorker[FrameSet] | None = None
         self._map: LoadedMap | None = None
         self._map_lock = threading.Lock()
-        self._complaints: set[str] = set()
+        self._jumps = 0
+        self._in_hand: FrameSet | None = None
+        self._asked: list[tuple[FrameSet | None, Callable[[Outcome], None]]] = []
+        self._complaints = ToldOnce(lambda text: node.get_logger().error(text))
         self.statistics = Statistics()
 
     def configure(self, config: NodeConfig) -> None:
@@ -115,7 +125,7 @@ class FrameWorker:
         """Begin to work, with counters at zero."""
         self._map = loaded
         self.statistics = Statistics()
-        self._complaints.clear()
+        self._complaints.forget()
         self._worker = NewestItemWorker(self._work, "localizer")
 
     def use(self, loaded: LoadedMap, forget: Callable[[], None]) -> None:
@@ -127,6 +137,8 @@ class FrameWorker:
         """
         with self._map_lock:
             self._map = loaded
+            self.statistics.use_another_map()
+            self._complaints.forget()
             forget()
 
     def stop(self) -> None:
@@ -134,6 +146,23 @@ class FrameWorker:
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+
+    def tell_next(self, callback: Callable[[Outcome], None]) -> None:
+        """Tell the result of images that come from now on, once, in the worker's thread."""
+        if self._worker is not None and self._worker.clear():
+            self.statistics.count_dropped()
+        with self._map_lock:
+            self._asked.append((self._in_hand, callback))
+
+    def forget_images(self) -> None:
+        """Let go of the images that wait or are in hand: time jumped back, their stamps are ahead.
+
+        They count as dropped.
+        """
+        with self._map_lock:
+            self._jumps += 1
+        if self._worker is not None and self._worker.clear():
+            self.statistics.count_dropped()
 
     def submit(self, frames: FrameSet) -> None:
         """Leave images for the thread; those that wait there are dropped for them."""
@@ -148,6 +177,7 @@ class FrameWorker:
 
     def _work(self, frames: FrameSet) -> None:
         """Do all that a set of images needs; nothing escapes, or the thread would end."""
+        self._in_hand = frames
         try:
             self._localize(frames)
         except Exception as error:
@@ -158,13 +188,16 @@ class FrameWorker:
 
     def _localize(self, frames: FrameSet) -> None:
         wait = self._age(frames)
-        loaded = self._map
+        loaded, jumps = self._map, self._jumps
         assert loaded is not None
         prior, token = self._priors.predict(frames.stamp)
         outcome = localize_frames(
             frames, self._extrinsics, loaded.localizer, prior, self._read_pixels
         )
         with self._map_lock:
+            if jumps != self._jumps:
+                self.statistics.count_dropped()
+                return  # Its stamp lies in what is the future now.
             current = self._map
             assert current is not None
             if current is not loaded and not current.is_like(loaded):
@@ -179,15 +212,18 @@ class FrameWorker:
         self.statistics.count(outcome, wait, latency, limit, tf)
         self._complain(outcome)
         self._results.publish_status(outcome, latency, tf, self._priors.state)
+        with self._map_lock:
+            due = [callback for before, callback in self._asked if before is not outcome.frames]
+            self._asked = [item for item in self._asked if item[1] not in due]
+        for callback in due:
+            callback(outcome)
 
     def _complain(self, outcome: Outcome) -> None:
         """Log once what somebody has to mend; every image tells it on ~/status."""
         result = outcome.result
         if isinstance(result, Fix) or result.reason is not FailureReason.DAMAGED_MAP:
             return
-        if result.details not in self._complaints:
-            self._complaints.add(result.details)
-            self._node.get_logger().error(result.details)
+        self._complaints.tell(result.details, result.details)
 
     def _age(self, frames: FrameSet) -> float:
         """Return the time since the images' stamp, seconds."""

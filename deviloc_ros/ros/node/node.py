@@ -21,6 +21,7 @@ from deviloc_ros.ros.config.parameters import NodeParameters
 from deviloc_ros.ros.diagnostics.diagnostics import diagnostic_array, status
 from deviloc_ros.ros.diagnostics.health import ITEMS
 from deviloc_ros.ros.diagnostics.rules import Level, assess
+from deviloc_ros.ros.node.bond import status_type
 from deviloc_ros.ros.node.loaded_map import LoadedMap, LoadLocalizer, load_map
 from deviloc_ros.ros.node.session import Session
 
@@ -86,6 +87,8 @@ class LocalizationNode(LifecycleNode):
         try:
             config = self._parameters_in_use.config()
             self.get_logger().info(f"loading map {config.map.path}")
+            if config.bond.enabled:
+                status_type()  # before the map, which takes seconds
             loaded = load_map(self._load, config)
         except InputError as error:
             self._error = str(error)
@@ -132,6 +135,12 @@ class LocalizationNode(LifecycleNode):
         self._close()
         self._error = "a transition failed; the log says why"
         return TransitionCallbackReturn.SUCCESS
+
+    def fault(self, text: str) -> None:
+        """Tell of a fault of the node's own, with its traceback; it goes on."""
+        self.get_logger().error(text)
+        if self._session is not None:
+            self._session.count_fault()
 
     def destroy_node(self) -> None:
         """Stop the worker before what it publishes on is gone."""

@@ -27,13 +27,18 @@ class Results:
         self._tf = tf
         name = node.get_fully_qualified_name().lstrip("/")
         self._image_name, self._search_name = f"{name}: localization", f"{name}: search"
-        reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+        # As AMCL's: Nav2's BasicNavigator and others ask for the last pose, however late they come.
+        last = QoSProfile(
+            depth=1,
+            reliability=ReliabilityPolicy.RELIABLE,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL,
+        )
         latched = QoSProfile(
             depth=10,
             reliability=ReliabilityPolicy.RELIABLE,
             durability=DurabilityPolicy.TRANSIENT_LOCAL,
         )
-        self._pose = node.create_lifecycle_publisher(PoseWithCovarianceStamped, "~/pose", reliable)
+        self._pose = node.create_lifecycle_publisher(PoseWithCovarianceStamped, "~/pose", last)
         self._status = node.create_lifecycle_publisher(DiagnosticArray, "~/status", latched)
         self._debug = node.create_lifecycle_publisher(Image, "~/debug_image", QoSProfile(depth=1))
 

@@ -26,6 +26,7 @@ from deviloc_ros.evaluation.tables import summary_text, to_json
 from deviloc_ros.geometry.trajectory import Trajectory
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.messages.stamped import stamp_ns, transform_of
+from deviloc_ros.robot.told_once import ToldOnce
 from deviloc_ros.ros.process import Termination, run, spin
 
 LOCALIZED = "LOCALIZED"
@@ -63,6 +64,7 @@ class PoseRecorder(Node):
         self.status: dict[int, str] = {}
         self._played = False
         self._heard = time.monotonic()
+        self._ignored = ToldOnce(lambda text: self.get_logger().warning(text))
         deep = QoSProfile(depth=1000)
         self.create_subscription(PoseWithCovarianceStamped, "pose", self._on_pose, deep)
         self.create_subscription(DiagnosticArray, "status", self._on_status, deep)
@@ -125,14 +127,21 @@ class PoseRecorder(Node):
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         self._heard = time.monotonic()
-        self.poses[stamp_ns(message.header.stamp)] = transform_of(message.pose.pose)
+        try:
+            self.poses[stamp_ns(message.header.stamp)] = transform_of(message.pose.pose)
+        except InputError as error:
+            self._ignored.tell("pose", f"pose: {error}; such poses are not recorded")
 
     def _on_status(self, message: DiagnosticArray) -> None:
         self._heard = time.monotonic()
-        self.status[stamp_ns(message.header.stamp)] = message.status[0].message
+        if message.status:
+            self.status[stamp_ns(message.header.stamp)] = message.status[0].message
 
     def _on_truth(self, message: PoseStamped) -> None:
-        self.truth[stamp_ns(message.header.stamp)] = transform_of(message.pose)
+        try:
+            self.truth[stamp_ns(message.header.stamp)] = transform_of(message.pose)
+        except InputError as error:
+            self._ignored.tell("truth", f"truth: {error}; such poses are not recorded")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

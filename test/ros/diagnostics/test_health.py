@@ -32,6 +32,14 @@ WELL = {
 # What must change for a rule to hold, just beyond its limit: (key, level) -> changes.
 RAISED: dict[tuple[str, Level], Mapping[str, Any]] = {
     ("reload", Level.WARN): {"reload_failed": True},
+    ("calibrated", Level.WARN): {
+        "uncalibrated": ("/rear/camera_info",),
+        "cameras": {"left": CameraCount(5), "rear": CameraCount(5)},
+        "listening": 5.1,
+    },
+    ("unusable", Level.WARN): {"unusable": {"rear BAD_CALIBRATION": 3}},
+    ("unusable", Level.ERROR): {"unusable": {"BAD_CALIBRATION": 3}, "all_unusable": True},
+    ("namesakes", Level.WARN): {"namesakes": 1},
     ("calibrated", Level.ERROR): {"uncalibrated": ("/camera_info",), "listening": 5.1},
     ("cameras", Level.WARN): {"cameras": {"left": CameraCount(3), "rear": CameraCount(0)}},
     ("frames_received", Level.ERROR): {"received": 0, "listening": 5.1},

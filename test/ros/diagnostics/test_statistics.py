@@ -156,3 +156,19 @@ def test_device_memory_is_that_of_a_device_in_use() -> None:
     torch.zeros(1, device="cuda")
     used, total = device_memory() or (0.0, 0.0)
     assert 0 < used <= total
+
+
+def test_images_that_cannot_be_used_are_told_by_reason_and_camera(clock: Clock) -> None:
+    frames = FrameSet(0, ())
+    wrong = Refusal(FailureReason.BAD_CALIBRATION, "D")
+    counted = Statistics()
+    counted.count(Outcome(frames, wrong), 0.0, 0.1, 0.5, "")
+    now = counted.snapshot()
+    assert (dict(now.unusable), now.all_unusable) == ({"BAD_CALIBRATION": 1}, True)
+    # A rig that localizes without one of its cameras.
+    counted.count(Outcome(frames, POSE, left_out={"rear": wrong}), 0.0, 0.1, 0.5, "")
+    now = counted.snapshot()
+    assert dict(now.unusable) == {"BAD_CALIBRATION": 1, "rear BAD_CALIBRATION": 1}
+    assert not now.all_unusable
+    clock.now += WINDOW_SECONDS + 1
+    assert not counted.snapshot().unusable

@@ -18,6 +18,7 @@ from launch.actions import DeclareLaunchArgument
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
 from launched import ROOT, Launched, install
 from nav_msgs.msg import Path as PathMessage
+from rcl_interfaces.srv import GetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -401,3 +402,22 @@ def image(stamp: object, pixels: np.ndarray, frame: str = "camera") -> Image:
     message.header.frame_id = frame
     message.data = pixels.tobytes()
     return message
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [([], True), (["use_sim_time:=False"], False)], ids=["file", "argument"]
+)
+def test_simulated_time_is_that_of_the_parameters_unless_it_is_given(
+    prefix: Path, params: Path, peer: Peer, given: list[str], expected: bool
+) -> None:
+    text = params.read_text()
+    params.write_text(
+        text.replace("    device: cpu\n", "    device: cpu\n    use_sim_time: true\n")
+    )
+    arguments = [f"params_file:={params}", "autostart:=False", *given]
+    client = peer.node.create_client(GetParameters, "/localization/get_parameters")
+    with Launched(prefix, LAUNCH / "localization.launch.py", *arguments) as launched:
+        peer.until(client.service_is_ready, launched)
+        answer = client.call_async(GetParameters.Request(names=["use_sim_time", "autostart"]))
+        peer.until(answer.done, launched)
+    assert [value.bool_value for value in answer.result().values] == [expected, False]

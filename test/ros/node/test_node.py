@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot import BASE_FROM_CAMERA, FakeLocalizer, Robot, base_in_map, read_pose
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -313,3 +315,35 @@ def test_states_can_be_walked_through_again_and_again(robot: Robot) -> None:
     robot.send_image(5)
     robot.spin(0.2)
     assert len(robot.poses) == 3
+
+
+def test_who_comes_late_and_asks_for_the_last_pose_gets_it(robot: Robot) -> None:
+    """As from AMCL: Nav2's BasicNavigator subscribes to the pose transient local."""
+    robot.start()
+    robot.send_image(30)
+    robot.send_image(40, stamp=2.0)
+    robot.spin_until(lambda: bool(robot.poses) and robot.poses[-1].header.stamp.sec == 2)
+    late: list[PoseWithCovarianceStamped] = []
+    topic = "/localization/pose"
+    last = QoSProfile(
+        depth=1,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+        reliability=ReliabilityPolicy.RELIABLE,
+    )
+    robot.peer.create_subscription(PoseWithCovarianceStamped, topic, late.append, last)
+    robot.spin_until(lambda: bool(late))
+    robot.spin(0.2)
+    assert [message.header.stamp.sec for message in late] == [2]
+
+
+def test_images_without_a_stamp_are_told_once(robot: Robot) -> None:
+    told: list[str] = []
+    robot.peer.create_subscription(Log, "/rosout", lambda m: told.append(m.msg), 100)
+    robot.start()
+    for _ in range(3):
+        before = len(robot.status)
+        robot.send_image(30, stamp=0.0)
+        robot.spin_until(lambda count=before: len(robot.status) > count)
+    robot.spin_until(lambda: any("carry no stamp" in text for text in told))
+    robot.spin(0.2)
+    assert len([text for text in told if "carry no stamp" in text]) == 1

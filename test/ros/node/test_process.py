@@ -18,6 +18,9 @@ from lifecycle_msgs.srv import ChangeState
 from maps import CAMERA, write_random_map
 from rclpy.task import Future
 from robot import Robot, domain_id
+from std_srvs.srv import Trigger
+
+from deviloc_ros.geometry.transform import Transform
 
 pytestmark = pytest.mark.ros
 
@@ -188,6 +191,23 @@ def test_signals_end_it_active_and_under_load(
 
     robot.spin_until(busy, seconds=120)
     ending.end(number)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signals_end_it_after_the_map_was_reloaded(
+    robot: Robot, ending: Ending, map_path: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    saved = tmp_path / "last_pose.json"
+    ending.start(f"map.path:={map_path}", "autostart:=true", f"prior.file:={saved}")
+    robot.spin_until(lambda: ending.said("is loaded"), seconds=120)
+    assert robot.call(Trigger, "reload_map").success
+    robot.spin_until(lambda: ending.log.read_text().count("is loaded") == 2, seconds=120)
+    robot.send_initial_pose("map", Transform.identity(), {0: 0.01, 7: 0.01, 35: 0.01})
+    robot.spin_until(lambda: ("GUIDED", "initialpose in map") in robot.modes, seconds=60)
+    # What the old map held goes with the last thread that used it.
+    robot.spin(0.5)
+    ending.end(number)
+    assert saved.is_file()
 
 
 def change_state(robot: Robot, transition: int) -> Future[ChangeState.Response]:

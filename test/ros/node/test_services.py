@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from maps import write_random_map
+from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.task import Future
 from robot import FakeLocalizer, FakeMap, Robot
 from std_srvs.srv import SetBool, Trigger
 from traffic import Time, own, send_odometry
 
 from deviloc_ros.config import LocalizerConfig, keys
 from deviloc_ros.errors import InputError
+from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.ros.config.node_config import NodeConfig, dynamic_keys, why_fixed
+from deviloc_ros.ros.node import session
 
 pytestmark = pytest.mark.ros
 
@@ -149,6 +156,32 @@ def test_the_same_map_again_keeps_what_is_known(robot: Robot, tmp_path: Path) ->
     assert robot.modes[-1] == ("TRACKING", "localized")
 
 
+def test_a_map_that_is_written_over_is_refused_until_it_is_loaded_again(
+    robot: Robot, tmp_path: Path
+) -> None:
+    path = write_random_map(tmp_path / "random.devmap", 3, 64, words=2)
+    quick = {"matching__context": "never", "diagnostics__period": 0.1}
+    robot.start(load=Localizer.load, map__path=str(path), **quick)
+    robot.send_info(320, 240)
+    noise = np.random.default_rng(0).integers(0, 256, 240 * 320, np.uint8).tobytes()
+
+    def answer(stamp: float) -> str:
+        before = len(robot.status)
+        robot.send_image(0, stamp, width=320, height=240, step=320, data=noise)
+        robot.spin_until(lambda: len(robot.status) > before)
+        return robot.status[-1].status[0].message
+
+    usual = answer(1.0)
+    other = write_random_map(tmp_path / "other.devmap", 4, 64, words=2)
+    shutil.copyfile(other, path)
+    assert (answer(2.0), answer(3.0)) == ("DAMAGED_MAP", "DAMAGED_MAP")
+    assert diagnosis(robot)[2]["damaged_map"] == "2"
+    assert robot.call(Trigger, "reload_map").success
+    robot.spin_until(lambda: diagnosis(robot)[2]["reload"].endswith("is in use"), 60)
+    assert answer(4.0) == usual
+    assert diagnosis(robot)[2]["damaged_map"] == "0"
+
+
 def test_a_map_that_gives_no_transform_silences_the_one_before(
     robot: Robot, tmp_path: Path
 ) -> None:
@@ -197,3 +230,113 @@ def test_keys_that_can_be_changed_are_told_from_those_that_cannot() -> None:
     assert not {"tf.publish", "frames.map", "seed", "features.max_size", "device"} & dynamic
     for key in keys(NodeConfig):
         assert bool(why_fixed(key.name)) == (key.name not in dynamic)
+
+
+def test_diagnostics_say_which_calibration_holds(robot: Robot) -> None:
+    robot.start(diagnostics__period=0.1)
+    told = "/image: K and D hold (not rectified): the name /image has no 'rect' as a word"
+    robot.spin_until(lambda: diagnosis(robot)[2]["rectified"] == told)
+
+
+def test_two_nodes_of_one_name_are_told(robot: Robot) -> None:
+    robot.start(diagnostics__period=0.1)
+    assert diagnosis(robot)[2]["namesakes"] == "0"
+    other = Node("localization", context=robot.context)
+    robot.spin_until(lambda: diagnosis(robot)[2]["namesakes"] == "1")
+    other.destroy_node()
+
+
+def test_hardware_and_idle_latency_say_something_that_tools_can_read(robot: Robot) -> None:
+    robot.start(diagnostics__period=0.1)
+    assert diagnosis(robot)[2]["latency_ms"] == ""
+    assert robot.diagnostics[-1].status[0].hardware_id == "/localization"
+
+
+def once(robot: Robot) -> Future[Trigger.Response]:
+    """Ask for the next result."""
+    client = robot.peer.create_client(Trigger, "/localization/localize_once")
+    robot.spin_until(client.service_is_ready)
+    answer = client.call_async(Trigger.Request())
+    robot.spin(0.2)
+    return answer
+
+
+def test_localize_once_says_the_next_result(robot: Robot) -> None:
+    robot.start()
+    robot.send_image(20, stamp=1.0)
+    robot.spin_until(lambda: len(robot.poses) == 1)
+    answer = once(robot)
+    assert not answer.done()
+    robot.send_image(30, stamp=2.5)
+    robot.spin_until(answer.done)
+    assert answer.result().success
+    assert answer.result().message == (
+        "LOCALIZED: base_link in map at 2.500000000 s: x 3.000 y 2.000 z 0.000 m, "
+        "heading 30.00 deg; 1 inliers"
+    )
+    robot.spin_until(lambda: len(robot.poses) == 2)
+    answer = once(robot)
+    robot.send_image(0, stamp=3.0)
+    robot.spin_until(answer.done)
+    assert (answer.result().success, answer.result().message) == (
+        False,
+        "TOO_FEW_INLIERS: 3 < 30",
+    )
+
+
+def test_localize_once_does_not_take_an_image_that_came_before(robot: Robot) -> None:
+    robot.start()
+    robot.localizer.seconds = 0.7
+    robot.send_image(20, stamp=1.0)
+    robot.spin_until(lambda: len(robot.localizer.images) == 1)
+    answer = once(robot)
+    robot.spin_until(lambda: len(robot.poses) == 1)
+    robot.spin(0.2)
+    assert not answer.done()
+    robot.send_image(30, stamp=2.0)
+    robot.spin_until(answer.done)
+    assert "at 2.0" in answer.result().message
+
+
+def test_localize_once_lets_an_image_in_while_paused(robot: Robot) -> None:
+    robot.start()
+    assert robot.call(SetBool, "pause", data=True).success
+    robot.spin_until(lambda: robot.image_publisher.get_subscription_count() == 0)
+    answer = once(robot)
+    robot.spin_until(lambda: robot.image_publisher.get_subscription_count() == 1)
+    robot.send_image(30, stamp=2.0)
+    robot.spin_until(answer.done)
+    assert answer.result().success
+    robot.spin_until(lambda: robot.image_publisher.get_subscription_count() == 0)
+
+
+def test_localize_once_without_an_image_ends_in_words(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "ONCE_SECONDS", 0.5)
+    robot.start()
+    answer = once(robot)
+    robot.spin_until(answer.done)
+    assert answer.result().message == "no image came to a result within 0.5 s"
+    answer = once(robot)
+    assert robot.node is not None
+    robot.node.trigger_deactivate()
+    robot.spin_until(answer.done)
+    assert answer.result().message == "the node is active no longer"
+
+
+def test_the_last_pose_is_saved_every_few_seconds(robot: Robot, tmp_path: Path) -> None:
+    """Power may go at any time."""
+    maps = Maps(tmp_path)
+    file = tmp_path / "pose.json"
+    maps.start(robot, prior__file=str(file), prior__save_period=0.2)
+    robot.send_image(30, stamp=1.0)
+    robot.spin_until(file.exists)
+    first = file.read_text()
+    robot.spin(0.5)
+    inode = file.stat().st_ino
+    robot.spin(0.5)
+    assert file.stat().st_ino == inode  # nothing new, nothing written
+    robot.send_image(40, stamp=2.0)
+    robot.spin_until(lambda: file.read_text() != first)
+    assert json.loads(file.read_text())["position"][0] == pytest.approx(4.0)

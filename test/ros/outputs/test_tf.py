@@ -221,3 +221,26 @@ def test_jump_back_of_simulated_time_clears_everything_that_was_known(robot: Rob
     robot.send_image(30, stamp=9.5)
     robot.spin_until(lambda: len(own(robot)) == 2)
     assert stamps(robot) == [9.5, 11.0]
+
+
+def test_an_image_in_hand_while_time_jumps_back_is_dropped(robot: Robot) -> None:
+    """Its pose would carry a stamp in what is the future now."""
+    time = Time(robot, 100.0, diagnostics__period=0.1)
+    send_odometry(robot, 98.0, 100.0)
+    assert robot.node is not None
+    robot.localizer.seconds = 1.0
+    robot.send_image(30, stamp=99.0)
+    robot.spin_until(lambda: len(robot.localizer.images) == 1)
+    robot.send_image(40, stamp=99.5)  # waits
+    robot.spin(0.2)
+    time.publish(10.0)
+    robot.spin_until(lambda: robot.modes[-1] == ("GLOBAL", "time jumped back"))
+    robot.spin(1.5)
+    assert robot.poses == []
+    assert len(robot.localizer.images) == 1
+    values = {i.key: i.value for i in robot.diagnostics[-1].status[0].values}
+    assert (values["frames_received"], values["frames_dropped"]) == ("2", "2")
+    robot.localizer.seconds = 0.0
+    send_odometry(robot, 9.0, 10.0)
+    robot.send_image(30, stamp=9.5)
+    robot.spin_until(lambda: len(robot.poses) == 1)

@@ -317,3 +317,24 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, ar
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_images_that_share_a_stamp_keep_their_poses_apart(tmp_path):
+    path = tmp_path / "drive"
+    with BagWriter(path) as writer:
+        for index in (0, 1, 3):
+            pixels = np.full((6, 8, 3), 10 * index + 10, np.uint8)
+            info = types.camera_info(0, "camera", CAMERA)
+            writer.write("/camera/camera_info", START + index, info)
+            writer.write("/camera/image_raw", START + index, types.image(0, "camera", pixels))
+    told = []
+    with Bag(path) as bag:
+        robot = bag_robot(bag, RobotConfig())
+        run = localize_bag(KnownPoses(), tmp_path / "m.devmap", robot, tell=told.append)
+    run.write(tmp_path)
+    names = ["0.000000000", "0.000000000_1", "0.000000000_2"]
+    assert list(read_poses(tmp_path / "poses.txt")) == names
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert [frame["name"] for frame in summary["frames"]] == names
+    assert len(read_tum(tmp_path / "poses_tum.txt")) == 3
+    assert len([text for text in told if "carry no stamp" in text]) == 1

@@ -202,3 +202,24 @@ def test_command_line_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFix
     command = ["extract", str(tmp_path / "bag"), "--output", str(tmp_path / "out")]
     assert main([*command, "--distance", "0.85"]) == 0
     assert f"{tmp_path / 'out'}: 4 of 10 images, 4 with their place" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stamp", [0, 7 * SECOND], ids=["zero", "standing still"])
+def test_images_that_share_a_stamp_are_kept_apart_and_told(tmp_path: Path, stamp: int) -> None:
+    path = tmp_path / "bag"
+    with BagWriter(path) as writer:
+        info = types.camera_info(stamp, "camera", CAMERA)
+        writer.write("/camera/camera_info", SECOND, info)
+        for index in range(4):
+            pixels = np.full((CAMERA.height, CAMERA.width), 10 * index, np.uint8)
+            image = types.image(stamp, "camera", pixels)
+            writer.write("/camera/image_raw", SECOND * (index + 1), image)
+    told: list[str] = []
+    with Bag(path) as bag:
+        options = ExtractOptions(every=1.5)
+        found = extract(bag, tmp_path / "out", options, tell=told.append)
+    assert found.names == (f"{stamp}.png", f"{stamp}_1.png")
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 2
+    about = [text for text in told if "_1, _2" in text]
+    assert len(about) == 1
+    assert ("no stamp" if stamp == 0 else "several images") in about[0]

@@ -216,7 +216,7 @@ def test_tables_count_a_query_without_a_pose_as_a_failure() -> None:
     assert "3/4" in text
     assert "inf m" in text
     lines = summary_table([base, better, worse], "geometric").splitlines()
-    assert "| points | pin | 4/4 (100.0%) | 0.50" in lines[3]
+    assert "| points | learned | 4/4 (100.0%) | 0.50" in lines[3]
     assert "1/4 (25.0%) | 50.00" in lines[4]
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import ctypes
+import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -98,3 +102,37 @@ def test_whatever_differs_is_another_module(change: Callable[[Affine], None]) ->
         OpenVinoProgram(Affine().eval(), EXAMPLE, precision="f32")(inputs)
         (result,) = OpenVinoProgram(changed, EXAMPLE, precision="f32")(inputs)
     torch.testing.assert_close(result, expected)
+
+
+class SignalStack(ctypes.Structure):
+    """stack_t of sigaltstack(2) on Linux."""
+
+    _fields_: ClassVar = [
+        ("address", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("size", ctypes.c_size_t),
+    ]
+
+
+def signal_stack_is_there() -> bool:
+    """Whether this thread has no alternate signal stack, or one in memory that is mapped."""
+    stack = SignalStack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
+    if not stack.address:
+        return True
+    ranges = [
+        [int(end, 16) for end in line.split()[0].split("-")]
+        for line in Path("/proc/self/maps").read_text().splitlines()
+    ]
+    return any(first <= stack.address < last for first, last in ranges)
+
+
+def test_a_program_that_ends_in_another_thread_leaves_the_signal_stack() -> None:
+    """Else the next signal that this thread takes is a segmentation fault."""
+    programs = [OpenVinoProgram(Affine().eval(), EXAMPLE, precision="f32")]
+    programs[0](EXAMPLE)
+    thread = threading.Thread(target=programs.clear)
+    thread.start()
+    thread.join()
+    assert not programs
+    assert signal_stack_is_there()

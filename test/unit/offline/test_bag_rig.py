@@ -203,6 +203,20 @@ def test_the_nodes_parameter_file_names_the_cameras(drive: Path) -> None:
     np.testing.assert_allclose(Localizer.asked[0][0][0].matrix, MOUNTS["right"].matrix, atol=1e-12)
 
 
+def test_two_topics_are_a_rig_that_the_bags_transforms_place(drive: Path) -> None:
+    with Bag("bag") as old, BagWriter("bag") as writer:
+        for name, mount in MOUNTS.items():
+            info = types.camera_info(START, f"cam_{name}", CAMERA)
+            writer.write(f"/{name}/camera_info", START, info)
+            placed = types.tf(START, "base_link", f"cam_{name}", mount)
+            writer.write("/tf_static", START, placed, latched=True)
+        for recorded, message in old.read(list(old.topics)):
+            writer.write(recorded.topic, recorded.stamp, message)
+    code, summary = bag("--topic", "/right/image_raw", "--topic", "/left/image_raw")
+    assert (code, summary["frame"], list(summary["topics"])) == (0, "base_link", ["right", "left"])
+    np.testing.assert_allclose(Localizer.asked[0][0][0].matrix, MOUNTS["right"].matrix, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("topics", "names"),
     [

@@ -112,8 +112,8 @@ def test_the_arrays_of_an_index_are_documented(index: Path) -> None:
 
 
 def test_the_description_of_an_index_is_that_of_a_map_and_tiles(index: Path) -> None:
-    _, description = map_file.read(index, kind=map_file.TILES)
-    _, of_map = map_file.read(index.with_name("a.devmap"))
+    description = map_file.read(index, kind=map_file.TILES).description
+    of_map = map_file.read(index.with_name("a.devmap")).description
     assert set(description) == {*of_map, "tiles", "alignable"}
     for key in description["tiles"][0]:
         assert f"`{key}`" in TILES
