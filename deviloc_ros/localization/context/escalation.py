@@ -15,6 +15,8 @@ from deviloc_ros.localization.types import FailureReason, LocalizationFailure, P
 CONVINCING_INLIERS = 100
 CONVINCING_SHARE = 0.3
 # What other matches can mend: the rest lies in the image, the map or the prior.
+# AMBIGUOUS is not among them: guided matching looks only near one of the places that look alike,
+# and so would always agree with it.
 MENDABLE = {
     FailureReason.TOO_FEW_MATCHES,
     FailureReason.NO_POSE,
@@ -22,7 +24,6 @@ MENDABLE = {
     FailureReason.LOW_INLIER_RATIO,
     FailureReason.POOR_COVERAGE,
     FailureReason.CHANCE,
-    FailureReason.AMBIGUOUS,
     FailureReason.UNCERTAIN,
 }
 
