@@ -53,6 +53,8 @@ def node_parameters(map_path: Path, rig: dict[str, Transform]) -> dict[str, str]
     return {
         "map.path": str(map_path),
         "autostart": "true",
+        # Noise leaves doubt in every image; this is a load of images, not of attention.
+        "matching.context": "never",
         "cameras": f"[{', '.join(rig)}]",
         "extrinsics.source": "parameters",
         **{f"extrinsics.{name}": str(values) for name, values in numbers.items()},

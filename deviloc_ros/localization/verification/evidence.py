@@ -61,6 +61,11 @@ class Agreement:
     threshold: float
 
     @property
+    def share(self) -> float:
+        """Share of the matches that agree; 0 without any."""
+        return float(np.mean(self.errors < self.threshold)) if len(self.errors) else 0.0
+
+    @property
     def num_pieces(self) -> tuple[int, int]:
         """Number of pieces of which a match agrees, and of all."""
         agreeing = np.unique(self.pieces[self.errors < self.threshold])

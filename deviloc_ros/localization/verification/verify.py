@@ -35,6 +35,9 @@ RIVAL_DEGREES = 5.0
 # A second place is as good as the first if the logarithm of its false alarms is this share of the
 # first one's: pieces that come in pairs halve it.
 COMPARABLE = 0.5
+# No false pose agrees with so large a share of the matches that no pose has guided
+# (docs/accuracy.md). Small images have too few pieces to say as much.
+MAJORITY = 0.5
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,8 @@ def judge(
         return FailureReason.POOR_COVERAGE, details
     alarms, most = log10_false_alarms(evidence.agreement), config.max_log10_false_alarms
     # Pieces may come in pairs, which halves the exponent; patches have no pixels in common.
-    if alarms > most and evidence.pixels > most / 2:
+    by_chance = alarms > most and evidence.pixels > most / 2
+    if by_chance and evidence.agreement.share < MAJORITY:
         agreeing, pieces = evidence.agreement.num_pieces
         details = (
             f"{agreeing} of {pieces} pieces of the image agree: 1e{alarms:.1f} such poses by "

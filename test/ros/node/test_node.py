@@ -181,7 +181,7 @@ def test_a_damaged_tile_is_told_once_and_raises_the_level(robot: Robot) -> None:
     robot.spin_until(lambda: bool(robot.diagnostics))
     status = robot.diagnostics[-1].status[0]
     assert status.level == DiagnosticStatus.ERROR
-    assert "a tile of the map cannot be read" in status.message
+    assert "the map is damaged" in status.message
     assert {item.key: item.value for item in status.values}["damaged_map"] == "3"
     robot.send_image(30)
     robot.spin_until(lambda: len(robot.poses) == 1)

@@ -92,7 +92,7 @@ def test_the_bag_holds_what_the_sequence_holds(drive: Path, sequence: RawSequenc
 
 def test_transforms_odometry_and_truth_are_the_drive(drive: Path) -> None:
     with Bag(drive) as bag:
-        transforms = BagTransforms(bag)
+        transforms = BagTransforms(bag, tell=print)
         for name, model in made.SIDES.items():
             found = transforms.lookup("base_link", f"{name}_optical", START)
             assert same(found, made.base_from_optical(model), 2e-4, 0.01)
@@ -184,7 +184,7 @@ def test_seasons_become_a_bag(tmp_path: Path, capsys) -> None:
         assert "/odom" not in bag.topics
         [(_, truth)] = bag.read(["/ground_truth/pose"])
         assert same(transform_of(truth.pose), made.map_from_base(START), 1e-5, 1e-4)
-        transforms = BagTransforms(bag)
+        transforms = BagTransforms(bag, tell=print)
         for name, model in made.SIDES.items():
             mounted = transforms.lookup("base_link", f"{name}_optical", START)
             assert same(mounted, made.base_from_optical(model), 1e-5, 1e-4)
