@@ -107,21 +107,28 @@ def build(schema: type[SectionType], values: Mapping[str, Any], source: str) -> 
             if not isinstance(level, dict):
                 raise InputError(f"{source}: {name}: {group} has a value already and takes no keys")
         level[leaf] = value
+    wrong = ""
     try:
         return schema.model_validate(nested)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if name in schema.RENAMED:
-            raise InputError(f"{source}: {name} is called {schema.RENAMED[name]} now") from None
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(key.name for key in keys(schema))
-            raise InputError(f"{source}: {name} is not a known key; known: {known}") from None
-        if not name:  # what keys of several sections have to say to each other
-            raise InputError(f"{source}: {first['msg'].removeprefix('Value error, ')}") from None
-        raise InputError(
-            f"{source}: {name} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
-        ) from None
+        wrong = _what_is_wrong(schema, error)
+    # Not inside of the clause above. A ValidationError is invisible to Python's garbage collector:
+    # as another error's context it would keep all frames alive for ever, and a node in them.
+    raise InputError(f"{source}: {wrong}")
+
+
+def _what_is_wrong(schema: type[Section], error: ValidationError) -> str:
+    """Return the first thing that is wrong, with what would be right."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if name in schema.RENAMED:
+        return f"{name} is called {schema.RENAMED[name]} now"
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(key.name for key in keys(schema))
+        return f"{name} is not a known key; known: {known}"
+    if not name:  # what keys of several sections have to say to each other
+        return str(first["msg"].removeprefix("Value error, "))
+    return f"{name} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def load(

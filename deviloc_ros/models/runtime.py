@@ -50,12 +50,16 @@ def _convert(module: nn.Module, examples: Sequence[Tensor]) -> Any:
     import openvino
 
     example = examples[0] if len(examples) == 1 else tuple(examples)
-    # It traces with torch.jit, which torch deprecates. torch.export gives the same numbers, but
-    # takes ten times as long, at every start.
-    with warnings.catch_warnings():
+    # torch deprecates torch.jit. torch.export gives the same numbers, but takes ten times as long,
+    # at every start.
+    with warnings.catch_warnings(), torch.inference_mode():
         for category in (DeprecationWarning, FutureWarning):
             warnings.filterwarnings("ignore", r".*torch\.jit", category)
-        return openvino.convert_model(module, example_input=example)
+        # The check would trace twice more at every start; tests compare both backends instead.
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            module, example, check_trace=False
+        )
+        return openvino.convert_model(traced, example_input=example)
 
 
 def openvino_core() -> Any:
@@ -165,7 +169,11 @@ def one_torch_thread(active: bool) -> Iterator[None]:
 
 
 def prepare(
-    module: nn.Module, backend: Backend, device: torch.device, *examples: Tensor
+    module: nn.Module,
+    backend: Backend,
+    device: torch.device,
+    *examples: Tensor,
+    any_length: bool = False,
 ) -> Network:
     """Return a function that runs a module for inference.
 
@@ -175,12 +183,13 @@ def prepare(
         device: where input is and output will be.
         examples: of its inputs, to trace the module with; other shapes of the same rank are
             accepted.
+        any_length: see OpenVinoProgram.
 
     Returns:
         A function from float32 tensors to a tuple of tensors.
     """
     if choose_backend(backend, device) == "openvino":
-        return OpenVinoProgram(module, *examples)
+        return OpenVinoProgram(module, *examples, any_length=any_length)
     module = module.to(device)
 
     @torch.inference_mode()
@@ -195,7 +204,11 @@ class OpenVinoProgram:
     """A module compiled by OpenVINO, once for each shape of its inputs that was used lately."""
 
     def __init__(
-        self, module: nn.Module, *examples: Tensor, precision: Literal["f32", "bf16"] | None = None
+        self,
+        module: nn.Module,
+        *examples: Tensor,
+        precision: Literal["f32", "bf16"] | None = None,
+        any_length: bool = False,
     ) -> None:
         """Trace a module with examples of its inputs, with its weights as they are now.
 
@@ -203,6 +216,8 @@ class OpenVinoProgram:
             module: in evaluation mode; takes tensors, gives a tensor or a tuple of tensors.
             examples: other shapes of the same rank are accepted later.
             precision: of products; None: bfloat16 where the CPU has it.
+            any_length: compile once for all sizes of the second dimension. As quick for networks of
+                matrix products; convolutions are quicker when their sizes are known.
         """
         self._core = openvino_core()
         self._settings = {
@@ -212,7 +227,8 @@ class OpenVinoProgram:
         if precision is not None:
             self._settings["INFERENCE_PRECISION_HINT"] = precision
         self._model = converted(module, examples)
-        self._requests: LRUCache[tuple[torch.Size, ...], Any] = LRUCache(_SHAPES_KEPT)
+        self._any_length = any_length
+        self._requests: LRUCache[tuple[tuple[int, ...], ...], Any] = LRUCache(_SHAPES_KEPT)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the module on float32 tensors."""
@@ -220,7 +236,7 @@ class OpenVinoProgram:
 
     def lend(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Do the same with results in the program's own memory: the next call overwrites them."""
-        shapes = tuple(each.shape for each in inputs)
+        shapes = tuple(self._shape(each) for each in inputs)
         request = self._requests.get(shapes)
         if request is None:
             model = self._model.clone()
@@ -232,3 +248,8 @@ class OpenVinoProgram:
             [each.contiguous().numpy() for each in inputs], share_inputs=True, share_outputs=True
         )
         return tuple(torch.from_numpy(result[port]) for port in request.results)
+
+    def _shape(self, value: Tensor) -> tuple[int, ...]:
+        """Return the shape to compile for; -1: any."""
+        shape = tuple(value.shape)
+        return (shape[0], -1, *shape[2:]) if self._any_length else shape

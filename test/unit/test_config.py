@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from deviloc_ros.config import Key, LocalizerConfig, build, keys, load
 from deviloc_ros.errors import InputError
+from deviloc_ros.robot.config import RobotConfig
 
 KEYS = list(keys(LocalizerConfig))
 
@@ -144,3 +147,22 @@ def test_what_was_renamed_is_told_in_one_line(values: dict[str, object], told: s
     with pytest.raises(InputError, match=told) as caught:
         build(LocalizerConfig, values, "mine.yaml")
     assert "\n" not in str(caught.value)
+
+
+def test_a_refusal_keeps_nothing_alive() -> None:
+    """Else a node that refuses a parameter would stay in the graph of ROS for ever."""
+
+    class Node:
+        pass
+
+    def refused() -> tuple[weakref.ref[Node], InputError]:
+        node = Node()
+        # A value that a validator of our own refuses: pydantic keeps that one's frames.
+        with pytest.raises(InputError) as error:
+            build(RobotConfig, {"cameras": ["left", "left"]}, "test")
+        return weakref.ref(node), error.value
+
+    reference, _ = refused()
+    del _
+    gc.collect()
+    assert reference() is None

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from cachetools import LRUCache
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.features import normalised
@@ -26,8 +25,6 @@ MIN_PROBABILITY = 0.1
 # and what is left out is hardly ever matched (`./run bench pairs`).
 WIDTHS = (1536, 1024, 768)
 MAX_BATCH = 32
-# Networks that are kept, each for images with so many features: nearly all have the most there are.
-MAX_SHAPES = 4
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,8 @@ class AttentionMatcher:
         self._num_keypoints = config.matching.context_keypoints
         self._device = device
         self._backend = config.features.backend
-        self._whole, self._narrowing = load_lighterglue(), load_lighterglue(WIDTHS)
-        self._networks: LRUCache[tuple[int, int], Network] = LRUCache(MAX_SHAPES)
-        # A compiled graph is of one shape. Pairs that come one by one have always the same, and
-        # fill the cores of a CPU.
+        self._whole, self._narrowing = self._network(()), self._network(WIDTHS)
+        # Pairs that come one by one fill the cores of a CPU, and need one compiled graph.
         self._batch = 1 if choose_backend(self._backend, device) == "openvino" else MAX_BATCH
 
     def choose(
@@ -113,7 +108,8 @@ class AttentionMatcher:
     ) -> list[Pairs]:
         """Match with references that have equally many features."""
         size = len(references), -1, -1
-        network = self._network(len(query.index), len(references[0].index))
+        fewest = min(len(query.index), len(references[0].index))
+        network = self._narrowing if fewest >= WIDTHS[0] else self._whole
         scores, query_kept, reference_kept = network(
             query.descriptors.expand(*size).contiguous(),
             query.places.expand(*size).contiguous(),
@@ -134,13 +130,10 @@ class AttentionMatcher:
             result.append((query.index[of_query], reference.index[of_reference]))
         return result
 
-    def _network(self, count: int, other: int) -> Network:
-        """Return the network for images with so many features."""
-        if (count, other) not in self._networks:
-            sizes = (2, count), (2, other)
-            examples = [
-                torch.zeros(*size, width) for size in sizes for width in (DESCRIPTOR_SIZE, 2)
-            ]
-            module = self._narrowing if min(count, other) >= WIDTHS[0] else self._whole
-            self._networks[count, other] = prepare(module, self._backend, self._device, *examples)
-        return self._networks[count, other]
+    def _network(self, widths: Sequence[int]) -> Network:
+        """Compile the network that narrows to these widths, for images of any size."""
+        # The least that it takes: tracing runs it.
+        size = 2, max(widths, default=2)
+        examples = [torch.zeros(*size, width) for width in 2 * (DESCRIPTOR_SIZE, 2)]
+        module = load_lighterglue(widths)
+        return prepare(module, self._backend, self._device, *examples, any_length=True)

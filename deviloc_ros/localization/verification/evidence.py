@@ -61,9 +61,14 @@ class Agreement:
     threshold: float
 
     @property
+    def num_agreeing(self) -> int:
+        """Number of the matches that agree."""
+        return int(np.count_nonzero(self.errors < self.threshold))
+
+    @property
     def share(self) -> float:
         """Share of the matches that agree; 0 without any."""
-        return float(np.mean(self.errors < self.threshold)) if len(self.errors) else 0.0
+        return self.num_agreeing / max(len(self.errors), 1)
 
     @property
     def num_pieces(self) -> tuple[int, int]:

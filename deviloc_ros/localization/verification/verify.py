@@ -160,7 +160,7 @@ def judge(
     alarms, most = log10_false_alarms(evidence.agreement), config.max_log10_false_alarms
     # Pieces may come in pairs, which halves the exponent; patches have no pixels in common.
     by_chance = alarms > most and evidence.pixels > most / 2
-    if by_chance and evidence.agreement.share < MAJORITY:
+    if by_chance and not _majority(evidence.agreement, config.min_inliers):
         agreeing, pieces = evidence.agreement.num_pieces
         details = (
             f"{agreeing} of {pieces} pieces of the image agree: 1e{alarms:.1f} such poses by "
@@ -171,6 +171,11 @@ def judge(
         if support >= config.max_rival_ratio * count and _elsewhere(evidence, map_from_body):
             return FailureReason.AMBIGUOUS, f"{count} inliers here, {support} elsewhere"
     return _uncertainty(evidence, prior, metric, config) or _second_place(evidence, prior, config)
+
+
+def _majority(free: Agreement, min_inliers: int) -> bool:
+    """Whether most matches agree, and as many as a pose needs at least."""
+    return free.share >= MAJORITY and free.num_agreeing >= min_inliers
 
 
 def _uncertainty(

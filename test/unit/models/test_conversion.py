@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 pytest.importorskip("openvino", reason="what is converted is converted for OpenVINO")
 
-from deviloc_ros.models.runtime import OpenVinoProgram, converted
+from deviloc_ros.models.runtime import OpenVinoProgram, converted, openvino_core
 
 
 class Affine(nn.Module):
@@ -102,6 +102,32 @@ def test_whatever_differs_is_another_module(change: Callable[[Affine], None]) ->
         OpenVinoProgram(Affine().eval(), EXAMPLE, precision="f32")(inputs)
         (result,) = OpenVinoProgram(changed, EXAMPLE, precision="f32")(inputs)
     torch.testing.assert_close(result, expected)
+
+
+class Mixed(nn.Module):
+    """Looks at all rows at once, as attention does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.softmax(x @ x.transpose(1, 2), dim=-1) @ x
+
+
+def test_any_length_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+    core = openvino_core()
+
+    class CountingCore:
+        def compile_model(self, *arguments: object) -> object:
+            compiled.append(arguments)
+            return core.compile_model(*arguments)
+
+    monkeypatch.setattr("deviloc_ros.models.runtime.openvino_core", CountingCore)
+    example = torch.zeros(1, 2, 3)
+    program = OpenVinoProgram(Mixed().eval(), example, precision="f32", any_length=True)
+    generator = torch.Generator().manual_seed(0)
+    for length in (5, 3, 8, 5):
+        x = torch.randn(1, length, 3, generator=generator)
+        torch.testing.assert_close(program(x)[0], Mixed()(x))
+    assert len(compiled) == 1
 
 
 class SignalStack(ctypes.Structure):

@@ -103,6 +103,15 @@ def test_a_third_of_the_matches_all_over_the_image_is_no_chance(seed: int) -> No
     assert doubt(together(right, wrong(generator, 219))) is None
 
 
+def test_a_majority_in_an_image_of_few_pieces_is_no_chance() -> None:
+    """Small images: 40 of 60 matches agree, all in nine pieces."""
+    generator = np.random.default_rng(0)
+    near = np.array([300.0, 300.0]) + generator.uniform(0, 3 * PIECE, (40, 2))
+    matches = together(seen(generator, near), wrong(generator, 20))
+    assert reason(matches, min_inliers=30) is not FailureReason.CHANCE
+    assert reason(matches, min_inliers=50) is not None
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_best_pose_of_wrong_matches_is_chance(seed: int) -> None:
     nothing = {"min_inlier_ratio": 0.0, "min_coverage": 0.0}
@@ -129,7 +138,7 @@ def test_matches_that_a_pose_has_guided_are_no_evidence_for_it() -> None:
     right = seen(generator, anywhere(generator, 300))
     few = np.arange(300) < 8
     assert doubt(right) is None
-    assert reason(replace(right, guided=~few)) is FailureReason.CHANCE
+    assert reason(replace(right, guided=~few), min_inliers=30) is FailureReason.CHANCE
 
 
 def test_repeating_a_match_is_no_evidence() -> None:
