@@ -71,7 +71,11 @@ class Retrieval:
         self._axes = np.array([pose.rotation.as_matrix()[:, 2] for pose in poses])
 
     def __call__(
-        self, query: Features, prior: PosePrior | None, excluded: NDArray[np.int64] | None = None
+        self,
+        query: Features,
+        prior: PosePrior | None,
+        excluded: NDArray[np.int64] | None = None,
+        candidates: NDArray[np.int64] | None = None,
     ) -> list[NDArray[np.int64]]:
         """Choose K references and group them by covisibility.
 
@@ -79,18 +83,23 @@ class Retrieval:
             query: features of the query.
             prior: references far from it are not considered.
             excluded: references not to be used, such as the query itself.
+            candidates: a ranking from elsewhere, best first, that replaces the similarity of
+                descriptors.
 
         Returns:
             Clusters of reference indices, the largest (then the most similar) first; best reference
             first in each. Empty where no reference is left.
         """
-        similarity = (self._descriptors @ describe(query, self._codebook)).cpu().numpy()
-        allowed = np.ones(len(similarity), dtype=np.bool_)
+        allowed = np.ones(len(self._centres), dtype=np.bool_)
         if excluded is not None:
             allowed[excluded] = False
         if prior is not None:
             allowed &= self._near(prior)
-        ranked = np.argsort(-similarity, kind="stable")
+        if candidates is None:
+            similarity = (self._descriptors @ describe(query, self._codebook)).cpu().numpy()
+            ranked = np.argsort(-similarity, kind="stable")
+        else:
+            ranked = candidates
         count = self._config.num_references
         if prior is not None and prior.num_references is not None:
             count = prior.num_references
