@@ -29,7 +29,7 @@ REFERENCES, QUERIES = (-1.6, -0.8, 0.0, 0.8, 1.6), (-0.5, 0.6)
 SETTINGS = (
     "--set", "features.max_size=320", "--set", "features.num_keypoints=768",
     "--set", "lifting.neighbours=0", "--set", "matching.context=never",
-    "--set", "device=cpu", "--pictures", "0",
+    "--set", "device=cpu", "--set", "features.backend=torch", "--pictures", "0",
 )  # fmt: skip
 Truth = Mapping[str, Transform]
 

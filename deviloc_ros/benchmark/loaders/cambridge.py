@@ -55,7 +55,8 @@ def load_cambridge(root: Path, wanted: Collection[str] | None = None) -> Benchma
             )
         ],
     )
-    places, notes = [], []
+    places: list[Place] = []
+    notes: list[str] = []
     for scene in scenes:
         place, own = _place(root / scene, root / MODELS / scene)
         places.append(place)

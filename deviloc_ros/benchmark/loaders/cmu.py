@@ -93,7 +93,8 @@ def _load(
         ],
     )
     cameras = read_intrinsics(root / "intrinsics.txt")
-    places, notes = [], []
+    places: list[Place] = []
+    notes: list[str] = []
     for number in numbers:
         place, own = _place(root / f"slice{number}", number, cameras, public)
         places.append(place)

@@ -50,17 +50,17 @@ def load_colmap_folder(root: Path, wanted: Collection[str] | None = None) -> Ben
     if (root / "truth").is_dir():
         other = {image.name: image for image in posed_images(root / "truth")}
     queries = []
-    for place, text in read_lines(root / LIST):
+    for line, text in read_lines(root / LIST):
         query, _, camera = text.partition(" ")
         if camera.strip():
             try:
                 own = Camera.parse(camera)
             except InputError as error:
-                raise InputError(f"{place}: {error}") from None
+                raise InputError(f"{line}: {error}") from None
         elif query in posed or query in other:
             own = (posed.get(query) or other[query]).camera
         else:
-            raise InputError(f"{place}: {query} is not in the model; give its camera as well")
+            raise InputError(f"{line}: {query} is not in the model; give its camera as well")
         queries.append(BenchmarkQuery(query, own, query))
     names = {query.name for query in queries}
     references = [image for image in posed if image not in names]

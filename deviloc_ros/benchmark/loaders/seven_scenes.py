@@ -51,7 +51,8 @@ def load_seven_scenes(root: Path, wanted: Collection[str] | None = None) -> Benc
             for item in (f"{scene}/", model_choices(folder), f"{folder}/{LIST}")
         ],
     )
-    places, notes = [], []
+    places: list[Place] = []
+    notes: list[str] = []
     for scene, folder in folders.items():
         place, own = _place(root, scene, root / folder)
         places.append(place)
