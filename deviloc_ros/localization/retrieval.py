@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from deviloc_ros.config import RetrievalConfig
 from deviloc_ros.localization.features import normalised
 from deviloc_ros.localization.types import Features, PosePrior
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map
 
 CODEBOOK_SIZE = 64
@@ -26,13 +27,16 @@ CODEBOOK_SAMPLES = 60_000
 MIN_SHARED_POINTS = 10
 
 
-def sample_descriptors(
-    parts: Sequence[NDArray[np.floating[Any]]], seed: int
-) -> NDArray[np.float32]:
-    """Return descriptors (N, D) of all parts, a bounded number of them, to make a codebook of."""
+def sample_descriptors(parts: Sequence[NDArray[Any]], seed: int) -> NDArray[np.float32]:
+    """Return descriptors (N, D) of all parts, a bounded number of them, to make a codebook of.
+
+    Args:
+        parts: (M, D) each, floats or as maps store them.
+        seed: of the choice.
+    """
     each = max(1, CODEBOOK_SAMPLES // len(parts))
     generator = np.random.default_rng(seed)
-    chosen = [part[generator.permutation(len(part))[:each]] for part in parts]
+    chosen = [decoded(part[generator.permutation(len(part))[:each]]) for part in parts]
     return np.concatenate(chosen).astype(np.float32, copy=False)
 
 
