@@ -5,7 +5,7 @@
 DATA holds one folder a scene, each with images/. Every fifth image is a query, the others are
 stored as what they are. To them come descriptors of images that nobody took, up to N in all:
 mixtures of two stored ones of different scenes, with noise. Recall is the share of the five stored
-descriptors most similar to a query, by comparing with all, that a way finds. faiss is measured where
+descriptors most similar to a query, by comparing with all, that a way finds. faiss is measured if
 it is installed (pip install faiss-cpu): a product quantizer of 64 bytes, its best 256 compared as
 they are. Times are medians a query, the ways in turn.
 """

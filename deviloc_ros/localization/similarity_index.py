@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 # So many descriptors are compared one by one.
 EXACT = 4096
 # Principal components, and descriptors that they are learned from.
-COMPONENTS, SAMPLE = 128, 2048
+COMPONENTS, SAMPLE = 128, 1024
 # Descriptors that are brought to components at a time.
 CHUNK = 4096
 # Length of the short list: at least, and for each descriptor that is asked for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -43,7 +44,7 @@ class Reference:
             KeyError, TypeError, ValueError: it is something else.
         """
         pose = Transform.from_quaternion(values["quaternion_wxyz"], values["translation"])
-        return Reference(values["name"], Camera.parse(values["camera"]), pose)
+        return Reference(values["name"], _camera(values["camera"]), pose)
 
     def to_json(self) -> dict[str, Any]:
         """Return the reference as JSON-serialisable values."""
@@ -53,6 +54,10 @@ class Reference:
             "quaternion_wxyz": self.camera_from_map.quaternion_wxyz.tolist(),
             "translation": self.camera_from_map.translation.tolist(),
         }
+
+
+# Thousands of images have few cameras.
+_camera = functools.lru_cache(1024)(Camera.parse)
 
 
 @dataclass(frozen=True)
