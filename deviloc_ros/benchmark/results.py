@@ -20,6 +20,7 @@ from deviloc_ros.benchmark.scores import (
 from deviloc_ros.benchmark.types import Benchmark
 from deviloc_ros.benchmark.worst import draw_worst
 from deviloc_ros.datasets.poses import write_poses
+from deviloc_ros.evaluation.errors import ImageError
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.offline.stats import totals, write_records
 
@@ -60,7 +61,8 @@ def write_results(
     scores = group_scores(results)
     notes = [*benchmark.notes, *_notes(benchmark, runs, options)]
     files = _write_poses(benchmark, runs, results, output, method)
-    records = [_record(result, errors_by_key(results), runs) for result in results]
+    errors = errors_by_key(results)
+    records = [_record(result, errors, runs) for result in results]
     context = {
         "benchmark": benchmark.name,
         "title": benchmark.title,
@@ -73,9 +75,7 @@ def write_results(
     }
     write_records(output / JSON, records, context)
     worst = draw_worst(results, runs, options.config, num_pictures)
-    write_report(
-        output / REPORT, benchmark, method, scores, totals(records), notes, worst
-    )  # fmt: skip
+    write_report(output / REPORT, benchmark, method, scores, totals(records), notes, worst)
     num_poses = sum(result.pose is not None for result in results)
     return Written(files, scores, num_poses, notes)
 
@@ -100,7 +100,7 @@ def _write_poses(
 
 
 def _record(
-    result: QueryResult, errors: Mapping[str, Any], runs: Sequence[PlaceRun]
+    result: QueryResult, errors: Mapping[str, ImageError], runs: Sequence[PlaceRun]
 ) -> dict[str, Any]:
     """Return a query's record with what the benchmark adds."""
     record = {

@@ -120,13 +120,13 @@ def run_place(
     """
     place = run.place
     options = BuildOptions(config=config, metric=benchmark.metric)
-    inputs = inputs_of(place.sources, benchmark.name, options.config)
+    inputs = inputs_of(place.sources, str(place.reference_images.resolve()), options.config)
     if built_of(run.map_path, inputs) is None:
         told.building(place)
         model = place.model().colmap()
         meta = {"benchmark": benchmark.name, "place": place.name}
         build_given(place.reference_images, run.map_path, model, options, inputs, meta)
-    log_path = output / QUERIES / f"{place.name}.jsonl"
+    log_path = output / QUERIES / f"{benchmark.name}-{place.name}.jsonl"
     with QueryLog(log_path, _log_inputs(run, config)) as log:
         left = {q.name: q.camera for q in run.queries if q.name not in log.records}
         told.kept(len(run.queries) - len(left))
@@ -146,7 +146,7 @@ def _log_inputs(run: PlaceRun, config: LocalizerConfig) -> str:
             map_id(run.map_path),
             config.model_dump(),
             __version__,
-            str(run.place.query_images),
+            str(run.place.query_images.resolve()),
             [(query.name, query.camera) for query in run.place.queries],
             None if run.pairs is None else sorted(run.pairs.items()),
         )

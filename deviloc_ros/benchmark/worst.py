@@ -6,7 +6,6 @@ queries that are shown are localized once more.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -95,5 +94,4 @@ def _why(result: QueryResult, error: ImageError | None) -> str:
     inliers = f"{result.record['num_inliers']} inliers"
     if error is None or error.position is None or error.rotation is None:
         return inliers
-    assert math.isfinite(error.position)
     return f"off by {error.position:.3f} m, {error.rotation:.2f} deg; {inliers}"

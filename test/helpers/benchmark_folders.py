@@ -53,7 +53,8 @@ def photograph(folder: Path, images: Sequence[PosedImage], suffix: str | None = 
         path = path if suffix is None else path.with_suffix(suffix)
         path.parent.mkdir(parents=True, exist_ok=True)
         picture = wall.view(image.camera_from_map.inverse(), PINHOLE)
-        assert cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 98])
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 98] if path.suffix == ".jpg" else []
+        assert cv2.imwrite(str(path), picture, quality)
 
 
 @cache

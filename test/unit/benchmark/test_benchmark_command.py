@@ -49,7 +49,7 @@ def test_aachen_from_its_nvm_file_to_the_file_of_the_server(tmp_path: Path, run:
     assert "data:image/jpeg;base64," in page
 
     # Again: nothing is built or localized. A log that was cut off within a line: only the last.
-    log = out / "queries" / "aachen.jsonl"
+    log = out / "queries" / "aachen-aachen.jsonl"
     whole = log.read_text()
     built = (out / "maps" / "aachen.devmap").stat().st_mtime_ns
     assert run("aachen", tmp_path / "set", "--output", out)[0] == 0
@@ -86,9 +86,11 @@ def test_robotcar_is_scored_by_its_public_poses(tmp_path: Path, run: Run) -> Non
     assert code == 0
     close(out / "RobotCar_eval_deviloc_ros_xfeat.txt", truth, list(truth))
     assert "the rig of the three cameras is not used" in err
-    # The map is another benchmark's: it is built for each by itself.
+    # The places are the same: the map is not built again.
+    built = (out / "maps" / "001.devmap").stat().st_mtime_ns
     code, text, _ = run("robotcar-public", tmp_path / "set", "--output", out, "--method", "mine")
     assert code == 0
+    assert (out / "maps" / "001.devmap").stat().st_mtime_ns == built
     close(out / "RobotCar_public_mine.txt", truth, ["rear/1418721355450545.jpg"])
     assert "100.0 / 100.0 / 100.0 %" in text
     scores = json.loads((out / "queries.json").read_text())["scores"]
