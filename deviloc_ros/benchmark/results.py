@@ -72,6 +72,7 @@ def write_results(
         "scores": scores_json(scores, benchmark),
         "config": options.config.model_dump(),
         "pairs": options.pairs,
+        "global_features": options.descriptors,
     }
     write_records(output / JSON, records, context)
     worst = draw_worst(results, runs, options.config, num_pictures)
@@ -120,9 +121,10 @@ def _notes(benchmark: Benchmark, runs: Sequence[PlaceRun], options: RunOptions) 
     every = sum(len(place.queries) for place in benchmark.places)
     if count < every:
         notes.append(f"this is a subset of {count} of {every} queries, not for a server")
-    if options.pairs is not None:
+    given = options.pairs or options.descriptors
+    if given is not None:
         lost = [q.name for run in runs for q in run.queries if not (run.pairs or {}).get(q.name)]
-        notes.append(f"references come from {options.pairs}, not from our retrieval")
+        notes.append(f"references come from {given}, not from our retrieval")
         if lost:
-            notes.append(f"{len(lost)} queries have no pair there ({lost[0]}, ...)")
+            notes.append(f"{len(lost)} queries have no reference there ({lost[0]}, ...)")
     return notes

@@ -14,16 +14,19 @@ from deviloc_ros import __version__
 from deviloc_ros.benchmark.query_log import QueryLog
 from deviloc_ros.benchmark.types import Benchmark, BenchmarkQuery, Place
 from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.datasets.hloc_files import MatchFile, rank_by_descriptors
 from deviloc_ros.datasets.pairs import read_pairs
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.mapping.build import BuildOptions
 from deviloc_ros.mapping.given_model import build_given, built_of, inputs_of
+from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.map_file import map_id
 from deviloc_ros.offline.image_folder import localize_folder
 from deviloc_ros.offline.stats import query_record
 
-MAPS, QUERIES = "maps", "queries"
+MAPS, QUERIES, MATCHES = "maps", "queries", "matches"
+MORE_REFERENCES = 4  # than are matched with: some the matcher cannot use
 PLACE = "{place}"
 Pairs = Mapping[str, Sequence[str]]
 
@@ -36,11 +39,15 @@ class RunOptions:
         config: of the localizer and of the maps.
         subset: this many queries, taken evenly from all; None: all.
         pairs: pair file that replaces retrieval; {place} stands for the name of a place.
+        descriptors: hloc's file of global descriptors, which replaces retrieval, too.
+        matches: write the matches of every query to an HDF5 file.
     """
 
     config: LocalizerConfig
     subset: int | None = None
     pairs: str | None = None
+    descriptors: str | None = None
+    matches: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ def run_place(
     run: PlaceRun,
     benchmark: Benchmark,
     output: Path,
-    config: LocalizerConfig,
+    options: RunOptions,
     told: Told,
 ) -> PlaceRun:
     """Build the map of a place if need be, and localize those of its queries that are not done.
@@ -111,32 +118,61 @@ def run_place(
         run: see `plan`.
         benchmark: that it belongs to.
         output: folder of maps and logs, which exists.
-        config: of the localizer.
+        options: see RunOptions.
         told: hears of progress.
 
     Raises:
         InputError: model, images, weights or an older file cannot be used.
         NothingFoundError: no map came about.
     """
-    place = run.place
-    options = BuildOptions(config=config, metric=benchmark.metric)
-    inputs = inputs_of(place.sources, str(place.reference_images.resolve()), options.config)
-    if built_of(run.map_path, inputs) is None:
-        told.building(place)
-        model = place.model().colmap()
-        meta = {"benchmark": benchmark.name, "place": place.name}
-        build_given(place.reference_images, run.map_path, model, options, inputs, meta)
-    log_path = output / QUERIES / f"{benchmark.name}-{place.name}.jsonl"
-    with QueryLog(log_path, _log_inputs(run, config)) as log:
-        left = {q.name: q.camera for q in run.queries if q.name not in log.records}
+    place, config = run.place, options.config
+    reference_map = _map(run, benchmark, config, told)
+    if options.descriptors is not None:
+        run = replace(run, pairs=_ranked(run, reference_map, options.descriptors, config))
+    name = f"{benchmark.name}-{place.name}"
+    matches = None
+    if options.matches:
+        (output / MATCHES).mkdir(exist_ok=True)
+        matches = MatchFile(output / MATCHES / f"{name}.h5")
+    with QueryLog(output / QUERIES / f"{name}.jsonl", _log_inputs(run, config)) as log:
+        done = set(log.records)
+        if matches is not None:
+            done = {n for n in done if not log.records[n]["localized"]} | matches.names(done)
+        left = {query.name: query.camera for query in run.queries if query.name not in done}
         told.kept(len(run.queries) - len(left))
         if left:
             localizer = Localizer.load(run.map_path, config)
             found = localize_folder(localizer, place.query_images, left, references=run.pairs)
             for image in found:
+                if matches is not None and image.estimate is not None:
+                    used = image.estimate.correspondences
+                    matches.write(image.name, used.keypoints, used.points3d, used.confidence)
                 log.add(query_record(image))
                 told.localized()
         return replace(run, records={q.name: log.records[q.name] for q in run.queries})
+
+
+def _map(run: PlaceRun, benchmark: Benchmark, config: LocalizerConfig, told: Told) -> Map:
+    """Return the map of a place, built if need be."""
+    place = run.place
+    options = BuildOptions(config=config, metric=benchmark.metric)
+    inputs = inputs_of(place.sources, str(place.reference_images.resolve()), config)
+    built = built_of(run.map_path, inputs)
+    if built is None:
+        told.building(place)
+        model = place.model().colmap()
+        meta = {"benchmark": benchmark.name, "place": place.name}
+        built = build_given(place.reference_images, run.map_path, model, options, inputs, meta)
+    return built
+
+
+def _ranked(run: PlaceRun, reference_map: Map, template: str, config: LocalizerConfig) -> Pairs:
+    """Rank the references of a map for every query by global descriptors of a file."""
+    path = Path(template.replace(PLACE, run.place.name))
+    count = MORE_REFERENCES * config.retrieval.num_references
+    queries = [query.name for query in run.queries]
+    references = [reference.name for reference in reference_map.references]
+    return rank_by_descriptors(path, queries, references, count)
 
 
 def _log_inputs(run: PlaceRun, config: LocalizerConfig) -> str:

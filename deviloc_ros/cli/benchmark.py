@@ -56,11 +56,20 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--subset", type=int, metavar="N", help="only N queries, taken evenly from all"
     )
-    parser.add_argument(
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument(
         "--pairs",
         metavar="FILE",
         help="lines 'query reference' that replace retrieval, as hloc writes them; {place} stands "
         "for the name of a scene, slice or submap",
+    )
+    given.add_argument(
+        "--global-features",
+        metavar="FILE.h5",
+        help="hloc's global descriptors of references and queries, which replace retrieval",
+    )
+    parser.add_argument(
+        "--matches", action="store_true", help="write the matches of every query to matches/*.h5"
     )
     parser.add_argument(
         "--method", metavar="METHOD", help="name in the result file (deviloc_ros_MATCHER)"
@@ -89,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
     places = None if args.places is None else args.places.split(",")
     benchmark = open_benchmark(args.name, args.root, places)
-    options = RunOptions(config, args.subset, args.pairs)
+    options = RunOptions(config, args.subset, args.pairs, args.global_features, args.matches)
     runs = plan(benchmark, args.output, options)
     return _run(benchmark, runs, options, method, args)
 
@@ -130,7 +139,7 @@ def _run(
         (output / MAPS).mkdir(exist_ok=True)
         with tqdm(total=total, desc="localizing", unit="image", disable=None) as bar:
             progress = _Progress(bar)
-            done = [run_place(item, benchmark, output, options.config, progress) for item in runs]
+            done = [run_place(item, benchmark, output, options, progress) for item in runs]
         written = write_results(benchmark, done, output, method, options, args.pictures)
     for text in written.notes:
         note(text)

@@ -68,7 +68,7 @@ def test_aachen_from_its_nvm_file_to_the_file_of_the_server(tmp_path: Path, run:
     pairs.write_text(f"{night} db/4.jpg\n{night} db/77.jpg\n{night} db/2.jpg\n")
     code, _, err = run("aachen", tmp_path / "set", "--output", out, "--pairs", pairs)
     assert code == 0
-    assert "1 queries have no pair there (query/day/" in err
+    assert "1 queries have no reference there (query/day/" in err
     records = {r["name"]: r for r in json.loads((out / "queries.json").read_text())["images"]}
     assert records[night]["references"] == ["db/4.jpg", "db/2.jpg"]
     lost = next(record for name, record in records.items() if name != night)
