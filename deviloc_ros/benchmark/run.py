@@ -14,7 +14,7 @@ from deviloc_ros import __version__
 from deviloc_ros.benchmark.query_log import QueryLog
 from deviloc_ros.benchmark.types import Benchmark, BenchmarkQuery, Place
 from deviloc_ros.config import LocalizerConfig
-from deviloc_ros.datasets.hloc_files import MatchFile, rank_by_descriptors
+from deviloc_ros.datasets.hloc_files import MatchFile, check_hdf5, rank_by_descriptors
 from deviloc_ros.datasets.pairs import read_pairs
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.localizer import Localizer
@@ -86,8 +86,11 @@ def plan(benchmark: Benchmark, output: Path, options: RunOptions) -> list[PlaceR
     """Choose queries and read pair files, before any work.
 
     Raises:
-        InputError: a pair file cannot be read, or has no pair of any query of its place.
+        InputError: a pair file cannot be read, or has no pair of any query of its place; a file of
+            descriptors cannot be read, or h5py is missing where it is needed.
     """
+    if options.matches:
+        check_hdf5()
     every = [(place, query) for place in benchmark.places for query in place.queries]
     count = min(options.subset or len(every), len(every))
     chosen = np.linspace(0, len(every) - 1, count).round().astype(int).tolist()
@@ -100,6 +103,8 @@ def plan(benchmark: Benchmark, output: Path, options: RunOptions) -> list[PlaceR
         if place.name not in queries:
             continue
         pairs = _pairs(place, options.pairs, queries[place.name])
+        if options.descriptors is not None:
+            check_hdf5(Path(options.descriptors.replace(PLACE, place.name)))
         path = output / MAPS / f"{place.name}.devmap"
         runs.append(PlaceRun(place, queries[place.name], pairs, path, {}))
     return runs

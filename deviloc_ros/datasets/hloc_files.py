@@ -59,6 +59,18 @@ def rank_by_descriptors(
     return ranked
 
 
+def check_hdf5(path: Path | None = None) -> None:
+    """Refuse what could not be read or written later.
+
+    Raises:
+        InputError: h5py is missing, or the file cannot be read.
+    """
+    if path is not None:
+        with _opened(path, "r"):
+            return
+    _h5py()
+
+
 class MatchFile:
     """2D-3D matches by query: (N, 6) float64, u, v in pixels, X, Y, Z of the map, confidence."""
 
@@ -104,12 +116,16 @@ def _descriptors(path: Path, file: Any, names: Sequence[str]) -> dict[str, NDArr
     return found
 
 
-@contextmanager
-def _opened(path: Path, mode: Literal["r", "a"]) -> Iterator[Any]:
+def _h5py() -> Any:
     try:
-        h5py = importlib.import_module("h5py")
+        return importlib.import_module("h5py")
     except ImportError:
         raise InputError(NEEDED) from None
+
+
+@contextmanager
+def _opened(path: Path, mode: Literal["r", "a"]) -> Iterator[Any]:
+    h5py = _h5py()
     if mode == "r" and not path.is_file():
         raise InputError(f"{path}: no such file")
     try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import benchmark_folders as folders
+import numpy as np
 import pytest
 
 from deviloc_ros.benchmark.query_log import QueryLog
@@ -14,12 +16,14 @@ from deviloc_ros.cli.main import main
 from deviloc_ros.datasets.poses import read_poses
 
 Run = Callable[..., tuple[int, str, str]]
+Aachen = tuple[Path, Path, folders.Truth]
+NIGHT = "query/night/nexus5x/IMG_1.jpg"
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def call(*arguments: object) -> tuple[int, str, str]:
-        code = main(["benchmark", *map(str, arguments), *folders.SETTINGS])
+        code = main(["benchmark", *folders.SETTINGS, *map(str, arguments)])
         return code, *capsys.readouterr()
 
     return call
@@ -35,10 +39,21 @@ def close(path: Path, truth: folders.Truth, names: Sequence[str]) -> None:
         assert degrees < 1
 
 
-def test_aachen_from_its_nvm_file_to_the_file_of_the_server(tmp_path: Path, run: Run) -> None:
-    truth = folders.write_aachen(tmp_path / "set")
-    out = tmp_path / "out"
-    code, text, _ = run("aachen", tmp_path / "set", "--output", out, "--pictures", 1)
+@pytest.fixture(scope="module")
+def aachen(tmp_path_factory: pytest.TempPathFactory) -> Aachen:
+    """Return a folder of Aachen Day-Night, and one for results whose map tests share."""
+    folder = tmp_path_factory.mktemp("aachen")
+    return folder / "set", folder / "out", folders.write_aachen(folder / "set")
+
+
+def records(out: Path) -> dict[str, Any]:
+    content = json.loads((out / "queries.json").read_text())
+    return {record["name"]: record for record in content["images"]}
+
+
+def test_aachen_from_its_nvm_file_to_the_file_of_the_server(aachen: Aachen, run: Run) -> None:
+    root, out, truth = aachen
+    code, text, _ = run("aachen", root, "--output", out, "--pictures", 1)
     assert code == 0
     close(out / "Aachen_eval_deviloc_ros_xfeat.txt", truth, list(truth))
     assert "true poses are hidden: visuallocalization.net evaluates" in text
@@ -48,35 +63,61 @@ def test_aachen_from_its_nvm_file_to_the_file_of_the_server(tmp_path: Path, run:
     assert page.count("<figure>") == 1
     assert "data:image/jpeg;base64," in page
 
-    # Again: nothing is built or localized. A log that was cut off within a line: only the last.
-    log = out / "queries" / "aachen-aachen.jsonl"
-    whole = log.read_text()
-    built = (out / "maps" / "aachen.devmap").stat().st_mtime_ns
-    assert run("aachen", tmp_path / "set", "--output", out)[0] == 0
+
+def test_what_is_done_is_kept_and_only_a_cut_off_line_is_done_again(
+    aachen: Aachen, run: Run
+) -> None:
+    root, out, _ = aachen
+    assert run("aachen", root, "--output", out)[0] == 0
+    log, built = out / "queries" / "aachen-aachen.jsonl", out / "maps" / "aachen.devmap"
+    whole, time = log.read_text(), built.stat().st_mtime_ns
+    assert run("aachen", root, "--output", out)[0] == 0
     assert log.read_text() == whole
     head, first, last = whole.splitlines(keepends=True)
     log.write_text(head + first + last[:30])
-    assert run("aachen", tmp_path / "set", "--output", out)[0] == 0
+    assert run("aachen", root, "--output", out)[0] == 0
     again = log.read_text().splitlines(keepends=True)
     assert again[:2] == [head, first]
     assert json.loads(again[2])["camera_from_map"] == json.loads(last)["camera_from_map"]
-    assert (out / "maps" / "aachen.devmap").stat().st_mtime_ns == built
+    assert built.stat().st_mtime_ns == time
 
-    # Pairs replace retrieval: the map's images in the order of the file, unknown ones passed over.
-    night = "query/night/nexus5x/IMG_1.jpg"
+
+def test_pairs_replace_retrieval_in_their_order(aachen: Aachen, run: Run, tmp_path: Path) -> None:
+    root, out, _ = aachen
     pairs = tmp_path / "pairs.txt"
-    pairs.write_text(f"{night} db/4.jpg\n{night} db/77.jpg\n{night} db/2.jpg\n")
-    code, _, err = run("aachen", tmp_path / "set", "--output", out, "--pairs", pairs)
+    pairs.write_text(f"{NIGHT} db/4.jpg\n{NIGHT} db/77.jpg\n{NIGHT} db/2.jpg\n")
+    code, _, err = run("aachen", root, "--output", out, "--pairs", pairs)
     assert code == 0
     assert "1 queries have no reference there (query/day/" in err
-    records = {r["name"]: r for r in json.loads((out / "queries.json").read_text())["images"]}
-    assert records[night]["references"] == ["db/4.jpg", "db/2.jpg"]
-    lost = next(record for name, record in records.items() if name != night)
-    assert lost["reason"] == "NO_REFERENCES"
+    found = records(out)
+    assert found.pop(NIGHT)["references"] == ["db/4.jpg", "db/2.jpg"]
+    assert [record["reason"] for record in found.values()] == ["NO_REFERENCES"]
     pairs.write_text("day/1.jpg db/4.jpg\n")
-    code, _, err = run("aachen", tmp_path / "set", "--output", out, "--pairs", pairs)
+    code, _, err = run("aachen", root, "--output", out, "--pairs", pairs)
     assert code == 2
     assert "pairs none of the 2 queries of aachen" in err
+
+
+def test_descriptors_of_hloc_replace_retrieval_and_matches_are_written(
+    aachen: Aachen, run: Run, tmp_path: Path
+) -> None:
+    h5py = pytest.importorskip("h5py", reason="h5py is optional (docs/benchmarks.md)")
+    root, out, truth = aachen
+    near = {"db/3.jpg": 0.5, "db/4.jpg": 0.9, NIGHT: 1.0}
+    path = tmp_path / "global.h5"
+    with h5py.File(path, "w") as file:
+        for name, value in near.items():
+            file[f"{name}/global_descriptor"] = np.float32([value, 0])
+    code, _, _ = run("aachen", root, "--output", out, "--global-features", path, "--matches")
+    assert code == 0
+    night = records(out)[NIGHT]
+    assert night["references"] == ["db/4.jpg", "db/3.jpg"]
+    with h5py.File(out / "matches" / "aachen-aachen.h5") as file:
+        matches = file[NIGHT][()]
+    assert matches.shape == (night["num_matches"], 6)
+    points = truth[Path(NIGHT).name].apply(matches[:, 2:5])
+    errors = np.linalg.norm(folders.RADIAL.project(points) - matches[:, :2], axis=1)
+    assert np.median(errors) < 1
 
 
 def test_robotcar_is_scored_by_its_public_poses(tmp_path: Path, run: Run) -> None:
@@ -153,6 +194,7 @@ def test_a_log_of_other_inputs_is_begun_anew(tmp_path: Path) -> None:
         (["--method", "a b"], "--method 'a b': use letters"),
         (["--places", "paris"], "has no place 'paris' here"),
         (["--pairs", "no.txt"], "no.txt: no such file"),
+        (["--pairs", "a.txt", "--global-features", "a.h5"], "not allowed with argument --pairs"),
     ],
 )
 def test_wrong_options_are_told_before_any_work(

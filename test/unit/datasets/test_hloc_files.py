@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deviloc_ros.datasets.hloc_files import MatchFile, rank_by_descriptors
+from deviloc_ros.datasets.hloc_files import MatchFile, check_hdf5, rank_by_descriptors
 from deviloc_ros.datasets.pairs import read_pairs
 from deviloc_ros.errors import InputError
 
@@ -63,6 +64,12 @@ def test_a_file_that_is_no_hdf5_is_told(tmp_path: Path) -> None:
         rank_by_descriptors(tmp_path / "global.h5", ["a"], ["b"], 1)
     with pytest.raises(InputError, match="no such file"):
         rank_by_descriptors(tmp_path / "none.h5", ["a"], ["b"], 1)
+
+
+def test_without_h5py_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(InputError, match="pip install h5py"):
+        check_hdf5()
 
 
 def test_matches_are_read_as_they_were_written(tmp_path: Path) -> None:
