@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.ray_triangulation import RayMeasurements, triangulate_on_rays
+from deviloc_ros.localization.backend import backend_of
 from deviloc_ros.localization.features import LEVELS, network_sizes
-from deviloc_ros.localization.matching import SemiDenseMatcher
 from deviloc_ros.localization.types import Features
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.offset_bias import OffsetBias
-from deviloc_ros.models.runtime import choose_device
 
 
 def reference_features(
@@ -78,13 +77,14 @@ class ViewMatcher:
                 )
             }
         )
-        self._device = choose_device(config.device)
+        backend = backend_of(self._config)
+        self._device = backend.device
         self._map = replace(
             reference_map,
             confidence=np.ones_like(reference_map.confidence),
             calibration=Calibration(np.zeros((len(LEVELS), 2))),
         )
-        self._match = SemiDenseMatcher(self._map, self._config, self._device)
+        self._match = backend.matcher(self._map)
 
     def __call__(self, index: int, neighbours: NDArray[np.int64]) -> list[SeenAgain]:
         """Match a reference with each of its neighbours."""
