@@ -37,8 +37,8 @@ PACKAGE = "deviloc_ros"
 # Operations that start no kernel, though they return no view.
 WITHOUT_KERNEL = {
     "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "lift_fresh",
-    "detach", "alias", "_local_scalar_dense", "_reshape_alias", "is_same_size", "_unsafe_view", "set_",
-    "resize_", "lift",
+    "detach", "alias", "_local_scalar_dense", "_reshape_alias", "is_same_size", "_unsafe_view",
+    "set_", "resize_", "lift",
 }  # fmt: skip
 # Operations whose result the host needs before it goes on: a number, or the size of an array.
 WAITING = {

@@ -51,12 +51,13 @@ class StageClock:
         self._mark = mark
         self._runs: list[_Run] = []
         self._before: tuple[StageClock, int] | None = None
+        # A moment by the host's clock and on the device, which is idle then.
         self._began = time.perf_counter(), None if mark is None else mark()
 
     def shared(self, count: int) -> StageClock:
         """Return a clock that begins with one query's share of what `count` had in common."""
         own = StageClock(self._mark)
-        own._before = self, max(count, 1)
+        own._before, own._began = (self, max(count, 1)), self._began
         return own
 
     @contextmanager
@@ -72,16 +73,21 @@ class StageClock:
     @property
     def seconds(self) -> dict[str, float]:
         """Time of each stage until now."""
+        return self._until_now()[0]
+
+    def _until_now(self) -> tuple[dict[str, float], float]:
+        """Return the time of each stage, and when the device was done with the last."""
+        began, first = self._began
         result: dict[str, float] = {}
+        done = began
         if self._before is not None:
             clock, count = self._before
-            result = {stage: took / count for stage, took in clock.seconds.items()}
-        began, first = self._began
-        done = began
+            common, done = clock._until_now()
+            result = {stage: took / count for stage, took in common.items()}
         for run in self._runs:
             begin, end = run.begin, run.end
             if run.mark is not None:
                 begin, end = max(begin, done), max(end, began + run.mark.seconds_since(first))
                 done = end
             result[run.stage] = result.get(run.stage, 0.0) + max(end - begin, 0.0)
-        return result
+        return result, done

@@ -64,9 +64,7 @@ def flat_map(references: int = 3, drop: int = 37) -> Map:
     encoded = [cv2.imencode(".png", image)[1].ravel() for image in images]
     confidence = np.random.default_rng(0).choice([0.2, 0.9, 1.0], count, p=[0.1, 0.3, 0.6])
     flat = Map(
-        references=[
-            Reference(f"{i}.png", CAMERA, each.inverse()) for i, each in enumerate(poses)
-        ],
+        references=[Reference(f"{i}.png", CAMERA, each.inverse()) for i, each in enumerate(poses)],
         feature_offsets=offsets_of([len(each) for each in keypoints]),
         keypoints=np.concatenate(keypoints),
         descriptors=np.concatenate(descriptors),
