@@ -16,13 +16,13 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.mutual_nearest_neighbours import Pairs, mutual_nearest_neighbours
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Correspondences, Features, Query
+from deviloc_ros.maps.descriptor_codes import decoded, encoded
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.runtime import has_integer_products, prepare
 from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE, load_xfeat, with_integer_products
 
 # Networks compiled for one shape run fastest; matches come in any number.
 REFINEMENT_BATCH = 512
-INT8_STEPS_PER_UNIT = 16.0  # XFeat's raw descriptors stay within +-8
 
 
 class Matcher(Protocol):
@@ -184,7 +184,7 @@ class SemiDenseMatcher:
 
     def match(self, query: Features, references: NDArray[np.int64]) -> SemiDenseMatches:
         """Match features of a query to references of the map, all in one batch."""
-        coarse = _codes(query.descriptors)
+        coarse = encoded(query.descriptors)
         codes = [self._reference(int(index)).codes for index in references]
         return self.refine(query, references, mutual_nearest_neighbours(coarse, codes, self._pool))
 
@@ -248,18 +248,12 @@ class SemiDenseMatcher:
         if (known := self._stored.get(index)) is not None:
             return known
         rows = self._map.features_of(index)
-        descriptors = torch.from_numpy(np.array(self._map.descriptors[rows])).float()
+        descriptors = torch.from_numpy(decoded(self._map.descriptors[rows])).float()
         lifted = torch.from_numpy(self._map.confidence[rows] > self._min_confidence)
         self._stored[index] = entry = StoredReference(
             descriptors,
             torch.linalg.vector_norm(descriptors, dim=1),
-            _codes(descriptors),
+            encoded(descriptors),
             lifted,
         )
         return entry
-
-
-def _codes(descriptors: torch.Tensor) -> torch.Tensor:
-    """Return what coarse matching compares: int8, which is three times as fast as float32."""
-    steps = (descriptors * INT8_STEPS_PER_UNIT).round_().clamp_(-127, 127)
-    return steps.to(torch.int8)

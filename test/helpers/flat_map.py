@@ -10,8 +10,9 @@ import wall_map
 from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.features import LEVELS, FeatureExtractor
-from deviloc_ros.localization.retrieval import describe, make_codebook
+from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
 from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.descriptor_codes import encoded
 from deviloc_ros.maps.map import Map, Reference, offsets_of
 from deviloc_ros.simulation.wall import Board
 
@@ -49,10 +50,9 @@ def flat_map(references: int = 3, drop: int = 37) -> Map:
     kept = [slice(i * drop, None) for i in range(references)]
     keypoints = [np.asarray(f.keypoints)[rows] for f, rows in zip(features, kept, strict=True)]
     descriptors = [
-        np.asarray(f.descriptors)[rows].astype(np.float16)
-        for f, rows in zip(features, kept, strict=True)
+        np.asarray(encoded(f.descriptors))[rows] for f, rows in zip(features, kept, strict=True)
     ]
-    codebook = make_codebook(np.concatenate(descriptors).astype(np.float32)[::7], 0)
+    codebook = make_codebook(sample_descriptors(descriptors, 0), 0)
     origin = np.array([10.0, -20.0, 3.0])
     points = []
     for map_from_camera, places in zip(poses, keypoints, strict=True):

@@ -17,6 +17,7 @@ from deviloc_ros.localization.context.guided import guided_nearest_neighbours, u
 from deviloc_ros.localization.context.windows import pose_windows
 from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
 from deviloc_ros.localization.types import Query
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map
 
 FoundT = TypeVar("FoundT", covariant=True)
@@ -112,7 +113,7 @@ class CpuContextSearch:
         """Return what is needed of a reference: from memory, or made from the map now."""
         if index not in self._references:
             rows, camera = self._map.features_of(index), self._map.references[index].camera
-            descriptors = torch.from_numpy(np.array(self._map.descriptors[rows])).float()
+            descriptors = torch.from_numpy(decoded(self._map.descriptors[rows])).float()
             keypoints = torch.from_numpy(np.array(self._map.keypoints[rows]))
             levels = torch.from_numpy(np.array(self._map.levels[rows]))
             sigma = self._map.depth_sigma

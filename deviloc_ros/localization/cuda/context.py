@@ -18,6 +18,7 @@ from deviloc_ros.localization.cuda.matching import MAX_SIMILARITIES, PaddedPairs
 from deviloc_ros.localization.cuda.stored_references import StoredReferences
 from deviloc_ros.localization.features import normalised
 from deviloc_ros.localization.types import Features, Query
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.cuda import upload
 from deviloc_ros.models.lighterglue import load_lighterglue
@@ -116,7 +117,7 @@ class CudaContextSearch:
         finest = finest[: self._num_keypoints]
         middle = np.array([camera.width, camera.height], np.float32) / 2
         keypoints = np.asarray(self._map.keypoints[rows])[finest]
-        descriptors = np.asarray(self._map.descriptors[rows])[finest]
+        descriptors = decoded(np.asarray(self._map.descriptors[rows])[finest])
         entry = self._references[index] = AttentionFeatures(
             upload(finest.astype(np.int64), self._device),
             normalised(upload(descriptors.astype(np.float32), self._device)),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deviloc_ros.errors import InputError
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.cuda import upload
 from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE
@@ -28,7 +29,7 @@ class StoredReferences:
 
     Attributes:
         places: number of references that fit, P.
-        descriptors: (P, M, D) float16, as in the map.
+        descriptors: (P, M, D) float16, which holds what the map stores exactly.
         length: (P, M) float32, norms of the descriptors.
         absent: (P, 1, M) float32, 0 for a feature, -infinity for padding: added to a similarity.
         usable: (P, M) bool, whose 3D point is certain enough to be used; the others only compete.
@@ -134,7 +135,7 @@ class StoredReferences:
         descriptors = np.zeros((self.padded_length, DESCRIPTOR_SIZE), np.float16)
         present, usable = np.zeros((2, self.padded_length), np.bool_)
         lifted = np.zeros((self.padded_length, LIFTED_SIZE), np.float32)
-        descriptors[:count] = stored.descriptors[rows]
+        descriptors[:count] = decoded(stored.descriptors[rows])
         present[:count] = True
         confidence = np.asarray(stored.confidence[rows])
         usable[:count] = confidence > self._min_confidence
