@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +11,8 @@ import torch
 from cachetools import LRUCache
 from numpy.typing import NDArray
 from torch import Tensor
+
+LOGGER = logging.getLogger(__name__)
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
@@ -34,7 +37,7 @@ def compute_exactly(tf32: bool) -> None:
 
 
 def upload(array: NDArray[Any], device: torch.device) -> Tensor:
-    """Return a copy of a writable array on a device; nothing waits for it on CUDA.
+    """Return a writable array's values on a device; nothing waits for them on CUDA.
 
     The copy leaves from page-locked memory, which torch keeps until the copy is done.
     """
@@ -82,7 +85,16 @@ class Recorded:
         key = tuple((each.shape, each.dtype) for each in inputs)
         recording = self._recordings.get(key)
         if recording is None:
-            recording = self._recordings[key] = self._record(inputs)
+            try:
+                recording = self._recordings[key] = self._record(inputs)
+            except RuntimeError as error:
+                LOGGER.warning(
+                    "no CUDA graph could be recorded, so each query takes more launches; "
+                    "cuda.graphs=false avoids the attempt: %s",
+                    " ".join(str(error).split())[:200],
+                )
+                self._active = False
+                return self._function(*inputs)
         for held, given in zip(recording.inputs, inputs, strict=True):
             held.copy_(given)
         recording.graph.replay()
@@ -98,7 +110,8 @@ class Recorded:
                 self._function(*held)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Other threads may go on using the device.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             outputs = self._function(*held)
         return _Recording(graph, held, outputs)
 

@@ -60,6 +60,9 @@ class SeenAgain:
     keypoints: NDArray[np.float64]
 
 
+# What a reference with the most features that can be asked for takes on a GPU, and more.
+MEMORY_MB = 100
+
 # Index of a reference and its neighbours (N,) to what they see of it.
 ViewMatches = Callable[[int, NDArray[np.int64]], list[SeenAgain]]
 
@@ -73,7 +76,9 @@ class ViewMatcher:
             update={
                 "matching": config.matching.model_copy(
                     update={"num_matches": config.features.num_keypoints, "cached_references": 1}
-                )
+                ),
+                # One reference at a time: hundreds are not kept on a GPU.
+                "cuda": config.cuda.model_copy(update={"memory_mb": MEMORY_MB}),
             }
         )
         backend = backend_of(self._config)

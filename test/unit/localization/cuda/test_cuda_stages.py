@@ -57,7 +57,7 @@ def test_features_are_those_of_the_cpu(cuda: Log) -> None:
         first, second = ([index[key] for key in both] for index in places)
         assert np.abs(
             on_host(ours.descriptors)[first] - on_host(theirs.descriptors)[second]
-        ).max() < 1e-2  # fmt: skip
+        ).max() < 3e-2  # fmt: skip
         np.testing.assert_allclose(on_host(ours.scales), on_host(theirs.scales), rtol=1e-6)
     assert not cuda.synchronisations.keys() - {
         key for key in cuda.synchronisations if key[1] == "elsewhere"

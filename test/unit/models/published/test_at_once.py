@@ -22,12 +22,11 @@ from deviloc_ros.models.topicfm.at_once import coarse_matches_at_once
 from deviloc_ros.models.topicfm.coarse_matching import coarse_matches
 
 GRIDS = ((7, 9), (8, 6))
-# A query with two references; at 864 pixels there are as many, and of five references
-# (benchmarks/cuda.py) about twice.
-MAX_LAUNCHES, MAX_SYNCHRONISATIONS = 560, 3
+# A query with two references, whatever their size.
+MAX_LAUNCHES, MAX_SYNCHRONISATIONS = 560, 2
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=20, derandomize=True)
 @given(
     seed=st.integers(0, 10**6),
     magnitude=st.sampled_from([0.5, 2.0, 12.0]),
@@ -44,9 +43,13 @@ def test_coarse_matches_are_those_of_blocks(
     found = coarse_matches_at_once(queries, references, GRIDS, 0.05, border, limit)
     for ours, query, reference in zip(found, queries, references, strict=True):
         theirs = coarse_matches(query, reference, GRIDS, 0.05, border)
-        assert ours.query.tolist() == theirs.query.tolist()
-        assert ours.reference.tolist() == theirs.reference.tolist()
-        torch.testing.assert_close(ours.confidence, theirs.confidence, atol=1e-5, rtol=1e-4)
+        first, second = (
+            dict(zip(zip(each.query.tolist(), each.reference.tolist(), strict=True),
+                     each.confidence.tolist(), strict=True))
+            for each in (ours, theirs)
+        )  # fmt: skip
+        assert first == pytest.approx(second, abs=1e-3)
+        assert bool((ours.confidence.diff() <= 0).all())
 
 
 @pytest.mark.parametrize("count", [0, 20, 900])
