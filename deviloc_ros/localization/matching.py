@@ -16,13 +16,13 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.mutual_nearest_neighbours import Pairs, mutual_nearest_neighbours
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Correspondences, Features, Query
+from deviloc_ros.maps.descriptor_codes import decoded, encoded
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.runtime import has_integer_products, prepare
 from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE, load_xfeat, with_integer_products
 
 # Networks compiled for one shape run fastest; matches come in any number.
 REFINEMENT_BATCH = 512
-INT8_STEPS_PER_UNIT = 16.0  # XFeat's raw descriptors stay within +-8
 
 
 class Matcher(Protocol):
@@ -203,7 +203,7 @@ class SemiDenseMatcher:
         if (known := self._stored.get(index)) is not None:
             return known
         rows = self._map.features_of(index)
-        stored = torch.from_numpy(np.array(self._map.descriptors[rows]))
+        stored = torch.from_numpy(decoded(self._map.descriptors[rows]))
         descriptors = stored.to(self._device).float()
         lifted = torch.from_numpy(self._map.confidence[rows] > self._min_confidence)
         self._stored[index] = entry = StoredReference(
@@ -218,5 +218,4 @@ class SemiDenseMatcher:
         """Return what coarse matching compares: int8 on the CPU, which is three times as fast."""
         if self._device.type != "cpu":
             return descriptors
-        steps = (descriptors * INT8_STEPS_PER_UNIT).round_().clamp_(-127, 127)
-        return steps.to(torch.int8)
+        return encoded(descriptors)

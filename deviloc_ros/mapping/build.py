@@ -21,14 +21,17 @@ from deviloc_ros.mapping.multiview.consistency import make_consistent
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
 from deviloc_ros.mapping.self_calibration import calibrate, calibration_queries
 from deviloc_ros.mapping.sfm.intrinsics import Intrinsics
-from deviloc_ros.mapping.sfm.pairs import choose_pairs
-from deviloc_ros.mapping.sfm.reconstruction import MIN_MODEL_IMAGES, StructureFromMotion
+from deviloc_ros.mapping.sfm.pairs import choose_pairs, choose_posed_pairs
+from deviloc_ros.mapping.sfm.reconstruction import (
+    FINE_SIFT,
+    MIN_MODEL_IMAGES,
+    StructureFromMotion,
+    coarse_sift,
+)
 from deviloc_ros.mapping.workspace import Workspace
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.published.preprocessing import check_models
 from deviloc_ros.models.weight_store import load_network
-
-SIFT_IMAGE_SIZE = 1600
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,10 @@ def _build(
     workspace: Workspace,
 ) -> Map:
     """Return the map of images of these sizes; see build_map."""
-    sfm = StructureFromMotion(images, workspace.folder, options.config.seed, SIFT_IMAGE_SIZE)
+    config = options.config
+    depths_from_views = config.matching.matcher == "xfeat" and config.lifting.neighbours > 0
+    sift = FINE_SIFT if model is None or not depths_from_views else coarse_sift(sizes.values())
+    sfm = StructureFromMotion(images, workspace.folder, config.seed, sift)
     refused: dict[str, str] = {}
     usable = list(sizes)
     if model is None or not len(read_model(model).points3D):
@@ -148,7 +154,7 @@ def _build(
         if not len(reconstruction.points3D):
             template = sfm.import_poses([posed[name] for name in usable])
             blank = sfm.extract(usable)
-            sfm.match(_pairs(descriptors, blank))
+            sfm.match(choose_posed_pairs(_without(blank, descriptors), posed))
             reconstruction = sfm.triangulate(template)
     else:
         if len(usable) < MIN_MODEL_IMAGES:
@@ -158,7 +164,7 @@ def _build(
             )
         sfm.import_images({name: sizes[name] for name in usable}, options.intrinsics)
         blank = sfm.extract(usable)
-        sfm.match(_pairs(descriptors, blank))
+        sfm.match(choose_pairs(_without(blank, descriptors)))
         reconstruction, elsewhere = sfm.reconstruct(len(usable), options.intrinsics)
         matched = sfm.verified_matches()
         unregistered |= _without_pose(reconstruction, usable, elsewhere, matched)
@@ -218,12 +224,11 @@ def _sizes(
     return sizes, refused
 
 
-def _pairs(
-    descriptors: Mapping[str, torch.Tensor], without_features: Collection[str]
-) -> list[tuple[str, str]]:
-    return choose_pairs(
-        {name: item for name, item in descriptors.items() if name not in without_features}
-    )
+def _without(
+    names: Collection[str], descriptors: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return the descriptors of all other images."""
+    return {name: item for name, item in descriptors.items() if name not in names}
 
 
 def _wanted(images: Path, names: Sequence[str] | None) -> Sequence[str]:

@@ -20,6 +20,7 @@ from deviloc_ros.localization.retrieval import describe, make_codebook, sample_d
 from deviloc_ros.localization.types import Features
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map, offsets_of
 
 # Cameras of different tiles so far apart, map units, are not asked what both could see.
@@ -178,7 +179,7 @@ def _check_fits(first_path: Path, first: Map, path: Path, tile: Map) -> None:
 def _features(tile: Map, index: int) -> Features:
     """Return what a global descriptor is made of."""
     rows = tile.features_of(index)
-    descriptors = torch.from_numpy(np.array(tile.descriptors[rows])).float()
+    descriptors = torch.from_numpy(decoded(tile.descriptors[rows])).float()
     empty = torch.zeros(0)
     return Features(empty, descriptors, empty, empty)
 

@@ -90,7 +90,7 @@ def write_view(
     template = files("deviloc_ros.mapping").joinpath("view_page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     # "<" would end the script where a name holds "</script>".
-    data = Markup(json.dumps(content, allow_nan=False).replace("<", "\\u003c"))  # noqa: S704
+    data = Markup(json.dumps(content, allow_nan=False).replace("<", "\\u003c"))
     page = environment.from_string(template).render(title=title, lines=lines_of_text, data=data)
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -26,6 +26,7 @@ from deviloc_ros.localization.pose import PoseHypothesis
 from deviloc_ros.localization.solver import PoseSolver
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Correspondences, Query, concatenated
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map
 
 # Attention's matches that must agree with a first pose before it guides anything.
@@ -177,7 +178,7 @@ class ContextMatcher:
         """Return what is needed of a reference: from memory, or made from the map now."""
         if index not in self._references:
             rows, camera = self._map.features_of(index), self._map.references[index].camera
-            descriptors = torch.from_numpy(np.array(self._map.descriptors[rows])).float()
+            descriptors = torch.from_numpy(decoded(self._map.descriptors[rows])).float()
             keypoints = torch.from_numpy(np.array(self._map.keypoints[rows]))
             levels = torch.from_numpy(np.array(self._map.levels[rows]))
             sigma = self._map.depth_sigma

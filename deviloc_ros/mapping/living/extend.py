@@ -206,8 +206,8 @@ def _extended(
         name: NewImage(images / name, cameras[name], poses[name], registered.get(name))
         for name in features
     }
-    joint = JointModel(old, new, workspace.folder, config.seed)
-    model, unplaced = joint.run(described, refine=given is None)
+    joint = JointModel(old, new, workspace.folder, config.seed, refine=given is None)
+    model, unplaced = joint.run(described)
     for name, why in unplaced.items():
         left_out[name] = f"{reasons[name]}; {why}" if name in reasons else why
     for name in unplaced:

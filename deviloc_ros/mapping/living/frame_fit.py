@@ -70,7 +70,9 @@ def fit_frames(
         raise NothingFoundError(f"{what}: its frame cannot be found: {error}") from None
     agreeing = int(np.count_nonzero(fit.inliers))
     chosen = [
-        pair for pair, kept in zip(zip(source, target, strict=True), fit.inliers, strict=True) if kept
+        pair
+        for pair, kept in zip(zip(source, target, strict=True), fit.inliers, strict=True)
+        if kept
     ]
     fitted = residuals(chosen, fit.target_from_source)
     centres = np.array([other.inverse().translation for _, other in chosen])

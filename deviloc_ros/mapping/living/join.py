@@ -14,6 +14,7 @@ from tqdm import tqdm
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.retrieval import describe
 from deviloc_ros.localization.types import Features
+from deviloc_ros.maps.descriptor_codes import decoded, encoded
 from deviloc_ros.maps.map import Map, Reference, offsets_of
 
 
@@ -58,7 +59,7 @@ def described_by(second: Map, codebook: NDArray[np.float32]) -> Map:
     described = []
     for index in tqdm(range(len(second.references)), desc="describing", disable=None):
         rows = second.features_of(index)
-        local = torch.from_numpy(np.array(second.descriptors[rows])).float()
+        local = torch.from_numpy(decoded(second.descriptors[rows])).float()
         empty = torch.zeros(0)
         features = Features(empty, local, empty, empty)
         described.append(describe(features, words).numpy().astype(np.float16))
@@ -107,7 +108,7 @@ def join(
         references=[*first.references, *second.references],
         feature_offsets=_appended(first.feature_offsets, second.feature_offsets),
         keypoints=both("keypoints"),
-        descriptors=both("descriptors"),
+        descriptors=np.concatenate([_stored(first.descriptors), _stored(second.descriptors)]),
         levels=both("levels"),
         feature_points=np.concatenate([first.feature_points, moved.astype(np.float32)]),
         confidence=both("confidence"),
@@ -146,6 +147,14 @@ def free_name(wanted: str, taken: set[str]) -> str:
     """Return a name that is not taken: the wanted one, or that with a number."""
     names = [wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
+
+
+def _stored(descriptors: NDArray[Any]) -> NDArray[np.int8]:
+    """Return descriptors as maps store them today; older maps hold floats."""
+    if descriptors.dtype == np.int8:
+        return descriptors
+    floats = torch.from_numpy(np.array(descriptors)).float()
+    return np.asarray(encoded(floats).numpy(), dtype=np.int8)
 
 
 def _appended(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:

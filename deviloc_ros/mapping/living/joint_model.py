@@ -19,11 +19,14 @@ from deviloc_ros.images import image_size
 from deviloc_ros.mapping.living.join import Sightings
 from deviloc_ros.mapping.living.registration import Registered
 from deviloc_ros.mapping.sfm.pairs import choose_pairs
-from deviloc_ros.mapping.sfm.reconstruction import StructureFromMotion
+from deviloc_ros.mapping.sfm.reconstruction import (
+    FINE_SIFT,
+    StructureFromMotion,
+    coarse_sift,
+)
 from deviloc_ros.mapping.sfm.staging import link
 from deviloc_ros.maps.map import Map
 
-SIFT_IMAGE_SIZE = 1600
 # Reprojection errors beyond this many pixels are wrong matches.
 LOSS_SCALE = 1.0
 
@@ -49,7 +52,12 @@ class JointModel:
     """COLMAP on new images and on the stored images of the map that they resemble."""
 
     def __init__(
-        self, reference_map: Map, new: Mapping[str, NewImage], folder: Path, seed: int
+        self,
+        reference_map: Map,
+        new: Mapping[str, NewImage],
+        folder: Path,
+        seed: int,
+        refine: bool,
     ) -> None:
         """Take the images; a second run in the same folder takes up where the first one stopped.
 
@@ -58,8 +66,9 @@ class JointModel:
             new: by name.
             folder: for COLMAP's files.
             seed: of random choices.
+            refine: whether poses of new images may be adjusted, and others be found.
         """
-        self._map, self._new, self._seed = reference_map, new, seed
+        self._map, self._new, self._refine = reference_map, new, refine
         # Plain names, whatever the users' are; numbers keep the order.
         self._staged = {
             name: f"new/{number:06d}{Path(name).suffix}" for number, name in enumerate(sorted(new))
@@ -68,19 +77,21 @@ class JointModel:
         found = [item.registered.references for item in new.values() if item.registered]
         self._near = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *found]))
         self._inputs = folder / "inputs"
-        self._sfm = StructureFromMotion(self._inputs, folder, seed, SIFT_IMAGE_SIZE)
+        sizes = [(item.camera.width, item.camera.height) for item in new.values()]
+        sift = FINE_SIFT if refine else coarse_sift(sizes)
+        self._sfm = StructureFromMotion(self._inputs, folder, seed, sift)
         self._held: dict[str, PosedImage] = {}
 
     def run(
-        self, descriptors: Mapping[str, torch.Tensor], refine: bool
+        self, descriptors: Mapping[str, torch.Tensor]
     ) -> tuple[pycolmap.Reconstruction, dict[str, str]]:
         """Return the model, its new images under their own names, and why images are not in it.
 
         Args:
             descriptors: global descriptors of the new images by name, which choose the pairs.
-            refine: whether poses of new images may be adjusted, and others be found.
         """
-        refused = self._place_files()
+        refused: dict[str, str] = {}
+        self._place_files()
         for staged, why in self._sfm.stage([*self._held, *self._staged.values()]).items():
             if staged in self.name_of:
                 refused[self.name_of[staged]] = why
@@ -98,7 +109,7 @@ class JointModel:
         self._sfm.extract([*self._held, *(item.name for item in posed)])
         self._sfm.match(self._pairs(descriptors, names))
         model = self._sfm.triangulate(template)
-        if refine:
+        if self._refine:
             if unposed:
                 model = self._sfm.register(model)
             self._adjust(model)
@@ -133,7 +144,7 @@ class JointModel:
             pixels[int(index)] = at * (full.width / small.width, full.height / small.height)
         return Sightings(points, pixels)
 
-    def _place_files(self) -> dict[str, str]:
+    def _place_files(self) -> None:
         """Put links to new images, and the stored ones of the map, into the folder of inputs."""
         for kind in ("new", "map"):
             (self._inputs / kind).mkdir(parents=True, exist_ok=True)
@@ -155,7 +166,6 @@ class JointModel:
             # A reduced side is rounded: the camera is scaled by the true ratio of each.
             camera = reference.camera.scaled(*image_size(path))
             self._held[staged] = PosedImage(staged, camera, reference.camera_from_map)
-        return {}
 
     def _pairs(
         self, descriptors: Mapping[str, torch.Tensor], names: Sequence[str]

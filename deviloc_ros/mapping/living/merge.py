@@ -104,9 +104,7 @@ def merge_maps(
         frame = fit_frames(source, target, rigid, str(second_path))
         seam = _seam(frame, list(zip(source, target, strict=True)))
         _check_both_agree(frame, first, second, there, back, rigid, second_path)
-        moved = transform_map(
-            second, frame.target_from_source, first.metric, first.gravity_aligned
-        )
+        moved = transform_map(second, frame.target_from_source, first.metric, first.gravity_aligned)
         if options.label is not None:
             moved = replace(
                 moved, references=[replace(r, look=options.label) for r in moved.references]
@@ -128,9 +126,7 @@ def merge_maps(
         merged.save(output)
         workspace.remove()
     tried = tuple(min(MAX_TRIED, len(item.references)) for item in (second, first))
-    return MergeSummary(
-        merged, frame, (len(there), len(back)), (tried[0], tried[1]), seam, check
-    )
+    return MergeSummary(merged, frame, (len(there), len(back)), (tried[0], tried[1]), seam, check)
 
 
 def _localize(

@@ -16,6 +16,7 @@ from deviloc_ros.localization.features import LEVELS, network_sizes
 from deviloc_ros.localization.matching import SemiDenseMatcher
 from deviloc_ros.localization.types import Features
 from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.offset_bias import OffsetBias
 from deviloc_ros.models.runtime import choose_device
@@ -34,9 +35,7 @@ def reference_features(
     levels = torch.from_numpy(np.array(reference_map.levels[stored]))
     return Features(
         keypoints=torch.from_numpy(np.array(reference_map.keypoints[stored])).to(device),
-        descriptors=torch.from_numpy(np.array(reference_map.descriptors[stored]))
-        .to(device)
-        .float(),
+        descriptors=torch.from_numpy(decoded(reference_map.descriptors[stored])).to(device).float(),
         scales=scales[levels.long()].to(device),
         levels=levels.to(device),
     )

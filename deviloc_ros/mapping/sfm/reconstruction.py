@@ -6,9 +6,9 @@ Its long steps can be ended by Ctrl-C, and finished ones are kept.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,25 +77,59 @@ FORWARD_MOTION_ANGLE = 2.0
 pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
 
 
+@dataclass(frozen=True)
+class SiftSettings:
+    """How densely SIFT looks at images.
+
+    Attributes:
+        max_image_size: longer side, pixels.
+        max_features: of an image.
+        first_octave: -1 doubles the image first: more features, at four times the cost.
+    """
+
+    max_image_size: int = 1600
+    max_features: int = 8192
+    first_octave: int = -1
+
+
+FINE_SIFT = SiftSettings()
+"""Where poses have to be found."""
+
+COARSE_SIZE, SMALL_SIZE = 1024, 800
+
+
+def coarse_sift(sizes: Iterable[tuple[int, int]]) -> SiftSettings:
+    """Return settings for images whose poses are given, of these widths and heights.
+
+    Points then only begin what the multi-view step does with the localizer's own features:
+    castle-P19 is localized as exactly with a tenth of the points (docs/speed.md). Small images are
+    doubled, for they would have too few.
+    """
+    largest = max(max(size) for size in sizes)
+    return SiftSettings(COARSE_SIZE, 2048, -1 if largest <= SMALL_SIZE else 0)
+
+
 class StructureFromMotion:
     """COLMAP's steps in a workspace folder; a second run takes up where the first one stopped.
 
     Images go by their own names here; COLMAP sees them under those of `StagedImages`.
     """
 
-    def __init__(self, images: Path, workspace: Path, seed: int, max_image_size: int) -> None:
+    def __init__(
+        self, images: Path, workspace: Path, seed: int, sift: SiftSettings = FINE_SIFT
+    ) -> None:
         """Work on the images below a folder.
 
         Args:
             images: folder of the images.
             workspace: folder for the database and the model; made if absent.
             seed: of every random choice.
-            max_image_size: longer side for SIFT, pixels.
+            sift: how densely it looks at images.
         """
         self.images = images
         self.workspace = workspace
         self.seed = seed
-        self.max_image_size = max_image_size
+        self.sift = sift
         self.database = workspace / "database.db"
         workspace.mkdir(parents=True, exist_ok=True)
         self._staged = StagedImages(images, workspace / "images")
@@ -150,7 +184,9 @@ class StructureFromMotion:
         Returns:
             Why images have none, by name.
         """
-        options = pycolmap.FeatureExtractionOptions(max_image_size=self.max_image_size)
+        options = pycolmap.FeatureExtractionOptions(max_image_size=self.sift.max_image_size)
+        options.sift.max_num_features = self.sift.max_features
+        options.sift.first_octave = self.sift.first_octave
         staged = [self._staged.name_of(name) for name in names]
         for chunk in in_steps(staged, IMAGES_PER_STEP, "features", "image"):
             check_space(self.workspace)

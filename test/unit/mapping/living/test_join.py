@@ -51,9 +51,7 @@ def test_features_and_points_stay_where_they_are(tmp_path: Path) -> None:
             )
             seen = joined.observation_points[joined.observations_of(offset + index)]
             own_seen = part.observation_points[part.observations_of(index)]
-            np.testing.assert_allclose(
-                joined.points3d[seen], part.points3d[own_seen], atol=1e-5
-            )
+            np.testing.assert_allclose(joined.points3d[seen], part.points3d[own_seen], atol=1e-5)
 
 
 def test_sightings_tie_the_two_together() -> None:

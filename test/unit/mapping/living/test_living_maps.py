@@ -68,13 +68,13 @@ def extended(place: Wall) -> tuple[Path, ExtendSummary]:
     names = sorted(path.name for path in images.iterdir())
     output = place.left.parent / "extended.devmap"
     options = ExtendOptions(label="later", config=CONFIG)
-    summary = extend_map(
-        place.left, images, dict.fromkeys(names, CAMERA), None, output, options
-    )
+    summary = extend_map(place.left, images, dict.fromkeys(names, CAMERA), None, output, options)
     return output, summary
 
 
-def errors_of(reference_map: Map, model: Path, first: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def errors_of(
+    reference_map: Map, model: Path, first: int
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     true = {item.name: item.camera_from_map.inverse() for item in posed_images(model)}
     return np.array(
         [
@@ -144,7 +144,9 @@ def test_given_poses_in_another_frame_are_brought_into_the_maps(
 
 def test_images_of_another_place_are_not_added(place: Wall, tmp_path: Path) -> None:
     poses = [pose_at(float(x)) for x in (-1, 0, 1)]
-    images, _ = wall.write_map_images(poses, CAMERA, tmp_path, (wall.Board(-10, 10, 6, -3, 5, seed=77),))
+    images, _ = wall.write_map_images(
+        poses, CAMERA, tmp_path, (wall.Board(-10, 10, 6, -3, 5, seed=77),)
+    )
     cameras = dict.fromkeys(("00.png", "01.png", "02.png"), CAMERA)
     output = tmp_path / "out.devmap"
     with pytest.raises(NothingFoundError, match="none of 3 images can be localized in the map"):
