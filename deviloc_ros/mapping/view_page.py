@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from scipy.stats import chi2
@@ -90,7 +89,7 @@ def write_view(
     template = files("deviloc_ros.mapping").joinpath("view_page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     # "<" would end the script where a name holds "</script>".
-    data = Markup(json.dumps(content, allow_nan=False).replace("<", "\\u003c"))
+    data = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
     page = environment.from_string(template).render(title=title, lines=lines_of_text, data=data)
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -170,8 +170,6 @@ def _extended(
     features, left_out = workspace.features(sorted(cameras), config)
     left_out |= unfit
     registered, reasons = _localize(old, images, cameras, features, config, workspace)
-    left_out |= {name: why for name, why in reasons.items() if name not in features}
-    features = {name: item for name, item in features.items() if name not in left_out}
     if not registered:
         first = next(iter((left_out | reasons).items()))
         raise NothingFoundError(

@@ -116,7 +116,8 @@ class JointModel:
             model = self._sfm.triangulate(model)
         refused |= self._without_pose(model, names)
         for image in model.images.values():
-            image.name = self.name_of.get(image.name, image.name)
+            # No path below a folder begins with a slash: the map's images are nobody else's.
+            image.name = self.name_of.get(image.name, f"/{image.name}")
         return model, refused
 
     def sightings(
@@ -133,10 +134,10 @@ class JointModel:
         images = {image.name: image for image in model.images.values()}
         for index in self._near:
             staged = _map_name(int(index))
-            if staged not in images:
+            if f"/{staged}" not in images:
                 continue
             full, small = self._map.references[index].camera, self._held[staged].camera
-            seen = [point for point in images[staged].points2D if point.has_point3D()]
+            seen = [point for point in images[f"/{staged}"].points2D if point.has_point3D()]
             points[int(index)] = np.array(
                 [point_index[point.point3D_id] for point in seen], dtype=np.int32
             )

@@ -26,9 +26,7 @@ from deviloc_ros.mapping.map_frame import transform_map
 from deviloc_ros.mapping.multiview.matching import reference_features
 from deviloc_ros.mapping.self_calibration import spread
 from deviloc_ros.mapping.tiling import calibrated_together
-from deviloc_ros.mapping.workspace import Workspace
 from deviloc_ros.maps.map import Map
-from deviloc_ros.maps.map_file import map_id
 
 # So many images of a map are tried in the other one.
 MAX_TRIED = 400
@@ -92,39 +90,36 @@ def merge_maps(
     first, second = Map.load(first_path), Map.load(second_path)
     check_joinable(first, second)
     config = config_of(first, options.config)
-    inputs = (map_id(first_path), map_id(second_path), options.label, config)
-    with Workspace(output, second_path.parent, inputs) as workspace:
-        there = _localize(second, first, config, f"{second_path.name} in {first_path.name}")
-        back = _localize(first, second, config, f"{first_path.name} in {second_path.name}")
-        source = [second.references[i].camera_from_map for i in there]
-        target = [item.camera_from_map for item in there.values()]
-        source += [item.camera_from_map for item in back.values()]
-        target += [first.references[i].camera_from_map for i in back]
-        rigid = first.metric and second.metric
-        frame = fit_frames(source, target, rigid, str(second_path))
-        seam = _seam(frame, list(zip(source, target, strict=True)))
-        _check_both_agree(frame, first, second, there, back, rigid, second_path)
-        moved = transform_map(second, frame.target_from_source, first.metric, first.gravity_aligned)
-        if options.label is not None:
-            moved = replace(
-                moved, references=[replace(r, look=options.label) for r in moved.references]
-            )
-        moved = renamed(moved, {r.name for r in first.references}, second_path.stem)
-        moved = described_by(moved, first.codebook)
-        merged = join(first, moved, _sightings(there), _sightings(back))
-        counts = (len(first.references), len(second.references))
-        calibration = calibrated_together([first.calibration, second.calibration], counts)
-        merged = merged.with_calibration(calibration).with_meta(
-            {"merged": [first_path.name, second_path.name], "program": f"deviloc_ros {__version__}"}
+    there = _localize(second, first, config, f"{second_path.name} in {first_path.name}")
+    back = _localize(first, second, config, f"{first_path.name} in {second_path.name}")
+    source = [second.references[i].camera_from_map for i in there]
+    target = [item.camera_from_map for item in there.values()]
+    source += [item.camera_from_map for item in back.values()]
+    target += [first.references[i].camera_from_map for i in back]
+    rigid = first.metric and second.metric
+    frame = fit_frames(source, target, rigid, str(second_path))
+    seam = _seam(frame, list(zip(source, target, strict=True)))
+    _check_both_agree(frame, first, second, there, back, rigid, second_path)
+    moved = transform_map(second, frame.target_from_source, first.metric, first.gravity_aligned)
+    if options.label is not None:
+        moved = replace(
+            moved, references=[replace(r, look=options.label) for r in moved.references]
         )
-        check = compare(first, merged, spread(len(first.references), MAX_CHECKED), config)
-        if check.is_worse:
-            raise NothingFoundError(
-                f"{output}: not written: the merged map would localize images of {first_path} "
-                f"worse: {check.text('m' if first.metric else 'units')}"
-            )
-        merged.save(output)
-        workspace.remove()
+    moved = renamed(moved, {r.name for r in first.references}, second_path.stem)
+    moved = described_by(moved, first.codebook)
+    merged = join(first, moved, _sightings(there), _sightings(back))
+    counts = (len(first.references), len(second.references))
+    calibration = calibrated_together([first.calibration, second.calibration], counts)
+    merged = merged.with_calibration(calibration).with_meta(
+        {"merged": [first_path.name, second_path.name], "program": f"deviloc_ros {__version__}"}
+    )
+    check = compare(first, merged, spread(len(first.references), MAX_CHECKED), config)
+    if check.is_worse:
+        raise NothingFoundError(
+            f"{output}: not written: the merged map would localize images of {first_path} "
+            f"worse: {check.text('m' if first.metric else 'units')}"
+        )
+    merged.save(output)
     tried = tuple(min(MAX_TRIED, len(item.references)) for item in (second, first))
     return MergeSummary(merged, frame, (len(there), len(back)), (tried[0], tried[1]), seam, check)
 

@@ -168,7 +168,7 @@ def _kept(
 
 
 def _sizes(whole: Map, size: int) -> NDArray[np.float64]:
-    """Return the bytes (R,) of each reference: by its features and image, the rest in equal parts."""
+    """Return the bytes (R,) of each reference: its features and image, and a part of the rest."""
     rows = np.diff(whole.feature_offsets).astype(np.float64)
     per_feature = sum(
         array.dtype.itemsize * int(np.prod(array.shape[1:]))

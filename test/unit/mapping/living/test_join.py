@@ -26,7 +26,7 @@ def two_maps() -> tuple[Map, Map]:
     second = small_map(1, references=2, features=7)
     second = replace(
         second,
-        origin=first.origin + (30.0, -20.0, 1.0),
+        origin=first.origin + np.array([30.0, -20.0, 1.0]),
         references=[replace(r, name=f"other/{r.name}", look="night") for r in second.references],
     )
     return first, second
