@@ -6,7 +6,7 @@ Its long steps can be ended by Ctrl-C, and finished ones are kept.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -108,10 +108,17 @@ class StructureFromMotion:
         """Give COLMAP the images, which comes first; return why some cannot be used, by name."""
         return self._staged.add(names)
 
-    def import_poses(self, posed: Sequence[PosedImage]) -> pycolmap.Reconstruction:
+    def import_poses(
+        self, posed: Sequence[PosedImage], unposed: Collection[str] = ()
+    ) -> pycolmap.Reconstruction:
         """Write given cameras and images to the database; return them as a model without points.
 
         Its names are those that COLMAP knows; `triangulate` gives the images their own.
+
+        Args:
+            posed: all images.
+            unposed: which of them have no pose in the model, whatever `posed` says; `register` may
+                find one.
         """
         model = model_of([replace(item, name=self._staged.name_of(item.name)) for item in posed])
         if not self.database.exists():
@@ -119,6 +126,10 @@ class StructureFromMotion:
             temporary = self._importing()
             write_model(model, temporary)
             temporary.rename(self.database)
+        without = {self._staged.name_of(name) for name in unposed}
+        for image in list(model.images.values()):
+            if image.name in without:
+                model.deregister_frame(image.frame_id)
         return model
 
     def import_images(self, sizes: Mapping[str, tuple[int, int]], intrinsics: Intrinsics) -> None:
@@ -197,6 +208,37 @@ class StructureFromMotion:
             options=pycolmap.IncrementalPipelineOptions(random_seed=self.seed),
         )
         return self._with_own_names(pycolmap.Reconstruction(output))
+
+    def register(self, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+        """Find poses of images that a model lacks; the poses that it has stay where they are.
+
+        Args:
+            model: with points.
+
+        Returns:
+            The model with what could be registered, which may be nothing.
+        """
+        options = pycolmap.IncrementalPipelineOptions(
+            random_seed=self.seed, min_model_size=MIN_MODEL_IMAGES, multiple_models=False
+        )
+        options.fix_existing_frames = True
+        options.ba_refine_focal_length = options.ba_refine_extra_params = False
+        before = self._fresh_folder("before")
+        named = pycolmap.Reconstruction(model)
+        for image in named.images.values():
+            image.name = self._staged.name_of(image.name)
+        named.write(before)
+        models = cancellable(
+            pycolmap.incremental_mapping,
+            self.database,
+            self._staged.folder,
+            self._fresh_folder("registered"),
+            options=options,
+            input_path=before,
+        )
+        found = [self._with_own_names(item) for item in models.values()]
+        grown = [item for item in found if item.num_reg_images() > model.num_reg_images()]
+        return max(grown, key=lambda item: int(item.num_reg_images()), default=model)
 
     def reconstruct(
         self, num_images: int, intrinsics: Intrinsics
