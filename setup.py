@@ -41,7 +41,11 @@ setup(
     maintainer_email="deviloc_ros@users.noreply.github.com",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "weights/*.safetensors"], f"{NAME}.demo": ["*.html"]},
+    package_data={
+        NAME: ["py.typed", "weights/*.safetensors"],
+        f"{NAME}.demo": ["*.html"],
+        f"{NAME}.mapping": ["*.html"],
+    },
     python_requires=">=3.10",
     install_requires=requirements,
     extras_require={

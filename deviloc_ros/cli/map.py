@@ -1,4 +1,4 @@
-"""`deviloc map`: build a map and look at it; see map_align.py and map_tile.py for the rest."""
+"""`deviloc map`: build a map and look at it; see map_*.py for the rest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from deviloc_ros.cli.arguments import (
 )
 from deviloc_ros.cli.map_align import add_align, run_align
 from deviloc_ros.cli.map_dataset import add_dataset, build_dataset
+from deviloc_ros.cli.map_extend import add_extend, run_extend
+from deviloc_ros.cli.map_merge import add_merge, run_merge
+from deviloc_ros.cli.map_prune import add_prune, run_prune
 from deviloc_ros.cli.map_tile import add_tile, run_tile
+from deviloc_ros.cli.map_view import add_view, run_view
 from deviloc_ros.errors import InputError
 
 BUILD = """\
@@ -48,21 +52,36 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers,
         "map",
-        "build, inspect, align and tile maps",
-        "Build, inspect, align and tile maps.",
+        "build, change and inspect maps",
+        "Build, change and inspect maps.",
         "  deviloc map build --help\n  deviloc map info --help\n  deviloc map align --help\n"
-        "  deviloc map tile --help",
+        "  deviloc map tile --help\n  deviloc map extend --help\n"
+        "  deviloc map merge --help\n  deviloc map prune --help\n"
+        "  deviloc map view --help",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_build(actions)
     _add_info(actions)
     add_align(actions)
     add_tile(actions)
+    add_extend(actions)
+    add_merge(actions)
+    add_prune(actions)
+    add_view(actions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the action that was asked for."""
-    actions = {"build": _build, "info": _info, "align": run_align, "tile": run_tile}
+    actions = {
+        "build": _build,
+        "info": _info,
+        "align": run_align,
+        "tile": run_tile,
+        "extend": run_extend,
+        "merge": run_merge,
+        "prune": run_prune,
+        "view": run_view,
+    }
     return actions[args.action](args)
 
 

@@ -147,7 +147,7 @@ class Localizer:
         """
         expected = priors if priors is not None else [None] * len(images)
         given = references if references is not None else [None] * len(images)
-        clock = StageClock()
+        clock = self._clock()
         with self._in_use, self._pipeline.threads():
             with clock("extract"):
                 admitted = admit(images, cameras, self._pipeline.extractor)
@@ -175,7 +175,7 @@ class Localizer:
             excluded: indices of references that are not used.
             candidates: indices of references, best first, that replace retrieval.
         """
-        clock = clock or StageClock()
+        clock = clock or self._clock()
         try:
             with self._in_use:
                 self.map.check()
@@ -204,7 +204,7 @@ class Localizer:
         Raises:
             InputError: an image has another shape or type.
         """
-        clock = StageClock()
+        clock = self._clock()
         try:
             with self._in_use, self._pipeline.threads():
                 self.map.check()
@@ -221,4 +221,7 @@ class Localizer:
 
     def match_and_lift(self, query: Query, references: NDArray[np.int64]) -> Correspondences:
         """Match a query with references (their indices), and return the 2D-3D matches."""
-        return self._pipeline.match(query, [references], StageClock())
+        return self._pipeline.match(query, [references], self._clock())
+
+    def _clock(self) -> StageClock:
+        return StageClock(self._pipeline.mark)

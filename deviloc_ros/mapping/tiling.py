@@ -134,7 +134,7 @@ def write_index(output: Path, tiles: Sequence[Path], seed: int = 0) -> None:
         "origin": np.round(np.mean([tile.origin for tile in maps], axis=0)).tolist(),
         "metric": maps[0].metric,
         "gravity_aligned": maps[0].gravity_aligned,
-        **_together([tile.calibration for tile in maps], counts).to_json(),
+        **calibrated_together([tile.calibration for tile in maps], counts).to_json(),
         "unregistered": {
             name: reason for tile in maps for name, reason in tile.unregistered.items()
         },
@@ -184,7 +184,7 @@ def _features(tile: Map, index: int) -> Features:
     return Features(empty, descriptors, empty, empty)
 
 
-def _together(calibrations: Sequence[Calibration], counts: Sequence[int]) -> Calibration:
+def calibrated_together(calibrations: Sequence[Calibration], counts: Sequence[int]) -> Calibration:
     """Return one calibration: the mean bias, and covariances that no tile's are larger than."""
     bias, pull = (
         np.average([getattr(item, key) for item in calibrations], axis=0, weights=counts)

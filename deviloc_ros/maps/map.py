@@ -30,11 +30,14 @@ class Reference:
         name: its path below the folder the map was built from.
         camera: intrinsics.
         camera_from_map: pose.
+        look: which look of the place it shows, such as "night"; empty: that of the map's first
+            images.
     """
 
     name: str
     camera: Camera
     camera_from_map: Transform
+    look: str = ""
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Reference:
@@ -44,7 +47,9 @@ class Reference:
             KeyError, TypeError, ValueError: it is something else.
         """
         pose = Transform.from_quaternion(values["quaternion_wxyz"], values["translation"])
-        return Reference(values["name"], _camera(values["camera"]), pose)
+        # Maps of one look, and all older ones, do not name it.
+        look = str(values.get("look", ""))
+        return Reference(values["name"], _camera(values["camera"]), pose, look)
 
     def to_json(self) -> dict[str, Any]:
         """Return the reference as JSON-serialisable values."""
@@ -53,6 +58,7 @@ class Reference:
             "camera": str(self.camera),
             "quaternion_wxyz": self.camera_from_map.quaternion_wxyz.tolist(),
             "translation": self.camera_from_map.translation.tolist(),
+            **({"look": self.look} if self.look else {}),
         }
 
 

@@ -141,6 +141,28 @@ def read_covariances(path: Path) -> Mapping[str, NDArray[np.float64]]:
     return found
 
 
+def read_usage(paths: Sequence[Path]) -> Mapping[str, int]:
+    """Return how many localized images of runs rest on each reference, by its name.
+
+    Raises:
+        InputError: a file cannot be read or is no stats.json.
+    """
+    uses: Counter[str] = Counter()
+    for path in paths:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+            for record in content["images"]:
+                if record["localized"]:
+                    uses.update(str(name) for name in record["references"])
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read ({error})") from None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{path}: is no stats.json as 'deviloc localize --json' writes it: {error!r}"
+            ) from None
+    return uses
+
+
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for package in PACKAGES:

@@ -6,9 +6,9 @@ Its long steps can be ended by Ctrl-C, and finished ones are kept.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,9 @@ from tqdm import tqdm
 from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.mapping.sfm.colmap_model import model_of, write_model
+from deviloc_ros.mapping.sfm.focal_lengths import with_plausible_focal_lengths
 from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics, refine_lenses
+from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, SiftSettings
 from deviloc_ros.mapping.sfm.staging import StagedImages
 
 Item = TypeVar("Item")
@@ -77,38 +79,6 @@ FORWARD_MOTION_ANGLE = 2.0
 pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
 
 
-@dataclass(frozen=True)
-class SiftSettings:
-    """How densely SIFT looks at images.
-
-    Attributes:
-        max_image_size: longer side, pixels.
-        max_features: of an image.
-        first_octave: -1 doubles the image first: more features, at four times the cost.
-    """
-
-    max_image_size: int = 1600
-    max_features: int = 8192
-    first_octave: int = -1
-
-
-FINE_SIFT = SiftSettings()
-"""Where poses have to be found."""
-
-COARSE_SIZE, SMALL_SIZE = 1024, 800
-
-
-def coarse_sift(sizes: Iterable[tuple[int, int]]) -> SiftSettings:
-    """Return settings for images whose poses are given, of these widths and heights.
-
-    Points then only begin what the multi-view step does with the localizer's own features:
-    castle-P19 is localized as exactly with a tenth of the points (docs/speed.md). Small images are
-    doubled, for they would have too few.
-    """
-    largest = max(max(size) for size in sizes)
-    return SiftSettings(COARSE_SIZE, 2048, -1 if largest <= SMALL_SIZE else 0)
-
-
 class StructureFromMotion:
     """COLMAP's steps in a workspace folder; a second run takes up where the first one stopped.
 
@@ -138,10 +108,17 @@ class StructureFromMotion:
         """Give COLMAP the images, which comes first; return why some cannot be used, by name."""
         return self._staged.add(names)
 
-    def import_poses(self, posed: Sequence[PosedImage]) -> pycolmap.Reconstruction:
+    def import_poses(
+        self, posed: Sequence[PosedImage], unposed: Collection[str] = ()
+    ) -> pycolmap.Reconstruction:
         """Write given cameras and images to the database; return them as a model without points.
 
         Its names are those that COLMAP knows; `triangulate` gives the images their own.
+
+        Args:
+            posed: all images.
+            unposed: which of them have no pose in the model, whatever `posed` says; `register` may
+                find one.
         """
         model = model_of([replace(item, name=self._staged.name_of(item.name)) for item in posed])
         if not self.database.exists():
@@ -149,6 +126,10 @@ class StructureFromMotion:
             temporary = self._importing()
             write_model(model, temporary)
             temporary.rename(self.database)
+        without = {self._staged.name_of(name) for name in unposed}
+        for image in list(model.images.values()):
+            if image.name in without:
+                model.deregister_frame(image.frame_id)
         return model
 
     def import_images(self, sizes: Mapping[str, tuple[int, int]], intrinsics: Intrinsics) -> None:
@@ -228,6 +209,37 @@ class StructureFromMotion:
         )
         return self._with_own_names(pycolmap.Reconstruction(output))
 
+    def register(self, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+        """Find poses of images that a model lacks; the poses that it has stay where they are.
+
+        Args:
+            model: with points.
+
+        Returns:
+            The model with what could be registered, which may be nothing.
+        """
+        options = pycolmap.IncrementalPipelineOptions(
+            random_seed=self.seed, min_model_size=MIN_MODEL_IMAGES, multiple_models=False
+        )
+        options.fix_existing_frames = True
+        options.ba_refine_focal_length = options.ba_refine_extra_params = False
+        before = self._fresh_folder("before")
+        named = pycolmap.Reconstruction(model)
+        for image in named.images.values():
+            image.name = self._staged.name_of(image.name)
+        named.write(before)
+        models = cancellable(
+            pycolmap.incremental_mapping,
+            self.database,
+            self._staged.folder,
+            self._fresh_folder("registered"),
+            options=options,
+            input_path=before,
+        )
+        found = [self._with_own_names(item) for item in models.values()]
+        grown = [item for item in found if item.num_reg_images() > model.num_reg_images()]
+        return max(grown, key=lambda item: int(item.num_reg_images()), default=model)
+
     def reconstruct(
         self, num_images: int, intrinsics: Intrinsics
     ) -> tuple[pycolmap.Reconstruction, Mapping[str, int]]:
@@ -248,6 +260,10 @@ class StructureFromMotion:
         )
         options.ba_refine_focal_length = options.ba_refine_extra_params = intrinsics.known is None
         models = self._map_incrementally(options, num_images)
+        if models and intrinsics.known is None:
+            models = with_plausible_focal_lengths(
+                models, self.database, lambda: self._map_incrementally(options, num_images)
+            )
         if not models:
             # Cameras that only move forward never show the angles COLMAP likes to begin with.
             options.mapper.init_max_forward_motion = 1.0
