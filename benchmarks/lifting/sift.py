@@ -18,7 +18,7 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import read_gray
 from deviloc_ros.localization.pose import PoseHypothesis, estimate_pose
 from deviloc_ros.localization.types import Correspondences
-from deviloc_ros.mapping.sfm.reconstruction import FINE_SIFT
+from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT
 from deviloc_ros.maps.map import Map
 
 # As in tables.

@@ -74,7 +74,11 @@ class Retrieval:
         self._axes = np.array([pose.rotation.as_matrix()[:, 2] for pose in poses])
 
     def __call__(
-        self, query: Features, prior: PosePrior | None, excluded: NDArray[np.int64] | None = None
+        self,
+        query: Features,
+        prior: PosePrior | None,
+        excluded: NDArray[np.int64] | None = None,
+        candidates: NDArray[np.int64] | None = None,
     ) -> list[NDArray[np.int64]]:
         """Choose K references and group them by covisibility.
 
@@ -82,6 +86,8 @@ class Retrieval:
             query: features of the query.
             prior: references far from it are not considered.
             excluded: references not to be used, such as the query itself.
+            candidates: a ranking from elsewhere, best first, that replaces the similarity of
+                descriptors.
 
         Returns:
             Clusters of reference indices, the largest (then the most similar) first; best reference
@@ -95,7 +101,10 @@ class Retrieval:
         count = self._config.num_references
         if prior is not None and prior.num_references is not None:
             count = prior.num_references
-        chosen = self._index.nearest(describe(query, self._codebook), allowed, count)
+        if candidates is None:
+            chosen = self._index.nearest(describe(query, self._codebook), allowed, count)
+        else:
+            chosen = candidates[allowed[candidates]][:count]
         if not len(chosen):
             return []
         here = prior.map_from_body.translation if prior is not None else self._centres[chosen[0]]

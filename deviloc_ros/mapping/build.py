@@ -23,12 +23,8 @@ from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
 from deviloc_ros.mapping.self_calibration import calibrate, calibration_queries
 from deviloc_ros.mapping.sfm.intrinsics import Intrinsics
 from deviloc_ros.mapping.sfm.pairs import choose_pairs, choose_posed_pairs
-from deviloc_ros.mapping.sfm.reconstruction import (
-    FINE_SIFT,
-    MIN_MODEL_IMAGES,
-    StructureFromMotion,
-    coarse_sift,
-)
+from deviloc_ros.mapping.sfm.reconstruction import MIN_MODEL_IMAGES, StructureFromMotion
+from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, coarse_sift
 from deviloc_ros.mapping.workspace import Workspace
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.published.preprocessing import check_models

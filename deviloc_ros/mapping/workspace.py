@@ -21,7 +21,7 @@ from deviloc_ros.atomic import atomic_path, check_writable
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.images import read_gray
-from deviloc_ros.localization.features import FeatureExtractor
+from deviloc_ros.localization.backend import backend_of
 from deviloc_ros.localization.types import Features
 from deviloc_ros.lock import LOCK, OWNER, sole_user
 
@@ -116,7 +116,7 @@ class Workspace:
         Returns:
             The features of each image, and why the others have none.
         """
-        extractor = FeatureExtractor(config)
+        extractor = backend_of(config).extractor()
         features: dict[str, Features] = {}
         refused: dict[str, str] = {}
         for name in tqdm(names, desc="dense features", unit="image", disable=None):

@@ -19,11 +19,8 @@ from deviloc_ros.images import image_size
 from deviloc_ros.mapping.living.join import Sightings
 from deviloc_ros.mapping.living.registration import Registered
 from deviloc_ros.mapping.sfm.pairs import choose_pairs
-from deviloc_ros.mapping.sfm.reconstruction import (
-    FINE_SIFT,
-    StructureFromMotion,
-    coarse_sift,
-)
+from deviloc_ros.mapping.sfm.reconstruction import StructureFromMotion
+from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, coarse_sift
 from deviloc_ros.mapping.sfm.staging import link
 from deviloc_ros.maps.map import Map
 

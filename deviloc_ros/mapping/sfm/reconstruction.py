@@ -6,9 +6,9 @@ Its long steps can be ended by Ctrl-C, and finished ones are kept.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,9 @@ from tqdm import tqdm
 from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.mapping.sfm.colmap_model import model_of, write_model
+from deviloc_ros.mapping.sfm.focal_lengths import with_plausible_focal_lengths
 from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics, refine_lenses
+from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, SiftSettings
 from deviloc_ros.mapping.sfm.staging import StagedImages
 
 Item = TypeVar("Item")
@@ -75,38 +77,6 @@ FORWARD_MOTION_ANGLE = 2.0
 
 # COLMAP tells every step on stderr, between the progress bars; what goes wrong is raised.
 pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
-
-
-@dataclass(frozen=True)
-class SiftSettings:
-    """How densely SIFT looks at images.
-
-    Attributes:
-        max_image_size: longer side, pixels.
-        max_features: of an image.
-        first_octave: -1 doubles the image first: more features, at four times the cost.
-    """
-
-    max_image_size: int = 1600
-    max_features: int = 8192
-    first_octave: int = -1
-
-
-FINE_SIFT = SiftSettings()
-"""Where poses have to be found."""
-
-COARSE_SIZE, SMALL_SIZE = 1024, 800
-
-
-def coarse_sift(sizes: Iterable[tuple[int, int]]) -> SiftSettings:
-    """Return settings for images whose poses are given, of these widths and heights.
-
-    Points then only begin what the multi-view step does with the localizer's own features:
-    castle-P19 is localized as exactly with a tenth of the points (docs/speed.md). Small images are
-    doubled, for they would have too few.
-    """
-    largest = max(max(size) for size in sizes)
-    return SiftSettings(COARSE_SIZE, 2048, -1 if largest <= SMALL_SIZE else 0)
 
 
 class StructureFromMotion:
@@ -290,6 +260,10 @@ class StructureFromMotion:
         )
         options.ba_refine_focal_length = options.ba_refine_extra_params = intrinsics.known is None
         models = self._map_incrementally(options, num_images)
+        if models and intrinsics.known is None:
+            models = with_plausible_focal_lengths(
+                models, self.database, lambda: self._map_incrementally(options, num_images)
+            )
         if not models:
             # Cameras that only move forward never show the angles COLMAP likes to begin with.
             options.mapper.init_max_forward_motion = 1.0

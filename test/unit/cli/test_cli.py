@@ -425,7 +425,11 @@ class _StubLocalizer:
         return cls()
 
     def localize_batch(
-        self, images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], cameras: list[Camera]
+        self,
+        images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]],
+        cameras: list[Camera],
+        priors: None = None,
+        references: None = None,
     ) -> list[LocalizationFailure]:
         if len(self.seen) >= self.stop_after:
             raise KeyboardInterrupt
@@ -484,7 +488,11 @@ class _Pose(_StubLocalizer):
     """Finds the same pose for every image."""
 
     def localize_batch(
-        self, images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], cameras: list[Camera]
+        self,
+        images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]],
+        cameras: list[Camera],
+        priors: None = None,
+        references: None = None,
     ) -> list[PoseEstimate]:  # type: ignore[override]
         if len(self.seen) >= self.stop_after:
             raise OSError("no such device")
