@@ -1,6 +1,6 @@
 """Poses, launches and times of the CUDA backend, on a GPU or on a mock of one.
 
-    ./run bench cuda MAP IMAGES [--device cuda|mock] [--set KEY=VALUE ...]
+    ./run bench gpu MAP IMAGES [--device cuda|mock] [--set KEY=VALUE ...]
 
 MAP is a small map file and IMAGES the folder of its images. Each image is localized without itself
 in the map, on the CPU (torch, float32) and on the device. The first table tells how far both poses
