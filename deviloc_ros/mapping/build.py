@@ -24,7 +24,7 @@ from deviloc_ros.mapping.self_calibration import calibrate, calibration_queries
 from deviloc_ros.mapping.sfm.intrinsics import Intrinsics
 from deviloc_ros.mapping.sfm.pairs import choose_pairs, choose_posed_pairs
 from deviloc_ros.mapping.sfm.reconstruction import MIN_MODEL_IMAGES, StructureFromMotion
-from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, coarse_sift
+from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, settings_for
 from deviloc_ros.mapping.workspace import Workspace
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.published.preprocessing import check_models
@@ -136,7 +136,7 @@ def _build(
     """Return the map of images of these sizes; see build_map."""
     config = options.config
     depths_from_views = config.matching.matcher == "xfeat" and config.lifting.neighbours > 0
-    sift = FINE_SIFT if model is None or not depths_from_views else coarse_sift(sizes.values())
+    sift = FINE_SIFT if model is None or not depths_from_views else settings_for(sizes.values())
     sfm = StructureFromMotion(images, workspace.folder, config.seed, sift)
     refused: dict[str, str] = {}
     usable = list(sizes)

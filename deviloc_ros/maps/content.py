@@ -31,7 +31,7 @@ class Rule:
         shape: a letter stands for a number that is the same in every array; C * D is "CD".
         least: no number is smaller.
         most: no number is larger.
-        unknown: NaN is allowed, and means that nothing is known.
+        unknown: what is not finite is allowed, and means that nothing is known.
     """
 
     dtype: str | tuple[str, ...]
@@ -46,7 +46,8 @@ ARRAYS = {
     "keypoints": Rule("float32", ("F", 2), -FARTHEST, FARTHEST),
     "descriptors": Rule(("int8", "float16"), ("F", "D")),
     "levels": Rule("uint8", ("F",), 0, 1),
-    "feature_points": Rule("float32", ("F", 3), -FARTHEST, FARTHEST, unknown=True),
+    # Of older programs' maps, points of nearly parallel rays may be anywhere.
+    "feature_points": Rule("float32", ("F", 3), unknown=True),
     "confidence": Rule("float16", ("F",), 0, 1),
     "global_descriptors": Rule("float16", ("R", "CD")),
     "codebook": Rule("float32", ("C", "D"), -1e6, 1e6),
@@ -210,9 +211,8 @@ def _within(array: NDArray[Any], rule: Rule) -> bool:
         rows = array[begin : begin + ROWS_AT_ONCE]
         if not rule.unknown and rows.dtype.kind == "f" and not np.isfinite(rows).all():
             return False
-        if bounded and bool(((rows < rule.least) | (rows > rule.most)).any()):
-            return False
-        if rule.unknown and bool(np.isinf(rows).any()):
+        known = rows[np.isfinite(rows)] if rule.unknown else rows
+        if bounded and bool(((known < rule.least) | (known > rule.most)).any()):
             return False
     return True
 

@@ -20,7 +20,7 @@ from deviloc_ros.mapping.living.join import Sightings
 from deviloc_ros.mapping.living.registration import Registered
 from deviloc_ros.mapping.sfm.pairs import choose_pairs
 from deviloc_ros.mapping.sfm.reconstruction import StructureFromMotion
-from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, coarse_sift
+from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, settings_for
 from deviloc_ros.mapping.sfm.staging import link
 from deviloc_ros.maps.map import Map
 
@@ -75,7 +75,7 @@ class JointModel:
         self._near = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *found]))
         self._inputs = folder / "inputs"
         sizes = [(item.camera.width, item.camera.height) for item in new.values()]
-        sift = FINE_SIFT if refine else coarse_sift(sizes)
+        sift = FINE_SIFT if refine else settings_for(sizes)
         self._sfm = StructureFromMotion(self._inputs, folder, seed, sift)
         self._held: dict[str, PosedImage] = {}
 

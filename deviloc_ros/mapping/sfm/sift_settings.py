@@ -24,15 +24,15 @@ class SiftSettings:
 FINE_SIFT = SiftSettings()
 """Where poses have to be found."""
 
-COARSE_SIZE, SMALL_SIZE = 1024, 800
+COARSE_SIFT = SiftSettings(1600, 3072, 0)
+"""Where poses are given: points then only begin what the multi-view step does with the localizer's
+own features (docs/speed.md)."""
+
+SMALL_SIZE = 800
+"""Smaller images cost little, and have too few features if they are not doubled: along a wall whose
+windows repeat, a map of half the points let three false poses pass that all points give away."""
 
 
-def coarse_sift(sizes: Iterable[tuple[int, int]]) -> SiftSettings:
-    """Return settings for images whose poses are given, of these widths and heights.
-
-    Points then only begin what the multi-view step does with the localizer's own features:
-    castle-P19 is localized as exactly with a tenth of the points (docs/speed.md). Small images are
-    doubled, for they would have too few.
-    """
-    largest = max(max(size) for size in sizes)
-    return SiftSettings(COARSE_SIZE, 2048, -1 if largest <= SMALL_SIZE else 0)
+def settings_for(sizes: Iterable[tuple[int, int]]) -> SiftSettings:
+    """Return settings for images whose poses are given, of these widths and heights."""
+    return FINE_SIFT if max(max(size) for size in sizes) <= SMALL_SIZE else COARSE_SIFT
