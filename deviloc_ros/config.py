@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from deviloc_ros.models.published.settings import TopicFmConfig
-from deviloc_ros.schema import Key, Section, build, keys, load
+from deviloc_ros.schema import Key, Section, build, keys, load, read_yaml
 
-__all__ = ["Key", "LocalizerConfig", "Section", "build", "keys", "load"]
+__all__ = ["Key", "LocalizerConfig", "Section", "build", "keys", "load", "read_yaml"]
 
 
 class FeatureConfig(Section):

@@ -150,23 +150,7 @@ def load(
     """
     values: dict[str, Any] = dict(given or {})
     if path is not None:
-        try:
-            if path.stat().st_size > MAX_YAML_BYTES:
-                raise InputError(f"{path}: is larger than {MAX_YAML_BYTES} bytes")
-            text = path.read_text(encoding="utf-8-sig")
-            # A few aliases of aliases hold more than any memory; a configuration needs none.
-            if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-                raise InputError(f"{path}: aliases (*name) are not taken; write the value out")
-            content = yaml.safe_load(text)
-            if not isinstance(content, dict | None):
-                raise InputError(f"{path}: must hold 'key: value' lines at its top")
-            values.update(_flatten(content or {}))
-        except InputError:
-            raise
-        # ValueError: a date that there is not; RecursionError: what holds itself, or is too deep.
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path}: not a readable YAML file: {reason}") from None
+        values.update(_flatten(read_yaml(path)))
         build(schema, values, str(path))
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
@@ -177,6 +161,31 @@ def load(
         except (ValueError, RecursionError, yaml.YAMLError):
             raise InputError(f"--set {assignment}: {text!r} is not a value") from None
     return build(schema, values, "--set" if assignments else str(path or "configuration"))
+
+
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """Read a YAML file of 'key: value' lines; an empty one has none.
+
+    Raises:
+        InputError: it cannot be read, is something else, or could become larger than it is.
+    """
+    try:
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise InputError(f"{path}: is larger than {MAX_YAML_BYTES} bytes")
+        text = path.read_text(encoding="utf-8-sig")
+        # A few aliases of aliases hold more than any memory; a configuration needs none.
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise InputError(f"{path}: aliases (*name) are not taken; write the value out")
+        content = yaml.safe_load(text)
+    except InputError:
+        raise
+    # ValueError: a date that there is not; RecursionError: what holds itself, or is too deep.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable YAML file: {reason}") from None
+    if not isinstance(content, dict | None):
+        raise InputError(f"{path}: must hold 'key: value' lines at its top")
+    return content or {}
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

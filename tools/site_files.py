@@ -1,7 +1,8 @@
 """Hook of mkdocs.yml: the site has the paths of the repository, so the same links work in both.
 
-Pages are README.md, examples/README.md, CONTRIBUTING.md, CHANGELOG.md and docs/. Other files of the
-repository that a page links to, such as a parameter file, are copied into the site beside them.
+Pages are README.md, examples/README.md, CONTRIBUTING.md, SECURITY.md, CHANGELOG.md and docs/. Other
+files of the repository that a page links to, such as a parameter file, are copied into the site
+beside them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-PAGES = ("README.md", "examples/README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = ("README.md", "examples/README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 LINK = re.compile(r"\]\(([^)\s#]+)")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from rosbags.interfaces import Connection, Qos
 from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.serde import SerdeError
 
+from deviloc_ros.atomic import is_disk_full
 from deviloc_ros.bags.types import TYPESTORE
 from deviloc_ros.errors import InputError
 
@@ -24,6 +24,7 @@ TF_TYPE = "tf2_msgs/msg/TFMessage"
 ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
 INITIAL_POSE_TYPE = "geometry_msgs/msg/PoseWithCovarianceStamped"
 FIX_TYPE = "sensor_msgs/msg/NavSatFix"
+MOST_MESSAGES = 2**40
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,12 @@ class Bag:
         with readable(self.path):
             self._reader = Reader(self.path)
             self._reader.open()
+            try:
+                self._topics = self._read_topics()
+                self._span = self._read_span()
+            except BaseException:
+                self.close()
+                raise
 
     def __enter__(self) -> Bag:
         """Return itself."""
@@ -102,6 +109,25 @@ class Bag:
     @property
     def topics(self) -> Mapping[str, Topic]:
         """The topics by name."""
+        return self._topics
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last time of reception, nanoseconds; (0, 0) in an empty bag."""
+        return self._span
+
+    def _read_topics(self) -> dict[str, Topic]:
+        """Return the topics; the library takes from metadata.yaml and SQLite whatever is there."""
+        for item in self._reader.connections:
+            if not (
+                isinstance(item.topic, str)
+                and isinstance(item.msgtype, str)
+                and isinstance(item.msgcount, int)
+                and 0 <= item.msgcount < MOST_MESSAGES
+            ):
+                raise ReaderError(
+                    f"topic {item.topic!r} has type {item.msgtype!r} and {item.msgcount!r} messages"
+                )
         return {
             name: Topic(
                 name,
@@ -112,12 +138,13 @@ class Bag:
             for name, info in self._reader.topics.items()
         }
 
-    @property
-    def span(self) -> tuple[int, int]:
-        """First and last time of reception, nanoseconds; (0, 0) in an empty bag."""
+    def _read_span(self) -> tuple[int, int]:
         if not self._reader.message_count:
             return 0, 0
-        return self._reader.start_time, self._reader.end_time - 1
+        first, last = self._reader.start_time, self._reader.end_time - 1
+        if not (_is_stamp(first) and _is_stamp(last) and first <= last):
+            raise ReaderError(f"its messages were received from {first!r} to {last!r} ns")
+        return first, last
 
     def raw(self, topics: Collection[str] | None = None) -> Iterator[Recorded]:
         """Yield messages in the order of reception; of all topics, or of those named.
@@ -132,6 +159,8 @@ class Bag:
             return
         with readable(self.path):
             for connection, stamp, data in self._reader.messages(connections):
+                if not _is_stamp(stamp) or not isinstance(data, bytes | bytearray | memoryview):
+                    raise ReaderError(f"{connection.topic} has a message without stamp or data")
                 yield Recorded(connection.topic, stamp, bytes(data), connection.msgtype)
 
     def read(
@@ -176,6 +205,9 @@ class Bag:
             IndexError,
             AssertionError,
             KeyError,
+            TypeError,
+            OverflowError,
+            MemoryError,
         ) as error:
             raise InputError(
                 f"{self.path}: {item.topic}: the message received at {item.stamp} ns is not a "
@@ -237,25 +269,23 @@ class Bag:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn what the bag library raises about a damaged bag into an InputError."""
+    """Turn what the bag library raises about a damaged bag into an InputError.
+
+    It checks little: errors of SQLite, of decompression, of YAML, of types and of memory come
+    through as they are, so all are taken.
+    """
     try:
         yield
     except (InputError, BrokenPipeError):
         raise
-    except (
-        ReaderError,
-        sqlite3.Error,
-        struct.error,
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        AssertionError,
-        AttributeError,
-        TypeError,
-        EOFError,
-    ) as error:
+    except Exception as error:
+        if is_disk_full(error):  # compressed bags are unpacked into a temporary folder
+            raise
         raise InputError(f"{path}: not a readable rosbag2: {_line(error)}") from None
+
+
+def _is_stamp(value: object) -> bool:
+    return isinstance(value, int) and abs(value) < 2**63
 
 
 def _qos(connection: Connection) -> tuple[Qos, ...]:

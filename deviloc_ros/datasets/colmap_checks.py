@@ -21,6 +21,8 @@ from deviloc_ros.errors import InputError
 MAX_RECORDS = 200_000_000
 MAX_IMAGE_SIDE = 1_000_000
 MAX_COORDINATE = 1e15
+MAX_ID = 2**32 - 1
+"""Of cameras and images: COLMAP has 32 bits, and the last number means none."""
 NUM_PARAMS = {
     int(member): len(pycolmap.Camera.create_from_model_name(0, name, 1.0, 1, 1).params)
     for name, member in pycolmap.CameraModelId.__members__.items()
@@ -91,7 +93,7 @@ def check_text(folder: Path) -> None:
 
 def _camera_line(place: str, fields: list[str]) -> None:
     known = pycolmap.CameraModelId.__members__
-    if len(fields) < 5 or not (fields[0] + fields[2] + fields[3]).isdigit():
+    if len(fields) < 5 or not all(_is_id(field) for field in (fields[0], fields[2], fields[3])):
         raise InputError(f"{place}: expected 'CAMERA_ID MODEL WIDTH HEIGHT PARAMS...'")
     if fields[1] not in known:
         raise InputError(f"{place}: camera model {fields[1]!r} is unknown to COLMAP")
@@ -103,7 +105,7 @@ def _camera_line(place: str, fields: list[str]) -> None:
 
 
 def _image_line(place: str, fields: list[str]) -> str:
-    if len(fields) < 10 or not fields[0].isdigit() or not fields[8].isdigit():
+    if len(fields) < 10 or not _is_id(fields[0]) or not _is_id(fields[8]):
         raise InputError(f"{place}: expected 'IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME'")
     if len(fields) > 10:
         raise InputError(
@@ -122,6 +124,11 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     with readable(path), path.open(encoding="utf-8-sig", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             yield number, line.split()
+
+
+def _is_id(text: str) -> bool:
+    """Return whether COLMAP can take a text as an id, a count or a size in pixels."""
+    return text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < MAX_ID
 
 
 def _is_number(text: str) -> bool:

@@ -48,9 +48,19 @@ class Transform:
 
     @staticmethod
     def from_quaternion(wxyz: ArrayLike, translation: ArrayLike) -> Transform:
-        """Build from a unit quaternion in COLMAP's order (w, x, y, z) and a translation."""
-        w, x, y, z = np.asarray(wxyz, dtype=np.float64)
-        return Transform(Rotation.from_quat([x, y, z, w]), np.asarray(translation))
+        """Build from a unit quaternion in COLMAP's order (w, x, y, z) and a translation.
+
+        Raises:
+            InputError: a value is not finite, or the quaternion is zero.
+        """
+        q, place = np.asarray(wxyz, dtype=np.float64), np.asarray(translation, dtype=np.float64)
+        if not (np.isfinite(q).all() and np.isfinite(place).all() and q.any()):
+            raise InputError(
+                f"rotation {q.tolist()} (w x y z) and translation {place.tolist()} must be finite "
+                "numbers, and the rotation not all zero"
+            )
+        w, x, y, z = q
+        return Transform(Rotation.from_quat([x, y, z, w]), place)
 
     @property
     def matrix(self) -> NDArray[np.float64]:

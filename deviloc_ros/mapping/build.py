@@ -13,10 +13,11 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.colmap import PosedImage, posed_images, read_model
 from deviloc_ros.datasets.image_folder import list_images
 from deviloc_ros.errors import InputError, NothingFoundError
+from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import image_size
 from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
 from deviloc_ros.mapping.assemble import assemble, store_images
-from deviloc_ros.mapping.map_frame import transform_map, z_up_from
+from deviloc_ros.mapping.map_frame import MapFit, fit_map_to_cameras, transform_map, z_up_from
 from deviloc_ros.mapping.multiview.consistency import make_consistent
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
 from deviloc_ros.mapping.self_calibration import calibrate, calibration_queries
@@ -42,6 +43,9 @@ class BuildOptions:
         up: that axis, one of map_frame.UP_AXES; the map is turned so that its z points up.
         keep_workspace: leave COLMAP's database and models beside the map.
         names: the images that are to be in it, by path below the folder; None: all of the folder.
+        odometry: camera_from_odometry of images, metres, z up, by name: the map is brought into
+            this frame. Odometry drifts: it tells where the map as a whole lies, not where images
+            are. Empty: it is not known.
     """
 
     intrinsics: Intrinsics = field(default_factory=Intrinsics)
@@ -51,6 +55,7 @@ class BuildOptions:
     up: str = "z"
     keep_workspace: bool = False
     names: tuple[str, ...] | None = None
+    odometry: Mapping[str, Transform] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,13 @@ class BuildSummary:
         map: the map, as written.
         num_images: images that were to be in it.
         adapted: those of another size than the known camera, which was scaled or turned to them.
+        fit: how the map fits to the odometry, if that is known.
     """
 
     map: Map
     num_images: int
     adapted: tuple[str, ...] = ()
+    fit: MapFit | None = None
 
 
 def build_map(
@@ -97,9 +104,13 @@ def build_map(
     if not sizes:
         raise InputError(f"{images}: no image can be used: {_first(refused)}")
     unregistered |= refused
-    inputs = (names, posed, options.intrinsics, options.config)
+    inputs = (names, posed, options.intrinsics, options.config, options.odometry)
     with Workspace(output, images, inputs) as workspace:
         built = _build(images, model, sizes, posed, unregistered, options, workspace)
+        fit = None
+        if options.odometry:
+            fit = fit_map_to_cameras(built, options.odometry)
+            built = transform_map(built, fit.target_from_map, metric=True, gravity_aligned=True)
         built.save(output)
         if not options.keep_workspace:
             workspace.remove()
@@ -110,7 +121,7 @@ def build_map(
         if known is not None and size != (known.width, known.height)
     )
     num_images = len(names) + len(set(built.unregistered) - set(names))
-    return BuildSummary(built, num_images, tuple(adapted))
+    return BuildSummary(built, num_images, tuple(adapted), fit)
 
 
 def _build(

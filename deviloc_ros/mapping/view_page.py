@@ -148,7 +148,8 @@ class _Scene:
         tips = corners * self.radius * CAMERA_SHARE
         around = [x for i in range(4) for x in (tips[i], tips[(i + 1) % 4])]
         sides = [x for tip in tips for x in (apex, tip)]
-        return camera_from_map.inverse().apply(np.array([*around, *sides])) - self.middle
+        lines = camera_from_map.inverse().apply(np.array([*around, *sides]))
+        return np.asarray(lines - self.middle)
 
 
 def _box(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -156,7 +157,7 @@ def _box(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
     corners = np.array([[bounds[i, 0], bounds[j, 1], bounds[k, 2]]
                         for i in (0, 1) for j in (0, 1) for k in (0, 1)])  # fmt: skip
     edges = [(a, a | bit) for a in range(8) for bit in (1, 2, 4) if not a & bit]
-    return corners[np.array(edges).ravel()]
+    return np.asarray(corners[np.array(edges).ravel()])
 
 
 def _ellipsoid(centre: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,6 +19,13 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import decode_gray
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.content import (
+    ARRAYS,
+    Description,
+    are_offsets,
+    check_arrays,
+    check_description,
+)
 from deviloc_ros.maps.opened_file import OpenedFile
 
 
@@ -44,7 +51,7 @@ class Reference:
         """Read what `to_json` returns.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            InputError, ValueError: it has no such camera, or no rotation.
         """
         pose = Transform.from_quaternion(values["quaternion_wxyz"], values["translation"])
         # Maps of one look, and all older ones, do not name it.
@@ -224,7 +231,7 @@ class Map:
 
         Args:
             path: the file.
-            verify: check every array against its checksum.
+            verify: check every array against its checksum, and every number.
             resident: see `map_file.read`.
 
         Raises:
@@ -233,6 +240,8 @@ class Map:
         path = Path(path)
         content = map_file.read(path, verify, resident=resident)
         arrays, description = content.arrays, content.description
+        check_description(path, Description, description)
+        check_arrays(path, ARRAYS, arrays, len(description["references"]), verify)
         try:
             image_size = description.get("image_size")
             newer = [name for name in Map.NEWER_ARRAYS if name in arrays]
@@ -249,7 +258,9 @@ class Map:
                 file=content.file,
                 **{name: arrays[name] for name in (*Map.ARRAYS, *newer)},
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except InputError as error:
+            raise InputError(f"{path}: the map is damaged: {error}; build it again") from None
+        except (KeyError, ValueError) as error:
             raise InputError(f"{path}: the map is damaged: {error!r}; build it again") from None
         _check(path, result)
         return result
@@ -275,45 +286,19 @@ def offsets_of(counts: ArrayLike) -> NDArray[np.int64]:
 
 
 def _check(path: Path, read: Map) -> None:
-    """Refuse a map whose arrays do not belong together."""
-    count, features = len(read.references), len(read.keypoints)
-    observations = len(read.observation_points)
+    """Refuse a map whose offsets and indices do not belong to its arrays."""
     sound = (
-        count > 0
-        and len(read.global_descriptors) == count
-        and _are_offsets(read.feature_offsets, count, features)
-        and _are_offsets(read.observation_offsets, count, observations)
-        and len(read.descriptors)
-        == len(read.levels)
-        == len(read.feature_points)
-        == len(read.confidence)
-        == features
-        and len(read.observation_pixels) == observations
-        and (read.depth_sigma is None or len(read.depth_sigma) == features)
-        and _holds_images(read, count)
-        and (
-            observations == 0
-            or (
-                read.observation_points.min() >= 0
-                and read.observation_points.max() < len(read.point_array)
-            )
-        )
+        are_offsets(read.feature_offsets, len(read.keypoints))
+        and are_offsets(read.observation_offsets, len(read.observation_points))
+        and _holds_images(read)
+        and read.observation_points.max(initial=-1) < len(read.point_array)
     )
     if not sound:
         raise InputError(f"{path}: the map is damaged: its arrays do not fit; build it again")
 
 
-def _are_offsets(offsets: NDArray[np.int64], count: int, total: int) -> bool:
-    return bool(
-        offsets.shape == (count + 1,)
-        and offsets[0] == 0
-        and offsets[-1] == total
-        and (np.diff(offsets) >= 0).all()
-    )
-
-
-def _holds_images(read: Map, count: int) -> bool:
+def _holds_images(read: Map) -> bool:
     """Whether the images are whole, or absent where nothing says that they are there."""
     if read.image_offsets is None or read.image_bytes is None:
         return read.image_offsets is None and read.image_bytes is None and read.image_size is None
-    return _are_offsets(read.image_offsets, count, len(read.image_bytes))
+    return are_offsets(read.image_offsets, len(read.image_bytes))

@@ -112,7 +112,9 @@ def read(
             raise InputError(f"{path}: is not an index of tiles; 'deviloc map tile' makes one")
         raise InputError(f"{path}: is not a map of deviloc; make one with 'deviloc map build'")
     version = str(metadata.get("version"))
-    if not version.isdecimal() or int(version) > VERSION:
+    if not version.isascii() or not version.isdecimal() or len(version) > 9:
+        raise _damaged(path, f"its version is {version[:20]!r}")
+    if int(version) > VERSION:
         raise InputError(
             f"{path}: map version {version} is newer than this program's ({VERSION}); "
             "update deviloc_ros or build the map again"
@@ -190,6 +192,20 @@ def _checksum(array: NDArray[Any]) -> int:
 
 def _damaged(path: Path, why: str) -> InputError:
     return InputError(f"{path}: the map is damaged: {why}; build or copy it again")
+
+
+def rows(path: Path) -> dict[str, int]:
+    """Return how many rows each array of a map has; the arrays themselves are not read.
+
+    Raises:
+        InputError: not a map, or damaged.
+    """
+    header, _ = _header(OpenedFile(path))
+    header.pop("__metadata__", None)
+    try:
+        return {name: int(entry["shape"][0]) for name, entry in header.items()}
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise _damaged(path, "its arrays are not described soundly") from None
 
 
 def map_id(path: Path) -> str:

@@ -7,7 +7,7 @@ index.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,13 @@ from deviloc_ros.config import TileConfig
 from deviloc_ros.errors import DamagedMapError, InputError
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.content import (
+    OF_INDEX,
+    IndexDescription,
+    are_offsets,
+    check_arrays,
+    check_description,
+)
 from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map, Reference
 from deviloc_ros.maps.opened_file import resident_limit
@@ -150,6 +157,8 @@ def load_tiled(path: Path, config: TileConfig) -> TiledMap:
     """
     content = map_file.read(path, kind=map_file.TILES)
     arrays, description = content.arrays, content.description
+    check_description(path, IndexDescription, description)
+    check_arrays(path, OF_INDEX, arrays, len(description["references"]))
     resident = resident_limit(config.loaded + 1)
     folder = path.resolve().parent  # of the file that a link names, as the tiles' paths are
     try:
@@ -186,18 +195,44 @@ def load_tiled(path: Path, config: TileConfig) -> TiledMap:
             **{name: arrays[name] for name in INDEX_ARRAYS if name != "point_offsets"},
             **_tiled(store, tiles, arrays, origin, alignable),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: the index is damaged: {error!r}; make it again") from None
     count = len(references)
     if not (
-        len(result.feature_offsets) == len(result.observation_offsets) == count + 1
-        and len(result.global_descriptors) == count == result.reference_offsets[-1]
-        and len(tiles) + 1 == len(result.reference_offsets) == len(arrays["point_offsets"])
+        len(tiles) + 1 == len(result.reference_offsets) == len(arrays["point_offsets"])
+        and all(
+            are_offsets(offsets)
+            for offsets in (
+                result.reference_offsets,
+                result.feature_offsets,
+                result.observation_offsets,
+                arrays["point_offsets"],
+            )
+        )
+        and count == result.reference_offsets[-1]
+        and result.border_pairs.max(initial=-1) < count
+        and _counts_are_those_of_tiles(tiles, arrays)
     ):
         raise InputError(f"{path}: the index is damaged: its arrays do not fit; make it again")
     return result
+
+
+def _counts_are_those_of_tiles(tiles: Sequence[Tile], arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Return whether the index counts what the tiles hold; arrays are made of its counts."""
+    starts = arrays["reference_offsets"]
+    counted = {
+        "keypoints": arrays["feature_offsets"][starts],
+        "observation_points": arrays["observation_offsets"][starts],
+        "point_array": arrays["point_offsets"],
+        "feature_offsets": starts + np.arange(len(starts)),  # one more than it has references
+    }
+    held = [map_file.rows(tile.path) for tile in tiles]
+    return all(
+        np.diff(offsets).tolist() == [rows.get(name) for rows in held]
+        for name, offsets in counted.items()
+    )
 
 
 def _tiled(

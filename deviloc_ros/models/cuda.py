@@ -121,7 +121,9 @@ class DeviceMark:
 
     def __init__(self) -> None:
         """Have the device note the time when it has done what it was asked for until now."""
-        self._event: Any = torch.cuda.Event(enable_timing=True)
+        self._event: Any = torch.cuda.Event(  # type: ignore[no-untyped-call]
+            enable_timing=True
+        )
         self._event.record()
 
     def seconds_since(self, earlier: DeviceMark) -> float:

@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from deviloc_ros.config import Section, build, keys
+from deviloc_ros.config import Section, build, keys, read_yaml
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.robot.config import Rectified, RobotConfig, SyncConfig
-
-MAX_BYTES = 1_000_000
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
@@ -110,7 +107,7 @@ def read_rig(path: Path, node_config: type[RobotConfig]) -> RigDescription:
     Raises:
         InputError: it cannot be read, or a key or value in it is wrong.
     """
-    content = _read(path)
+    content = read_yaml(path)
     nodes = [item for item in content.values() if isinstance(item, dict)]
     if len(content) == 1 and len(nodes) == 1 and list(nodes[0]) == ["ros__parameters"]:
         return _of_node(path, nodes[0]["ros__parameters"] or {}, node_config)
@@ -128,19 +125,6 @@ def read_rig(path: Path, node_config: type[RobotConfig]) -> RigDescription:
     return RigDescription(
         values, {name: _camera(path, name, item) for name, item in rig.cameras.items()}
     )
-
-
-def _read(path: Path) -> dict[Any, Any]:
-    try:
-        with path.open("rb") as file:
-            content = yaml.safe_load(file.read(MAX_BYTES))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(
-            f"{path}: not a readable YAML file: {' '.join(str(error).split())}"
-        ) from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: must hold 'key: value' lines at its top, cameras among them")
-    return content
 
 
 def _of_node(path: Path, values: Any, node_config: type[RobotConfig]) -> RigDescription:

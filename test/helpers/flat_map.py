@@ -61,7 +61,7 @@ def flat_map(references: int = 3, drop: int = 37) -> Map:
         points.append(eye + rays * ((BOARD.y - eye[1]) / rays[:, 1])[:, None])
     count = sum(map(len, keypoints))
     observed = np.tile(np.arange(SHARED_POINTS, dtype=np.int32), references)
-    encoded = [cv2.imencode(".png", image)[1].ravel() for image in images]
+    files = [cv2.imencode(".png", image)[1].ravel() for image in images]
     confidence = np.random.default_rng(0).choice([0.2, 0.9, 1.0], count, p=[0.1, 0.3, 0.6])
     flat = Map(
         references=[Reference(f"{i}.png", CAMERA, each.inverse()) for i, each in enumerate(poses)],
@@ -89,4 +89,4 @@ def flat_map(references: int = 3, drop: int = 37) -> Map:
         ),
         depth_sigma=np.full(count, 0.01, np.float16),
     )
-    return flat.with_images(None, offsets_of(list(map(len, encoded))), np.concatenate(encoded))
+    return flat.with_images(None, offsets_of(list(map(len, files))), np.concatenate(files))

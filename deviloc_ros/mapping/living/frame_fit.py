@@ -16,8 +16,8 @@ from deviloc_ros.geometry.transform import Transform
 MIN_IMAGES = 3
 # At least this share of the images has to agree on the transform.
 MIN_AGREEING = 0.5
-# Residuals beyond these are those of images that do not show the same place: degrees, and a share of
-# how far the images are spread.
+# Images that do not show the same place leave larger residuals: degrees, and a share of how far the
+# images are spread.
 MAX_TURN = 2.0
 MAX_SPREAD_SHARE = 0.3
 # One frame where the fitted transform leaves residuals at least this share of those without it.

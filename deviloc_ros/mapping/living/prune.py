@@ -178,7 +178,7 @@ def _sizes(whole: Map, size: int) -> NDArray[np.float64]:
     own = rows * per_feature
     if whole.image_offsets is not None:
         own = own + np.diff(whole.image_offsets)
-    return own + max(0.0, size - float(own.sum())) / len(own)
+    return np.asarray(own + max(0.0, size - float(own.sum())) / len(own))
 
 
 def _cost(

@@ -67,7 +67,8 @@ def downloaded(
     """
     if not parts:
         return
-    for part in torch.cat(list(parts)).cpu().split([len(part) for part in parts]):
+    every = torch.cat(list(parts)).cpu()
+    for part in torch.split(every, [len(part) for part in parts]):
         sound = part[part[:, VALID] > 0]
         exact = sound.to(dtype)
         yield (

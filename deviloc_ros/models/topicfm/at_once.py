@@ -33,9 +33,8 @@ def match_at_once(
 ) -> list[PairMatches]:
     """Match a query with references whose coarse maps have one size; see `TopicFM.forward`."""
     grids = query.grid, references[0].grid
-    coarse = coarse_matches_at_once(
-        *network.coarse_net(query, references), grids, threshold, border
-    )
+    queries, others = network.coarse_net(query, references)
+    coarse = coarse_matches_at_once(queries, others, grids, threshold, border)
     return _refined(network, query, references, coarse)
 
 
@@ -135,7 +134,7 @@ def _refined(
     return [
         PairMatches(place, other * reference.scale, sure, matches)
         for place, other, sure, reference, matches in zip(
-            places.split(counts), other_places.split(counts), confidence.split(counts),
+            *(torch.split(each, counts) for each in (places, other_places, confidence)),
             references, coarse, strict=True,
         )
     ]  # fmt: skip

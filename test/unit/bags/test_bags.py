@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.bags import types
-from deviloc_ros.bags.reader import Bag
+from deviloc_ros.bags.reader import Bag, readable
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.cli.main import main
 from deviloc_ros.datasets.poses import read_poses, read_tum
@@ -185,6 +187,50 @@ def test_damage_is_told_in_one_line(tmp_path, kind):
         list(bag.raw())
     assert "\n" not in str(error.value)
     assert path.name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("name: /camera/image_raw", "name: 0.5"),
+        ("type: sensor_msgs/msg/Image\n", "type: [1]\n"),
+        ("message_count: 5", "message_count: many"),
+        ("message_count: 5", "message_count: -5"),
+        ("nanoseconds_since_epoch:", "nanoseconds_since_epoch: x #"),
+        ("nanoseconds_since_epoch:", "nanoseconds_since_epoch: 1.5e300 #"),
+    ],
+)
+def test_metadata_of_other_types_is_refused(tmp_path, old, new):
+    path = write_drive(tmp_path / "bag")
+    metadata = path / "metadata.yaml"
+    text = metadata.read_text()
+    assert old in text
+    metadata.write_text(text.replace(old, new))
+    with pytest.raises(InputError, match="not a readable rosbag2"):
+        Bag(path)
+
+
+@pytest.mark.parametrize(
+    "change", ["timestamp = 'noon'", "timestamp = 1e300", "data = 7", "data = 'text'"]
+)
+def test_messages_without_stamp_or_data_are_refused(tmp_path, change):
+    """SQLite keeps a value of any type in any column."""
+    path = write_drive(tmp_path / "bag", "sqlite3")
+    with sqlite3.connect(path / "bag.db3") as database:
+        database.execute(f"UPDATE messages SET {change} WHERE id = 3")
+    with Bag(path) as bag, pytest.raises(InputError, match="without stamp or data"):
+        list(bag.raw())
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError("deep"), RuntimeError("zstd")])
+def test_whatever_the_library_raises_is_one_line(error):
+    with pytest.raises(InputError, match="place: not a readable rosbag2"), readable(Path("place")):
+        raise error
+
+
+def test_a_full_disk_is_no_damage():
+    with pytest.raises(OSError, match="No space"), readable(Path("place")):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_message_that_is_none_is_told(tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from deviloc_ros.errors import InputError
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map
+
+Change: TypeAlias = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 
 
 @pytest.fixture
@@ -137,6 +141,84 @@ def test_arrays_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     map_file.write(tmp_path / "wrong", arrays, description)
     with pytest.raises(InputError, match="its arrays do not fit"):
         Map.load(tmp_path / "wrong")
+
+
+def rewritten(path: Path, arrays: dict[str, Any], description: dict[str, Any]) -> Path:
+    """Write a map again with changes and right checksums, as no builder would."""
+    content = map_file.read(path)
+    target = path.with_name("rewritten.devmap")
+    map_file.write(target, {**content.arrays, **arrays}, {**content.description, **description})
+    return target
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("keypoints", lambda a: a[:, :1]),
+        ("keypoints", lambda a: a.astype(np.float64)),
+        ("keypoints", lambda a: a * np.float32(np.nan)),
+        ("descriptors", lambda a: a[:, :32]),
+        ("descriptors", lambda a: np.full_like(a, np.inf)),
+        ("levels", lambda a: a + 2),
+        ("confidence", lambda a: a + 2),
+        ("feature_points", lambda a: a + np.float32(1e30)),
+        ("feature_points", lambda a: a + np.float32(np.inf)),
+        ("global_descriptors", lambda a: a[:, :-1]),
+        ("codebook", lambda a: a[:1]),
+        ("observation_points", lambda a: a - 100),
+        ("observation_points", lambda a: a.astype(np.int64)),
+        ("feature_offsets", lambda a: a[::-1].copy()),
+        ("feature_offsets", lambda a: a[1:]),
+        ("observation_offsets", lambda a: a.astype(np.float64)),
+    ],
+)
+def test_arrays_that_cannot_be_are_named(map_path: Path, name: str, change: Change) -> None:
+    path = rewritten(map_path, {name: change(getattr(small_map(), name))}, {})
+    with pytest.raises(InputError, match=f"damaged: (array {name}|array .* fit|its arrays)"):
+        Map.load(path)
+
+
+def test_points_that_are_not_known_are_taken(map_path: Path) -> None:
+    points = np.full((15, 3), np.nan, np.float32)
+    assert np.isnan(
+        Map.load(rewritten(map_path, {"feature_points": points}, {})).feature_points
+    ).all()
+
+
+REFERENCE = small_map().references[0].to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"references": []}, "references"),
+        ({"references": 3}, "references"),
+        ({"references": [{**REFERENCE, "quaternion_wxyz": [0, 0, 0, 0]}] * 3}, "not all zero"),
+        ({"references": [{**REFERENCE, "quaternion_wxyz": [1, 0, 0]}] * 3}, "quaternion_wxyz"),
+        ({"references": [{**REFERENCE, "translation": [0, 0, 1e300]}] * 3}, "translation"),
+        ({"references": [{**REFERENCE, "camera": "PINHOLE 1"}] * 3}, "camera"),
+        ({"references": [{**REFERENCE, "name": 5}] * 3}, "name"),
+        ({"origin": [0, 0]}, "origin"),
+        ({"origin": "here"}, "origin"),
+        ({"metric": "perhaps"}, "metric"),
+        ({"unregistered": [1]}, "unregistered"),
+        ({"meta": "text"}, "meta"),
+        ({"covariance_scale": 0}, "covariance_scale"),
+        ({"offset_bias": [[0, 0]]}, "offset_bias"),
+        ({"image_size": -1}, "image_size"),
+    ],
+)
+def test_descriptions_that_cannot_be_are_named(
+    map_path: Path, change: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InputError, match=f"the map is damaged: .*{named}"):
+        Map.load(rewritten(map_path, {}, change))
+
+
+def test_an_absurd_version_is_refused(map_path: Path) -> None:
+    rewrite_metadata(map_path, version="9" * 5000)
+    with pytest.raises(InputError, match="its version is"):
+        Map.load(map_path)
 
 
 def test_a_failed_write_leaves_the_old_map(map_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

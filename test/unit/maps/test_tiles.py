@@ -19,6 +19,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping.cut import cut_map
 from deviloc_ros.mapping.tiling import write_index
+from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map, Reference
@@ -400,6 +401,30 @@ def test_a_damaged_index_is_refused(index: Path, tiles: list[Path], tmp_path: Pa
     write_index(index, tiles)
     with pytest.raises(InputError, match=r"city.devtiles: is made of tiles"):
         Map.load(index)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("feature_offsets", np.iinfo(np.int64).min),  # differences of it overflow
+        ("feature_offsets", np.iinfo(np.int64).max),
+        ("point_offsets", 2**40),
+        ("observation_offsets", 7),
+        ("reference_offsets", 10**6),
+        ("border_pairs", 10**6),
+    ],
+)
+def test_an_index_that_counts_what_no_tile_holds_is_refused(
+    index: Path, name: str, value: int
+) -> None:
+    content = map_file.read(index, kind=map_file.TILES)
+    array = content.arrays[name].copy()
+    array.reshape(-1)[-1] = value
+    wrong = index.with_name("wrong.devtiles")
+    arrays = {**content.arrays, name: array}
+    map_file.write(wrong, arrays, content.description, map_file.TILES)
+    with pytest.raises(InputError, match="the index is damaged"):
+        load_tiled(wrong, TileConfig())
 
 
 def test_tiles_that_do_not_go_together_are_refused(tiles: list[Path], tmp_path: Path) -> None:

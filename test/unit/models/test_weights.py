@@ -172,6 +172,20 @@ def test_refuses_what_is_no_checkpoint(
     refusal(path, capsys)
 
 
+def test_an_archive_whose_names_are_no_text_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "x.ckpt", {"state_dict": {}})
+    content = path.read_bytes()
+    # The directory is at the end; the flag before the name says that it is UTF-8.
+    entry = content.rindex(b"PK\x01\x02")
+    damaged = bytearray(content)
+    damaged[entry + 9] |= 0x08
+    damaged[entry + 46] = 0xAF
+    path.write_bytes(damaged)
+    assert "damaged checkpoint" in refusal(path, capsys)
+
+
 def test_one_bad_file_imports_none(
     network: DeViLocNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

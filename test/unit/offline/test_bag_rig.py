@@ -24,6 +24,8 @@ from deviloc_ros.localization.rig.types import CameraView, RigEstimate
 from deviloc_ros.localization.types import Correspondences, PosePrior
 from deviloc_ros.messages.stamped import transform_of
 from deviloc_ros.offline.bag_cameras import named_topics
+from deviloc_ros.offline.rig_file import read_rig
+from deviloc_ros.ros.config.node_config import NodeConfig
 from deviloc_ros.simulation.drive import mounted
 
 SECOND, MS = 1_000_000_000, 1_000_000
@@ -285,6 +287,25 @@ def test_a_wrong_rig_is_one_line_before_any_work(
     for word in words:
         assert word in error
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: &a [1]\nb: &b [*a, *a]\nc: [*b, *b]", "aliases"),
+        ("base: 2026-13-45", "not a readable YAML file"),
+        ("[" * 3000, "not a readable YAML file"),
+        ("base: '\\xff'", "cameras is missing"),
+        ("", "cameras is missing"),
+    ],
+)
+def test_a_rig_file_is_read_as_carefully_as_a_configuration(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    path = tmp_path / "rig.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_rig(path, NodeConfig)
 
 
 @pytest.mark.parametrize(

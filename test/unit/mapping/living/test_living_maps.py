@@ -27,7 +27,9 @@ from deviloc_ros.mapping.map_frame import transform_map
 from deviloc_ros.maps.map import Map
 from deviloc_ros.simulation import wall
 
-CONFIG = build(LocalizerConfig, SETTINGS, "test")
+# What is compiled or loaded first would take longer than these few images.
+QUICK = {"features.backend": "torch", "matching.context": "never"}
+CONFIG = build(LocalizerConfig, {**SETTINGS, **QUICK}, "test")
 QUERIES = (-2.4, 0.1, 2.8)
 
 

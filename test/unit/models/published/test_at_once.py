@@ -23,7 +23,7 @@ from deviloc_ros.models.topicfm.coarse_matching import coarse_matches
 
 GRIDS = ((7, 9), (8, 6))
 # A query with two references, whatever their size.
-MAX_LAUNCHES, MAX_SYNCHRONISATIONS = 560, 2
+MAX_LAUNCHES, MAX_SYNCHRONISATIONS = 620, 2
 
 
 @settings(deadline=None, max_examples=20, derandomize=True)

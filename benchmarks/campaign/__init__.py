@@ -1,0 +1,1 @@
+"""What `robustness.py` is made of."""

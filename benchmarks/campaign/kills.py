@@ -1,0 +1,156 @@
+"""Builds of a map that are killed at random moments, and gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import NoReturn
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from deviloc_ros.cli.main import main
+from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.simulation import wall
+
+CAMERA = Camera("PINHOLE", 320, 240, (270.0, 270.0, 160.0, 120.0))
+MOUNT = Transform(
+    Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([0.2, 0.0, 1.0])
+)
+SETTINGS = ("features.max_size=320", "features.num_keypoints=512", "device=cpu")
+KILLS_A_MAP = 5
+
+
+@dataclass
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        seconds: that a build takes which nobody disturbs.
+        kills: builds that were killed.
+        maps: builds that came to their end after others had been killed.
+        kept: of the kills, how many had left something for the next build.
+        faults: what was wrong.
+    """
+
+    seconds: float = 0.0
+    kills: int = 0
+    maps: int = 0
+    kept: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+def kill_builds(
+    work: Path, kills: int, seed: int, tell: Callable[[str], object] = print
+) -> Outcome:
+    """Build the same map again and again, and kill most builds; compare what comes of it.
+
+    Args:
+        work: folder for everything.
+        kills: how many builds to kill.
+        seed: of the moments.
+        tell: takes a line about progress.
+    """
+    shutil.rmtree(work, ignore_errors=True)
+    poses = [
+        wall.before_the_wall(float(x), yaw=float(8 * (-1) ** index)) @ MOUNT
+        for index, x in enumerate(np.linspace(-2, 2, 5))
+    ]
+    images, _ = wall.write_map_images(poses, CAMERA, work)
+    random = Random(seed)
+    outcome = Outcome()
+    place = work / "first"
+    begin = time.monotonic()
+    expected = _finish(place, images, outcome)
+    outcome.seconds = round(time.monotonic() - begin, 1)
+    tell(f"a build takes {outcome.seconds} s")
+    while outcome.kills < kills and not outcome.faults:
+        place = work / f"map_{outcome.maps}"
+        for _ in range(min(KILLS_A_MAP, kills - outcome.kills)):
+            if _killed(place, images, random.uniform(0, outcome.seconds)):
+                outcome.kills += 1
+                outcome.kept += (place / "wall.devmap.build" / "fingerprint").exists()
+                if (place / "wall.devmap").exists() and _digest(place) != expected:
+                    outcome.faults.append(f"half a map after kill {outcome.kills}")
+            else:  # it was done before: a map that is there is made anew by the next command
+                (place / "wall.devmap").unlink(missing_ok=True)
+        if _finish(place, images, outcome) != expected:
+            outcome.faults.append(f"{place}: not the map of a build that nobody disturbed")
+        outcome.maps += 1
+        tell(f"{outcome.kills} kills, {outcome.maps} maps")
+        if not outcome.faults:
+            shutil.rmtree(place)
+    return outcome
+
+
+def _command(images: Path) -> list[str]:
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    return ["map", "build", "--images", str(images), "--output", "wall.devmap",
+            "--camera", str(CAMERA), *settings]  # fmt: skip
+
+
+def _start(place: Path, images: Path) -> int:
+    """Begin a build in a fork, in a group of processes of its own."""
+    place.mkdir(exist_ok=True)
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        _build(place, images)
+    with suppress(PermissionError, ProcessLookupError):
+        os.setpgid(child, child)
+    return child
+
+
+def _build(place: Path, images: Path) -> NoReturn:
+    code = 70
+    try:
+        os.setpgid(0, 0)
+        os.chdir(place)
+        log = os.open(place.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        code = main(_command(images))
+    finally:
+        os._exit(code)
+
+
+def _killed(place: Path, images: Path, after: float) -> bool:
+    """Begin a build and kill it after so many seconds; False: it was done before."""
+    child = _start(place, images)
+    until = time.monotonic() + after
+    while time.monotonic() < until:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return False
+        time.sleep(0.005)
+    os.killpg(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def _finish(place: Path, images: Path, outcome: Outcome) -> str:
+    """Build to the end; return the map's digest."""
+    child = _start(place, images)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code != 0:
+        last = place.with_suffix(".log").read_text("utf-8", "replace").strip().splitlines()[-1:]
+        outcome.faults.append(f"{place}: exit code {code}: {last}")
+        return ""
+    if left := [path.name for path in place.iterdir() if path.name != "wall.devmap"]:
+        outcome.faults.append(f"{place}: left behind: {', '.join(left)}")
+    return _digest(place)
+
+
+def _digest(place: Path) -> str:
+    return hashlib.sha256((place / "wall.devmap").read_bytes()).hexdigest()

@@ -1,0 +1,78 @@
+"""Whether anything that people, disks or robots do to it makes it crash, hang or answer wrongly.
+
+    ./run bench robustness [inputs] [kills] [--cases 10000] [--kills 50] [--seed 0] [--work DIR]
+    ./run bench robustness inputs --only 'map, content:17'
+
+inputs    damaged maps, COLMAP models, bags, messages, images, checkpoints, text and YAML files:
+          each case is a process of its own that has 10 s of processor time and the memory that its
+          input justifies. It has to end with exit code 0, 2 or 3, without a traceback, without
+          loading a pickle or starting a program, and without half a file. Every 25th is intact.
+kills     a map is built from images alone; builds are killed (SIGKILL) at random moments, and the
+          same command has to go on to the same map, byte for byte.
+
+A run goes on where it was stopped if --work names the same folder, and does again what showed a
+fault. Its inputs stay in DIR/inputs/faults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+# Forks have no threads but the one that forked: libraries must not have started theirs.
+os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"})
+
+from campaign.inputs import plan, run_cases, table
+from campaign.kills import kill_builds
+from campaign.subjects import SUBJECTS
+
+
+def damaged_inputs(work: Path, args: argparse.Namespace) -> bool:
+    """Run the section and print its table; return whether all is well."""
+    cases = plan(args.cases)
+    if args.only:
+        name, _, number = args.only.rpartition(":")
+        subjects = [subject for subject in SUBJECTS if subject.name == name]
+        cases = [(subject, int(number)) for subject in subjects]
+    lines = run_cases(work / "inputs", cases, args.seed, again=bool(args.only))
+    print(table(lines))
+    faults = Counter(line["fault"] for line in lines if line["fault"])
+    for fault, count in faults.most_common():
+        print(f"{count:5} {fault}")
+    return not faults
+
+
+def killed_builds(work: Path, args: argparse.Namespace) -> bool:
+    """Run the section and print what came of it."""
+    outcome = kill_builds(work / "kills", args.kills, args.seed)
+    print(outcome)
+    return not outcome.faults
+
+
+SECTIONS = {"inputs": damaged_inputs, "kills": killed_builds}
+
+
+def main() -> int:
+    sys.stdout.reconfigure(line_buffering=True)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    parser.add_argument("--cases", type=int, default=10_000, help="damaged inputs")
+    parser.add_argument("--kills", type=int, default=50, help="builds to kill")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", metavar="KIND:NUMBER", help="one damaged input")
+    parser.add_argument("--work", type=Path, help="folder that lets a run go on")
+    args = parser.parse_args()
+    if unknown := set(args.sections) - set(SECTIONS):
+        parser.error(f"no such section: {', '.join(unknown)}")
+    with tempfile.TemporaryDirectory(prefix="deviloc-robustness-") as temporary:
+        work = args.work or Path(temporary)
+        well = [SECTIONS[name](work.absolute(), args) for name in args.sections or SECTIONS]
+    return 0 if all(well) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
