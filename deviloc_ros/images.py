@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import io
 import threading
+import warnings
 from pathlib import Path
 from typing import IO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.errors import InputError
@@ -81,9 +82,11 @@ def check_header(data: IO[bytes], source: str) -> tuple[int, int] | None:
         # Pillow's own limit is lower; it is of the whole program, so others get it back.
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            with Image.open(data) as image:
-                width, height = image.size
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+            with warnings.catch_warnings():  # whether the image can be used is told by decoding it
+                warnings.simplefilter("ignore")
+                with Image.open(data) as image:
+                    width, height = image.size
+        except Exception:  # its plugins raise anything about damaged headers
             return None
         finally:
             Image.MAX_IMAGE_PIXELS = limit

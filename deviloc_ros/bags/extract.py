@@ -222,7 +222,7 @@ def _camera(
 
     info = next((message for _, message in bag.read([info_topic.name], refuse)), None)
     if info is None:
-        raise errors[0]
+        raise errors[0] if errors else _without_messages(bag, info_topic)
     errors.clear()
     decided = rectification(options.rectified, topic.name, info)
     tell(f"{topic.name}: {decided}")
@@ -233,7 +233,16 @@ def _camera(
             return camera_from_info(info, size, decided.rectified), size
         except InputError as error:
             errors.append(error)
+    if not errors:
+        raise _without_messages(bag, topic)
     raise InputError(f"{bag.path}: none of {len(errors)} images can be used: {errors[0]}")
+
+
+def _without_messages(bag: Bag, topic: Topic) -> InputError:
+    return InputError(
+        f"{bag.path}: {topic.name} has no messages, though the bag says that it has {topic.count}; "
+        "it is damaged"
+    )
 
 
 def _pose(transforms: BagTransforms, odom: str, frame: str, stamp: int) -> Transform | None:

@@ -5,6 +5,7 @@ Quaternions need not be of unit length in a file that is read, but not zero; the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -125,7 +126,7 @@ def read_positions(path: Path) -> dict[str, NDArray[np.float64]]:
 
 
 def _transform(place: str, wxyz: Sequence[float], translation: Sequence[float]) -> Transform:
-    if not 1e-6 < np.linalg.norm(wxyz) < 1e6:
+    if not 1e-6 < math.hypot(*wxyz) < 1e6:
         raise InputError(f"{place}: the quaternion {tuple(wxyz)} cannot be normalised")
     return Transform.from_quaternion(wxyz, translation)
 

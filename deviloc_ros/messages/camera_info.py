@@ -126,7 +126,9 @@ def rectified_from_camera(info: CameraInfoMessage) -> Transform:
     matrix = np.asarray(info.r, dtype=np.float64).reshape(3, 3)
     if not matrix.any():
         return Transform.identity()
-    if not np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-4) or np.linalg.det(matrix) < 0:
+    # First that they are numbers: products of others are warned of.
+    near = bool((np.abs(matrix) < 2).all()) and np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-4)
+    if not near or np.linalg.det(matrix) < 0:
         raise InputError(f"camera_info: R = {matrix.ravel().tolist()} is not a rotation")
     return Transform(Rotation.from_matrix(matrix), np.zeros(3))
 

@@ -81,7 +81,7 @@ def rectification(
         if _is_calibrated(k) and not distorted:
             return Rectification(False, f"{why}; P is not set, and K is the same as D is zero")
         return Rectification(True, f"{why}, but P is not set", doubtful=True)
-    if _is_calibrated(k) and not _alike(p[0, 0] / k[0, 0]):
+    if _is_calibrated(k) and not _alike(float(p[0, 0]), float(k[0, 0])):
         doubt = f"P's focal length is {p[0, 0]:g} and K's {k[0, 0]:g}"
         return Rectification(True, f"{why}, but {doubt}", doubtful=True)
     return Rectification(True, why)
@@ -95,5 +95,6 @@ def _is_calibrated(matrix: np.ndarray[tuple[int, int], np.dtype[np.float64]]) ->
     return bool(np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0)
 
 
-def _alike(ratio: float) -> bool:
-    return bool(1 / LARGEST_RATIO <= ratio <= LARGEST_RATIO)
+def _alike(a: float, b: float) -> bool:
+    """Return whether one focal length is at most LARGEST_RATIO times the other."""
+    return max(a, b) <= LARGEST_RATIO * min(a, b)

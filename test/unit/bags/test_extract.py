@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.bags import types
@@ -15,6 +16,7 @@ from deviloc_ros.bags.reader import Bag
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.cli.main import main
 from deviloc_ros.datasets.poses import read_positions
+from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.simulation.drive import mounted
@@ -90,6 +92,20 @@ def test_an_image_of_another_size_is_passed_over(tmp_path: Path) -> None:
     (left_out,) = result.left_out
     assert left_out.stamp == START + 2 * SECOND
     assert left_out.reason == "the image is 9 x 7, the camera_info says 8 x 6"
+
+
+@pytest.mark.parametrize("topic", ["/front/camera_info", "/front/image_raw"])
+def test_messages_that_the_index_promises_and_the_file_lacks(tmp_path: Path, topic: str) -> None:
+    path = write_bag(tmp_path / "bag")
+    metadata = path / "metadata.yaml"
+    # The bag library takes a topic of other quality of service for another one.
+    content = yaml.safe_load(metadata.read_text())
+    for item in content["rosbag2_bagfile_information"]["topics_with_message_count"]:
+        if item["topic_metadata"]["name"] == topic:
+            item["topic_metadata"]["offered_qos_profiles"] = []
+    metadata.write_text(yaml.safe_dump(content))
+    with Bag(path) as bag, pytest.raises(InputError, match=f"{topic} has no messages, though"):
+        extract(bag, tmp_path / "out", ExtractOptions())
 
 
 class Undecodable(BagWriter):

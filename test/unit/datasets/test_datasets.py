@@ -87,6 +87,7 @@ def test_positions(tmp_path: Path) -> None:
     assert list(positions) == ["a.jpg", "a b.jpg"]
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("read", "content", "expected"),
     [
@@ -94,6 +95,7 @@ def test_positions(tmp_path: Path) -> None:
         (read_poses, "\na.jpg 1 0 0 0 1 2 z", r":2: 'z' is not a finite number"),
         (read_poses, "a.jpg 1 0 0 0 1 2 inf", r":1: 'inf' is not a finite number"),
         (read_poses, "a.jpg 0 0 0 0 1 2 3", r":1: the quaternion .* cannot be normalised"),
+        (read_poses, "a.jpg 1 0 0 -1e308 1 2 3", r":1: the quaternion .* cannot be normalised"),
         (read_poses, "a 1 0 0 0 1 2 3\n" * 2, r":2: a has a pose already"),
         (read_tum, "1.5 1 2 3 0 0 0", r":1: expected 'timestamp tx"),
         (read_tum, "soon 1 2 3 0 0 0 1", r":1: 'soon' is not a time stamp"),

@@ -161,3 +161,10 @@ def test_rectification_rotation():
     assert rectified_from_camera(info(r=np.zeros(9))).distance_to(transform)[1] == pytest.approx(3)
     with pytest.raises(InputError, match="not a rotation"):
         rectified_from_camera(info(r=np.full(9, 0.3)))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("wrong", [np.inf, np.nan, 1e300])
+def test_a_rotation_of_numbers_that_are_none_is_refused_without_a_warning(wrong: float) -> None:
+    with pytest.raises(InputError, match="is not a rotation"):
+        rectified_from_camera(info(r=np.full(9, wrong)))
