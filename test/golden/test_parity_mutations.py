@@ -129,7 +129,7 @@ def border_before_maximum(patch: Patch, _network: DeViLocNetwork) -> None:
 
     def wrong(query: Any, reference: Any, grids: Any, threshold: float, border: int) -> Any:
         cells = torch.arange(len(query))
-        inside = coarse_matching._inside(cells, grids[0], border)
+        inside = coarse_matching.inside(cells, grids[0], border)
         return right(query * inside[:, None], reference, grids, threshold, border)
 
     patch.setattr(matcher, "coarse_matches", wrong)
@@ -150,8 +150,8 @@ def detector_temperature(patch: Patch, _network: DeViLocNetwork) -> None:
 
 
 def half_cell_shift(patch: Patch, _network: DeViLocNetwork) -> None:
-    right = matcher._centres
-    patch.setattr(matcher, "_centres", lambda cells, grid: right(cells, grid) + 0.5)
+    right = matcher.centres
+    patch.setattr(matcher, "centres", lambda cells, grid: right(cells, grid) + 0.5)
 
 
 def no_fine_peak(patch: Patch, _network: DeViLocNetwork) -> None:
