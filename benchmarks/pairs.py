@@ -136,7 +136,7 @@ class OwnWays:
         """Load the networks."""
         self._config = LocalizerConfig()
         self._extractor = FeatureExtractor(self._config)
-        self._attention = AttentionMatcher(self._config, self._extractor.device)
+        self._attention = AttentionMatcher(self._config)
 
     def fast(self, first: Image, second: Image) -> tuple[Points, Points]:
         """Match by nearest neighbours."""
@@ -163,9 +163,7 @@ class OwnWays:
     def _read(self, first: Image, second: Image) -> tuple[Features, Features, SemiDenseMatcher]:
         query, reference = (self._extractor.extract([image])[0] for image in (first, second))
         height, width = second.shape
-        matcher = SemiDenseMatcher(
-            map_of(reference, (width, height)), self._config, self._extractor.device
-        )
+        matcher = SemiDenseMatcher(map_of(reference, (width, height)), self._config)
         return query, reference, matcher
 
     def _in_context(

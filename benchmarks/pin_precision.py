@@ -27,6 +27,7 @@ from deviloc_ros.config import AlignmentConfig, LocalizerConfig
 from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.images import read_gray
 from deviloc_ros.localization import Localizer
+from deviloc_ros.localization.backend import backend_of
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.types import Correspondences, PoseEstimate, Query
 from deviloc_ros.maps.map import Map
@@ -50,8 +51,8 @@ class Exchange:
         self._localizer = Localizer(self._map, config)
         self._sift = SiftLocalizer(scene.images, config)
         whole = config.features.model_copy(update={"max_size": 1 << 14})
-        self._reduced = FeatureExtractor(config)
-        self._whole = FeatureExtractor(config.model_copy(update={"features": whole}))
+        self._reduced = backend_of(config).extractor()
+        self._whole = backend_of(config.model_copy(update={"features": whole})).extractor()
 
     def rows(self, condition: str) -> dict[str, list[Measures]]:
         """Return for each way what came of every query."""

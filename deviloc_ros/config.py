@@ -203,6 +203,28 @@ class TileConfig(Section):
     )
 
 
+class CudaConfig(Section):
+    """How a CUDA device computes."""
+
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="precision of the networks of matcher xfeat on CUDA"
+    )
+    tf32: bool = Field(
+        False,
+        description="round float32 to TF32 on CUDA: faster, less exact; for the whole process",
+    )
+    graphs: bool = Field(
+        True, description="record what is computed as CUDA graphs, one for each size of images"
+    )
+    memory_mb: int = Field(
+        2000,
+        ge=1,
+        le=10**7,
+        description="maximum size of the map's features on the device, MB; beyond it the least "
+        "recently used references are replaced",
+    )
+
+
 class LocalizerConfig(Section):
     """Everything the localizer can be told."""
 
@@ -223,4 +245,5 @@ class LocalizerConfig(Section):
     alignment: AlignmentConfig = AlignmentConfig()
     verification: VerificationConfig = VerificationConfig()
     tiles: TileConfig = TileConfig()
+    cuda: CudaConfig = CudaConfig()
     topicfm: TopicFmConfig = TopicFmConfig()

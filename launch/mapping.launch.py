@@ -3,14 +3,12 @@
 ros2 launch deviloc_ros mapping.launch.py images:=photos/ map:=place.devmap
 ros2 launch deviloc_ros mapping.launch.py bag:=drive/ map:=place.devmap
 
-From a bag, images are taken out first, into MAP.images, unless that was done before. If its
-transforms tell where they were taken, the map is then brought into metres, with z up, by these
-positions. The same command goes on where an interrupted one stopped.
+If the transforms of the bag tell where its images were taken, the map is metric, with z up. The
+same command goes on where an interrupted one stopped.
 """
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from deviloc_ros.ros.launch.arguments import Argument
 from deviloc_ros.ros.launch.launching import launch_file, run_steps
@@ -39,26 +37,12 @@ def start(values: dict[str, str]) -> Sequence[Action]:
         return run_steps(
             [lambda: ["map", "build", "--images", values["images"], *output, *options]]
         )
-    folder = Path(f"{values['map']}.images")
-    positions = folder / "positions.txt"
-
-    def extract() -> list[str]:
-        topic = ["--topic", values["topic"]] if values["topic"] else []
-        often = ["--distance", values["distance"], "--every", values["every"]]
-        return ["extract", values["bag"], "--output", str(folder), *topic, *often]
-
-    def build() -> list[str]:
-        given = {"--model", "--camera", "--camera-model"} & set(options)
-        camera = [] if given else ["--camera", (folder / "camera.txt").read_text().strip()]
-        return ["map", "build", "--images", str(folder / "images"), *output, *camera, *options]
-
-    def align() -> list[str]:
-        if not positions.exists():
-            return ["map", "info", values["map"]]
-        return ["map", "align", values["map"], "--positions", str(positions)]
-
-    first = [] if (folder / "images").exists() else [extract]
-    return run_steps([*first, build, *([] if values["model"] else [align])])
+    if values["model"]:
+        raise RuntimeError("model:= goes with images:=; poses of a bag come from its transforms")
+    topic = ["--topic", values["topic"]] if values["topic"] else []
+    often = ["--distance", values["distance"], "--every", values["every"]]
+    bag = ["--bag", values["bag"], *topic, *often]
+    return run_steps([lambda: ["map", "build", *bag, *output, *options]])
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -51,7 +51,10 @@ add_group() {
   [ ! -f "$group_stamp" ] || [ "$(< "$group_stamp")" != "$group_wanted" ] || return 0
   echo "Adding $file to $venv ..." >&2
   touch "$unfinished"
-  "${pip[@]}" install --quiet --constraint "$root/constraints.txt" --requirement "$file" 9>&-
+  local options=()
+  [ "$group" != bench ] || options=(--no-deps)
+  "${pip[@]}" install --quiet "${options[@]}" --constraint "$root/constraints.txt" \
+    --requirement "$file" 9>&-
   echo "$group_wanted" > "$group_stamp"
   rm "$unfinished"
 }

@@ -75,7 +75,7 @@ def map_of_keypoints(whole: Map, images: Path, workspace: Path, detector: str, s
         detector: a key of DETECTORS.
         seed: of COLMAP's random choices.
     """
-    sfm = StructureFromMotion(images, workspace, seed, 0)
+    sfm = StructureFromMotion(images, workspace, seed)
     sfm.database.unlink(missing_ok=True)
     template = sfm.import_poses(
         [PosedImage(item.name, item.camera, item.camera_from_map) for item in whole.references]

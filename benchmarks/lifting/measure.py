@@ -15,7 +15,7 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import read_gray
 from deviloc_ros.localization import Localizer
-from deviloc_ros.localization.features import FeatureExtractor
+from deviloc_ros.localization.backend import backend_of
 from deviloc_ros.localization.types import PoseEstimate, Query
 from deviloc_ros.maps.map import Map
 from lifting.depth import hidden_depth_errors, sensor_depth_errors
@@ -48,7 +48,7 @@ class Measurement:
         self._unit = 1.0 if scene.metric else USUAL_DEPTH / _median_depth(self._whole)
         self._has_points = len(self._whole.point_array) > 0
         self._matches = SharedMatches(self._whole, config)
-        self._extractor = FeatureExtractor(config)
+        self._extractor = backend_of(config).extractor()
         self._described: dict[str, list[Query]] = {}
         self._sift = SiftLocalizer(scene.images, config)
         self._lifters: dict[str, Lifter] = {}

@@ -18,7 +18,7 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import read_gray
 from deviloc_ros.localization.pose import PoseHypothesis, estimate_pose
 from deviloc_ros.localization.types import Correspondences
-from deviloc_ros.mapping.build import SIFT_IMAGE_SIZE
+from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT
 from deviloc_ros.maps.map import Map
 
 # As in tables.
@@ -41,7 +41,7 @@ class SiftLocalizer:
         """Localize in maps of the images of a folder."""
         self._images = images
         self._config = config
-        options = pycolmap.FeatureExtractionOptions(max_image_size=SIFT_IMAGE_SIZE)
+        options = pycolmap.FeatureExtractionOptions(max_image_size=FINE_SIFT.max_image_size)
         self._sift = pycolmap.Sift(options, pycolmap.Device.cpu)
         self._of_references: dict[str, Described] = {}
         self._of_queries: dict[str, Described] = {}

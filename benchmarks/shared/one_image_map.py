@@ -9,6 +9,7 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.features import LEVELS
 from deviloc_ros.localization.types import Features
 from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.descriptor_codes import encoded
 from deviloc_ros.maps.map import Map, Reference
 
 
@@ -22,12 +23,12 @@ def map_of(features: Features, size: tuple[int, int]) -> Map:
     count, (width, height) = len(features), size
     focal = float(max(size))
     camera = Camera("SIMPLE_PINHOLE", width, height, (focal, width / 2, height / 2))
-    descriptors = features.descriptors.cpu().numpy()
+    descriptors = encoded(features.descriptors.cpu()).numpy()
     return Map(
         references=[Reference("image", camera, Transform.identity())],
         feature_offsets=np.array([0, count]),
         keypoints=features.keypoints.cpu().numpy(),
-        descriptors=descriptors.astype(np.float16),
+        descriptors=descriptors,
         levels=features.levels.cpu().numpy(),
         feature_points=np.ones((count, 3), np.float32),
         confidence=np.ones(count, np.float16),

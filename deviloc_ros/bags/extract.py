@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from deviloc_ros.bags.types import stamp_of
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.trajectory import NANOSECONDS
+from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import write_image
 from deviloc_ros.lock import sole_user
 from deviloc_ros.messages.camera_info import camera_from_info
@@ -35,6 +37,7 @@ class ExtractOptions:
         camera_info: its topic; None: beside the images.
         rectified: images are rectified; auto: the topic's name decides.
         distance: an image every so many metres, where the bag's transforms tell its place.
+        turn: an image too where the camera has turned by so much, radians, if its place is known.
         every: an image every so many seconds elsewhere.
         odom_frame: frame of the places.
     """
@@ -43,6 +46,7 @@ class ExtractOptions:
     camera_info: str | None = None
     rectified: Literal["auto", "yes", "no"] = "auto"
     distance: float = 0.5
+    turn: float = math.inf
     every: float = 0.5
     odom_frame: str = "odom"
 
@@ -73,17 +77,22 @@ class Extraction:
     Attributes:
         camera: of all images.
         names: of the image files.
-        positions: of the camera in the odometry frame (3,), metres, by name; only where it is
-            known.
+        poses: map_from_camera of images in the odometry frame, metres, z up, by name; only where
+            they are known.
         left_out: images that could not be used.
         damage: what is wrong with the bag from some point on; empty: nothing.
     """
 
     camera: Camera
     names: tuple[str, ...]
-    positions: dict[str, NDArray[np.float64]]
+    poses: dict[str, Transform]
     left_out: tuple[LeftOut, ...] = ()
     damage: str = ""
+
+    @property
+    def positions(self) -> dict[str, NDArray[np.float64]]:
+        """Of the camera in the odometry frame (3,), by name; only where it is known."""
+        return {name: pose.translation for name, pose in self.poses.items()}
 
 
 def extract(
@@ -93,7 +102,7 @@ def extract(
     progress: Callable[[], object] = lambda: None,
     tell: Callable[[str], object] = lambda text: None,
 ) -> Extraction:
-    """Write `images/STAMP.png`, `camera.txt`, and `positions.txt` if places are known.
+    """Write `images/STAMP.png`, `camera.txt`, and if places are known `positions.txt`, `poses.txt`.
 
     An image that cannot be used is passed over. Where the bag turns out to be damaged, what was
     taken until there is written.
@@ -124,6 +133,7 @@ def extract(
         if found.positions:
             lines = [f"{name} {x!r} {y!r} {z!r}" for name, (x, y, z) in _numbers(found.positions)]
             _write_text(output / "positions.txt", lines)
+            _write_text(output / "poses.txt", [_line(*item) for item in found.poses.items()])
     folder.rename(target)
     return found
 
@@ -140,7 +150,7 @@ def _write_images(
 ) -> Extraction:
     transforms = BagTransforms(bag, tell=tell)
     names: list[str] = []
-    positions: dict[str, NDArray[np.float64]] = {}
+    poses: dict[str, Transform] = {}
     left_out: list[LeftOut] = []
     damage = ""
 
@@ -148,7 +158,7 @@ def _write_images(
         progress()
         left_out.append(LeftOut(topic.name, recorded.stamp, str(error)))
 
-    last_stamp, last_received, last_position = None, 0, None
+    last_stamp, last_received, last_pose = None, 0, None
     stamps = RepeatedStamps(topic.name, tell)
     messages = bag.read([topic.name], refuse)
     while True:
@@ -164,10 +174,11 @@ def _write_images(
             break
         progress()
         stamp = stamp_of(message)
-        position = _position(transforms, options.odom_frame, message.header.frame_id, stamp)
+        pose = _pose(transforms, options.odom_frame, message.header.frame_id, stamp)
         if last_stamp is not None:
-            if position is not None and last_position is not None:
-                far = float(np.linalg.norm(position - last_position)) >= options.distance
+            if pose is not None and last_pose is not None:
+                metres, degrees = pose.distance_to(last_pose)
+                far = metres >= options.distance or math.radians(degrees) >= options.turn
             else:
                 # A stamp that stands still says nothing of time; reception does.
                 passed = stamp - last_stamp or recorded.stamp - last_received
@@ -188,10 +199,10 @@ def _write_images(
         name = f"{stamp}_{repeat}.png" if repeat else f"{stamp}.png"
         write_image(folder / name, pixels)
         names.append(name)
-        last_stamp, last_received, last_position = stamp, recorded.stamp, position
-        if position is not None:
-            positions[name] = position
-    return Extraction(camera, tuple(names), positions, tuple(left_out), damage)
+        last_stamp, last_received, last_pose = stamp, recorded.stamp, pose
+        if pose is not None:
+            poses[name] = pose
+    return Extraction(camera, tuple(names), poses, tuple(left_out), damage)
 
 
 def _camera(
@@ -234,11 +245,9 @@ def _without_messages(bag: Bag, topic: Topic) -> InputError:
     )
 
 
-def _position(
-    transforms: BagTransforms, odom: str, frame: str, stamp: int
-) -> NDArray[np.float64] | None:
+def _pose(transforms: BagTransforms, odom: str, frame: str, stamp: int) -> Transform | None:
     try:
-        return transforms.lookup(odom, frame.lstrip("/"), stamp).translation
+        return transforms.lookup(odom, frame.lstrip("/"), stamp)
     except TransformUnavailableError:
         return None
 
@@ -247,6 +256,13 @@ def _numbers(
     positions: dict[str, NDArray[np.float64]],
 ) -> list[tuple[str, tuple[float, float, float]]]:
     return [(name, (float(x), float(y), float(z))) for name, (x, y, z) in positions.items()]
+
+
+def _line(name: str, odom_from_camera: Transform) -> str:
+    """Return a pose as pose files have it: world to camera, quaternion with w first."""
+    pose = odom_from_camera.inverse()
+    values = (*pose.quaternion_wxyz, *pose.translation)
+    return f"{name} " + " ".join(repr(float(value)) for value in values)
 
 
 def _write_text(path: Path, lines: list[str]) -> None:

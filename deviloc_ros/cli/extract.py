@@ -20,6 +20,8 @@ taken; elsewhere one every --every seconds. No ROS is needed.
 --output is a folder that gets
   images/        STAMP.png, the stamp in nanoseconds
   camera.txt     the camera, as 'deviloc map build --camera' takes it
+  poses.txt      'name qw qx qy qz tx ty tz', odometry frame to camera; only where the bag's
+                 transforms tell them
   positions.txt  'name x y z' in the odometry frame, as 'deviloc map align --positions' takes them;
                  only where the bag's transforms tell them"""
 
@@ -37,6 +39,13 @@ def add_parser(subparsers: Subparsers) -> None:
     add_bag_images(parser)
     parser.add_argument(
         "--distance", type=float, default=0.5, metavar="M", help="between images, default 0.5"
+    )
+    parser.add_argument(
+        "--turn",
+        type=float,
+        default=math.inf,
+        metavar="DEG",
+        help="take an image, too, where the camera has turned so far; default: never",
     )
     parser.add_argument(
         "--every",
@@ -57,11 +66,14 @@ def run(args: argparse.Namespace) -> int:
     for name in ("distance", "every"):
         if not 0 <= getattr(args, name) < math.inf:
             raise InputError(f"--{name} {getattr(args, name):g}: must be 0 or more")
+    if not args.turn > 0:
+        raise InputError(f"--turn {args.turn:g}: must be above 0")
     options = ExtractOptions(
         topic=args.topic,
         camera_info=args.camera_info,
         rectified=args.rectified,
         distance=args.distance,
+        turn=math.radians(args.turn),
         every=args.every,
         odom_frame=args.odom_frame or "odom",
     )

@@ -30,6 +30,7 @@ COMMANDS = (
     "map",
     "localize",
     "evaluate",
+    "benchmark",
     "bag",
     "extract",
     "play",

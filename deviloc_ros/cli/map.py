@@ -1,4 +1,4 @@
-"""`deviloc map`: build a map and look at it; see map_align.py and map_tile.py for the rest."""
+"""`deviloc map`: build a map and look at it; see map_*.py for the rest."""
 
 from __future__ import annotations
 
@@ -18,20 +18,28 @@ from deviloc_ros.cli.arguments import (
     tell_unread,
 )
 from deviloc_ros.cli.map_align import add_align, run_align
+from deviloc_ros.cli.map_bag import add_bag, odometry_text, take_images
 from deviloc_ros.cli.map_dataset import add_dataset, build_dataset
+from deviloc_ros.cli.map_extend import add_extend, run_extend
+from deviloc_ros.cli.map_merge import add_merge, run_merge
+from deviloc_ros.cli.map_prune import add_prune, run_prune
 from deviloc_ros.cli.map_tile import add_tile, run_tile
+from deviloc_ros.cli.map_view import add_view, run_view
 from deviloc_ros.errors import InputError
 
 BUILD = """\
 Make a map of a place from a folder of images. With --model, poses and intrinsics of a COLMAP model
 are taken as given, and points are triangulated where it has none; without, everything is
-reconstructed from the images. Images that cannot be placed are listed with the reason. A build that
-was interrupted goes on where it stopped when the same command is given again."""
+reconstructed from the images. With --bag, images and their camera come from a rosbag2; where its
+transforms have odometry, the map is metric, with z up. Images that cannot be placed are listed with
+the reason. A build that was interrupted goes on where it stopped when the same command is given
+again."""
 
 BUILD_EXAMPLES = """\
   deviloc map build --images photos/ --output place.devmap
   deviloc map build --images photos/ --camera "PINHOLE 640 480 500 500 320 240" --output a.devmap
   deviloc map build --images photos/ --model surveyed/ --metric --up z --output place.devmap
+  deviloc map build --bag drive/ --topic /front/image_raw --output street.devmap
   deviloc map build --dataset robotcar-seasons --images RobotCar-Seasons/ --up minus-z \\
       --output oxford.devtiles"""
 
@@ -48,29 +56,46 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers,
         "map",
-        "build, inspect, align and tile maps",
-        "Build, inspect, align and tile maps.",
+        "build, change and inspect maps",
+        "Build, change and inspect maps.",
         "  deviloc map build --help\n  deviloc map info --help\n  deviloc map align --help\n"
-        "  deviloc map tile --help",
+        "  deviloc map tile --help\n  deviloc map extend --help\n"
+        "  deviloc map merge --help\n  deviloc map prune --help\n"
+        "  deviloc map view --help",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_build(actions)
     _add_info(actions)
     add_align(actions)
     add_tile(actions)
+    add_extend(actions)
+    add_merge(actions)
+    add_prune(actions)
+    add_view(actions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the action that was asked for."""
-    actions = {"build": _build, "info": _info, "align": run_align, "tile": run_tile}
+    actions = {
+        "build": _build,
+        "info": _info,
+        "align": run_align,
+        "tile": run_tile,
+        "extend": run_extend,
+        "merge": run_merge,
+        "prune": run_prune,
+        "view": run_view,
+    }
     return actions[args.action](args)
 
 
 def _add_build(actions: Subparsers) -> None:
     parser = add_command(actions, "build", "make a map from images", BUILD, BUILD_EXAMPLES)
-    parser.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="folder of images, searched deep"
+    images = parser.add_mutually_exclusive_group(required=True)
+    images.add_argument(
+        "--images", type=Path, metavar="DIR", help="folder of images, searched deep"
     )
+    add_bag(parser, images)
     parser.add_argument(
         "--output", type=Path, required=True, metavar="MAP", help="the map file to write"
     )
@@ -122,6 +147,7 @@ def _add_info(actions: Subparsers) -> None:
 
 def _build(args: argparse.Namespace) -> int:
     check_output(args.output)
+    taken = take_images(args)
     if args.dataset is not None or args.places is not None:
         return build_dataset(args)
     if args.model is None and (args.metric or args.up):
@@ -144,6 +170,8 @@ def _build(args: argparse.Namespace) -> int:
     if model not in (AUTO, *MODEL_NAMES):
         raise InputError(f"--camera-model {model}: unknown; use one of {', '.join(MODEL_NAMES)}")
     known = Camera.parse(args.camera) if args.camera else None
+    if taken is not None:
+        known = taken.camera
     options = BuildOptions(
         intrinsics=Intrinsics(args.shared_camera, model, known),
         config=load_config(args),
@@ -151,9 +179,11 @@ def _build(args: argparse.Namespace) -> int:
         gravity_aligned=args.up is not None,
         up=args.up or "z",
         keep_workspace=args.keep_workspace,
+        odometry={} if taken is None else taken.odometry,
     )
-    tell_unread(args.images)
-    summary = build_map(args.images, args.output, args.model, options)
+    images = args.images if taken is None else taken.folder
+    tell_unread(images)
+    summary = build_map(images, args.output, args.model, options)
     count = len(summary.map.references)
     tell(
         f"{args.output}: {count} of {summary.num_images} images, "
@@ -162,6 +192,9 @@ def _build(args: argparse.Namespace) -> int:
     )
     for name, reason in sorted(summary.map.unregistered.items()):
         tell(f"  not in the map: {name}: {reason}", args.output)
+    if taken is not None:
+        tell(f"  {odometry_text(summary.fit)}", args.output)
+        taken.remove(args.keep_workspace)
     if summary.adapted:
         print(
             f"deviloc: note: {len(summary.adapted)} images ({summary.adapted[0]}, ...) have another"

@@ -104,6 +104,9 @@ class AlikedMatcher:
                 ]
             )
 
+    def warm_up(self) -> None:
+        """Load nothing: references are encoded when they are first used."""
+
     def _matched(
         self, query: SparseFeatures, reference: LiftedFeatures, index: int
     ) -> Correspondences:

@@ -38,6 +38,7 @@ def localize_query(
     prior: PosePrior | None,
     clock: StageClock,
     excluded: NDArray[np.int64] | None = None,
+    candidates: NDArray[np.int64] | None = None,
 ) -> Localization:
     """Localize an image whose features are known.
 
@@ -47,6 +48,7 @@ def localize_query(
         prior: where the camera is thought to be.
         clock: takes the time of every stage.
         excluded: references that are left out.
+        candidates: a ranking of references that replaces retrieval.
 
     Raises:
         DamagedMapError: a tile that the query needs cannot be read.
@@ -54,7 +56,7 @@ def localize_query(
     # Image retrieval: the K references most like the query, grouped by what they see together.
     with clock("retrieve"):
         left_out = np.union1d(stages.unusable, [] if excluded is None else excluded)
-        clusters = stages.retrieve(query.features, prior, left_out.astype(np.int64))
+        clusters = stages.retrieve(query.features, prior, left_out.astype(np.int64), candidates)
     if not clusters:
         return Attempt(clock).failed(FailureReason.NO_REFERENCES, "0 references to match with")
     names = [stages.map.references[index].name for index in np.concatenate(clusters)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.types import Features
-from deviloc_ros.models.runtime import choose_device, prepare
+from deviloc_ros.models.runtime import prepare
 from deviloc_ros.models.xfeat import CELL, load_xfeat
 
 # XFeat* looks at the image on a coarse and on a fine scale, relative to the working size, and takes
@@ -26,15 +26,15 @@ CELL_ANCHOR = 3.5
 
 
 class FeatureExtractor:
-    """Runs XFeat's backbone on batches of images and keeps the most reliable cells."""
+    """Runs XFeat's backbone on batches of images and keeps the most reliable cells, on the CPU."""
 
     def __init__(self, config: LocalizerConfig) -> None:
-        """Load the network onto the configured device.
+        """Load the network.
 
         Raises:
-            InputError: the weights are missing, or the device is.
+            InputError: the weights are missing, or OpenVINO is.
         """
-        self.device = choose_device(config.device)
+        self.device = torch.device("cpu")
         self._max_size = config.features.max_size
         self._num_keypoints = config.features.num_keypoints
         backbone, _ = load_xfeat()

@@ -54,6 +54,7 @@ class Localizer:
         """
         self._pipeline = Pipeline.of(reference_map, config or LocalizerConfig())
         self._warm_for = 0
+        self._index = {reference.name: i for i, reference in enumerate(reference_map.references)}
         # Networks and their work memory are for one image at a time. Methods call each other.
         self._in_use = threading.RLock()
 
@@ -127,6 +128,7 @@ class Localizer:
         images: Sequence[NDArray[np.uint8]],
         cameras: Sequence[Camera],
         priors: Sequence[PosePrior | None] | None = None,
+        references: Sequence[Sequence[str] | None] | None = None,
     ) -> list[Localization]:
         """Localize several images; images of equal size run through the networks as one batch.
 
@@ -134,6 +136,8 @@ class Localizer:
             images: as for `localize`.
             cameras: intrinsics, one for each image.
             priors: one for each image, or None.
+            references: for each image the names of references to match with, best first, or None:
+                retrieval finds them. Names that the map does not hold are passed over.
 
         Returns:
             One result for each image, in the same order.
@@ -142,14 +146,16 @@ class Localizer:
             InputError: an image has another shape or type.
         """
         expected = priors if priors is not None else [None] * len(images)
-        clock = StageClock()
+        given = references if references is not None else [None] * len(images)
+        clock = self._clock()
         with self._in_use, self._pipeline.threads():
             with clock("extract"):
                 admitted = admit(images, cameras, self._pipeline.extractor)
             results: dict[int, Localization] = dict(admitted.refused)
             for index, query in admitted.queries.items():
                 own = clock.shared(len(admitted.queries))
-                results[index] = self.localize_query(query, expected[index], own)
+                ranking = self._indices(given[index])
+                results[index] = self.localize_query(query, expected[index], own, None, ranking)
         return [results[index] for index in range(len(images))]
 
     def localize_query(
@@ -158,6 +164,7 @@ class Localizer:
         prior: PosePrior | None = None,
         clock: StageClock | None = None,
         excluded: NDArray[np.int64] | None = None,
+        candidates: NDArray[np.int64] | None = None,
     ) -> Localization:
         """Localize an image whose features are already extracted.
 
@@ -166,12 +173,13 @@ class Localizer:
             prior: an approximate pose of the camera, if one is known.
             clock: measures the time of each stage.
             excluded: indices of references that are not used.
+            candidates: indices of references, best first, that replace retrieval.
         """
-        clock = clock or StageClock()
+        clock = clock or self._clock()
         try:
             with self._in_use:
                 self.map.check()
-                return localize_query(self._pipeline, query, prior, clock, excluded)
+                return localize_query(self._pipeline, query, prior, clock, excluded, candidates)
         except DamagedMapError as error:
             return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), clock.seconds)
 
@@ -196,7 +204,7 @@ class Localizer:
         Raises:
             InputError: an image has another shape or type.
         """
-        clock = StageClock()
+        clock = self._clock()
         try:
             with self._in_use, self._pipeline.threads():
                 self.map.check()
@@ -204,6 +212,16 @@ class Localizer:
         except DamagedMapError as error:
             return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), clock.seconds)
 
+    def _indices(self, names: Sequence[str] | None) -> NDArray[np.int64] | None:
+        """Return the indices of those references of the map that are named, in that order."""
+        if names is None:
+            return None
+        known = [self._index[name] for name in dict.fromkeys(names) if name in self._index]
+        return np.array(known, dtype=np.int64)
+
     def match_and_lift(self, query: Query, references: NDArray[np.int64]) -> Correspondences:
         """Match a query with references (their indices), and return the 2D-3D matches."""
-        return self._pipeline.match(query, [references], StageClock())
+        return self._pipeline.match(query, [references], self._clock())
+
+    def _clock(self) -> StageClock:
+        return StageClock(self._pipeline.mark)

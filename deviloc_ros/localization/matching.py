@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -16,13 +16,13 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.mutual_nearest_neighbours import Pairs, mutual_nearest_neighbours
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Correspondences, Features, Query
+from deviloc_ros.maps.descriptor_codes import decoded, encoded
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.runtime import has_integer_products, prepare
 from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE, load_xfeat, with_integer_products
 
 # Networks compiled for one shape run fastest; matches come in any number.
 REFINEMENT_BATCH = 512
-INT8_STEPS_PER_UNIT = 16.0  # XFeat's raw descriptors stay within +-8
 
 
 class Matcher(Protocol):
@@ -45,6 +45,13 @@ class Matcher(Protocol):
         """
         ...
 
+    def warm_up(self) -> None:
+        """Load what can be loaded before the first query comes."""
+        ...
+
+
+PairsT = TypeVar("PairsT", contravariant=True)
+
 
 @dataclass(frozen=True)
 class SemiDenseMatches:
@@ -61,9 +68,34 @@ class SemiDenseMatches:
     feature: NDArray[np.int64]
 
 
+class DenseMatcher(Matcher, Protocol):
+    """A matcher of dense features of queries and references."""
+
+    def match(self, query: Features, references: NDArray[np.int64]) -> SemiDenseMatches:
+        """Match features of a query to references of the map, all in one batch."""
+        ...
+
+
+class Refiner(Protocol[PairsT]):
+    """Makes 2D-3D matches of coarse matches, which are of a type of a backend's own."""
+
+    def corresponding(
+        self, query: Query, references: NDArray[np.int64], pairs: PairsT, min_confidence: float
+    ) -> Correspondences:
+        """Refine coarse matches and look their 3D points up.
+
+        Args:
+            query: the image and its features.
+            references: indices (K,).
+            pairs: coarse matches with them.
+            min_confidence: of the fine offsets, exclusive.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class StoredReference:
-    """A reference's features on the device.
+    """A reference's features in memory.
 
     Attributes:
         descriptors: (M, D) float32.
@@ -79,26 +111,25 @@ class StoredReference:
 
 
 class SemiDenseMatcher:
-    """Coarse mutual nearest neighbours, then sub-cell refinement on the query's side.
+    """Coarse mutual nearest neighbours, then sub-cell refinement on the query's side, on the CPU.
 
     The 3D points of all features are in the map, observed or inferred (see lifting.py).
     """
 
     unusable = np.zeros(0, dtype=np.int64)
 
-    def __init__(self, reference_map: Map, config: LocalizerConfig, device: torch.device) -> None:
+    def __init__(self, reference_map: Map, config: LocalizerConfig) -> None:
         """Load the fine matcher; descriptors of references are loaded when first used."""
         _, exact = load_xfeat()
-        backend = config.features.backend
+        backend, device = config.features.backend, torch.device("cpu")
         integer = has_integer_products(backend, device)
         fine = with_integer_products(exact) if integer else exact
         example = torch.zeros(REFINEMENT_BATCH, 2 * DESCRIPTOR_SIZE)
         self._refine = prepare(fine, backend, device, example)
         self._map = reference_map
-        self._device = device
         self._fine_confidence = config.matching.fine_confidence
-        self._bias = torch.from_numpy(reference_map.calibration.offset_bias).float().to(device)
-        self._pull = torch.from_numpy(reference_map.calibration.offset_pull).float().to(device)
+        self._bias = torch.from_numpy(reference_map.calibration.offset_bias).float()
+        self._pull = torch.from_numpy(reference_map.calibration.offset_pull).float()
         self._num_matches = config.matching.num_matches
         self._min_confidence = config.aggregation.min_confidence
         self._stored: LRUCache[int, StoredReference] = LRUCache(config.matching.cached_references)
@@ -114,6 +145,20 @@ class SemiDenseMatcher:
             matches = self.match(self.without_pull(query), np.concatenate(clusters))
         with clock("lift"):
             return self.lift(matches)
+
+    def warm_up(self) -> None:
+        """Load nothing: what references need is made when they are first used."""
+
+    def corresponding(
+        self,
+        query: Query,
+        references: NDArray[np.int64],
+        pairs: Sequence[Pairs],
+        min_confidence: float,
+    ) -> Correspondences:
+        """Refine coarse matches, of each reference the pairs, and look their 3D points up."""
+        features = self.without_pull(query)
+        return self.lift(self.refine(features, references, pairs, min_confidence))
 
     def lift(self, matches: SemiDenseMatches) -> Correspondences:
         """Look the 3D points of matches up."""
@@ -133,13 +178,13 @@ class SemiDenseMatcher:
     def without_pull(self, query: Query) -> Features:
         """Return the query's features, shifted against the pull on matches (OffsetBias)."""
         features, camera = query.features, query.camera
-        half = torch.tensor([camera.width / 2, camera.height / 2], device=self._device)
+        half = torch.tensor([camera.width / 2, camera.height / 2])
         pull = self._pull[features.levels.long()] * (features.keypoints / half - 1)
         return replace(features, keypoints=features.keypoints - pull * features.scales[:, None])
 
     def match(self, query: Features, references: NDArray[np.int64]) -> SemiDenseMatches:
         """Match features of a query to references of the map, all in one batch."""
-        coarse = self._codes(query.descriptors)
+        coarse = encoded(query.descriptors)
         codes = [self._reference(int(index)).codes for index in references]
         return self.refine(query, references, mutual_nearest_neighbours(coarse, codes, self._pool))
 
@@ -174,15 +219,15 @@ class SemiDenseMatcher:
             query_index.append(of_query)
             pair_descriptors.append(torch.cat(pair, dim=1))
             reference.append(np.full(len(of_query), index, dtype=np.int64))
-            feature.append(of_reference.cpu().numpy() + self._map.feature_offsets[index])
+            feature.append(of_reference.numpy() + self._map.feature_offsets[index])
         queries = torch.cat(query_index)
         offset, confidence = self._refined(torch.cat(pair_descriptors))
         offset = offset - self._bias[query.levels[queries].long()]
         keypoints = query.keypoints[queries] + offset * query.scales[queries][:, None]
         least = self._fine_confidence if min_confidence is None else min_confidence
-        kept = (confidence > least).cpu().numpy()
+        kept = (confidence > least).numpy()
         return SemiDenseMatches(
-            keypoints.cpu().numpy().astype(np.float64)[kept],
+            keypoints.numpy().astype(np.float64)[kept],
             np.concatenate(reference)[kept],
             np.concatenate(feature)[kept],
         )
@@ -199,24 +244,16 @@ class SemiDenseMatcher:
         return offset, confidence
 
     def _reference(self, index: int) -> StoredReference:
-        """Return what matching needs of a reference, on the device."""
+        """Return what matching needs of a reference."""
         if (known := self._stored.get(index)) is not None:
             return known
         rows = self._map.features_of(index)
-        stored = torch.from_numpy(np.array(self._map.descriptors[rows]))
-        descriptors = stored.to(self._device).float()
+        descriptors = torch.from_numpy(decoded(self._map.descriptors[rows])).float()
         lifted = torch.from_numpy(self._map.confidence[rows] > self._min_confidence)
         self._stored[index] = entry = StoredReference(
             descriptors,
             torch.linalg.vector_norm(descriptors, dim=1),
-            self._codes(descriptors),
-            lifted.to(self._device),
+            encoded(descriptors),
+            lifted,
         )
         return entry
-
-    def _codes(self, descriptors: torch.Tensor) -> torch.Tensor:
-        """Return what coarse matching compares: int8 on the CPU, which is three times as fast."""
-        if self._device.type != "cpu":
-            return descriptors
-        steps = (descriptors * INT8_STEPS_PER_UNIT).round_().clamp_(-127, 127)
-        return steps.to(torch.int8)

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.localization.aliked import AlikedMatcher
 from deviloc_ros.localization.attempt import ClusterPose
-from deviloc_ros.localization.context.matcher import ContextMatcher
+from deviloc_ros.localization.backend import Backend, backend_of
 from deviloc_ros.localization.features import FeatureExtractor
-from deviloc_ros.localization.matching import Matcher, SemiDenseMatcher
+from deviloc_ros.localization.matching import Matcher
 from deviloc_ros.localization.photometric.aligner import Aligner
 from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.photometric.pose import Uncertainty, aligned_pose
 from deviloc_ros.localization.pose import PoseHypothesis, agreement
 from deviloc_ros.localization.retrieval import Retrieval
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
+from deviloc_ros.localization.stage_clock import Mark
 from deviloc_ros.localization.topicfm import TopicFmMatcher
 from deviloc_ros.localization.types import AlignmentEvidence, Correspondences, Way
 from deviloc_ros.maps.map import Map
@@ -44,6 +45,7 @@ class Pipeline:
             leave doubt.
         solver: matches to a pose.
         align: matches to where the images agree; None: they stay where the matcher put them.
+        mark: notes the time on the device, for stage times; None where the host computes.
         openvino_alone: whether OpenVINO computes and torch should leave it the cores.
     """
 
@@ -54,6 +56,7 @@ class Pipeline:
     ways: tuple[tuple[Way, Matcher], ...]
     solver: PoseSolver
     align: Aligner | None
+    mark: Callable[[], Mark] | None
     openvino_alone: bool
 
     @staticmethod
@@ -63,7 +66,8 @@ class Pipeline:
         Raises:
             InputError: the weights, the device, or what the matcher needs of the map is missing.
         """
-        extractor = FeatureExtractor(config)
+        backend = backend_of(config)
+        extractor = backend.extractor()
         published = config.matching.matcher == "topicfm"
         solver: PoseSolver = RobustSolver(config)
         if published and config.topicfm.behaviour == "compat":
@@ -72,11 +76,12 @@ class Pipeline:
             reference_map,
             config,
             extractor,
-            Retrieval(reference_map, config.retrieval, extractor.device),
-            _ways(reference_map, config, extractor.device, solver),
+            Retrieval(reference_map, config.retrieval, backend.device),
+            _ways(reference_map, config, backend, solver),
             solver,
-            Aligner(reference_map, config) if _aligns(reference_map, config) else None,
-            choose_backend(config.features.backend, extractor.device) == "openvino"
+            backend.aligner(reference_map) if _aligns(reference_map, config) else None,
+            backend.mark,
+            choose_backend(config.features.backend, backend.device) == "openvino"
             and config.matching.matcher == "xfeat",
         )
 
@@ -138,17 +143,17 @@ class Pipeline:
 
 
 def _ways(
-    reference_map: Map, config: LocalizerConfig, device: torch.device, solver: PoseSolver
+    reference_map: Map, config: LocalizerConfig, backend: Backend, solver: PoseSolver
 ) -> tuple[tuple[Way, Matcher], ...]:
     """Return the ways of matching that a configuration asks for, the quickest first."""
     if config.matching.matcher == "topicfm":
-        return ((Way.FAST, TopicFmMatcher(reference_map, config, device)),)
+        return ((Way.FAST, TopicFmMatcher(reference_map, config, backend.device)),)
     if config.matching.matcher == "aliked":
-        return ((Way.ALIKED, AlikedMatcher(reference_map, config, device)),)
-    fast = SemiDenseMatcher(reference_map, config, device)
+        return ((Way.ALIKED, AlikedMatcher(reference_map, config, backend.device)),)
+    fast = backend.matcher(reference_map)
     if config.matching.context == "never":
         return ((Way.FAST, fast),)
-    context = ContextMatcher(reference_map, config, device, fast, solver)
+    context = backend.context(reference_map, fast, solver)
     if config.matching.context == "always":
         return ((Way.CONTEXT, context),)
     return ((Way.FAST, fast), (Way.CONTEXT, context))

@@ -18,7 +18,9 @@ from scipy.sparse.csgraph import connected_components
 
 from deviloc_ros.config import RetrievalConfig
 from deviloc_ros.localization.features import normalised
+from deviloc_ros.localization.similarity_index import SimilarityIndex
 from deviloc_ros.localization.types import Features, PosePrior
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map
 
 CODEBOOK_SIZE = 64
@@ -26,13 +28,16 @@ CODEBOOK_SAMPLES = 60_000
 MIN_SHARED_POINTS = 10
 
 
-def sample_descriptors(
-    parts: Sequence[NDArray[np.floating[Any]]], seed: int
-) -> NDArray[np.float32]:
-    """Return descriptors (N, D) of all parts, a bounded number of them, to make a codebook of."""
+def sample_descriptors(parts: Sequence[NDArray[Any]], seed: int) -> NDArray[np.float32]:
+    """Return descriptors (N, D) of all parts, a bounded number of them, to make a codebook of.
+
+    Args:
+        parts: (M, D) each, floats or as maps store them.
+        seed: of the choice.
+    """
     each = max(1, CODEBOOK_SAMPLES // len(parts))
     generator = np.random.default_rng(seed)
-    chosen = [part[generator.permutation(len(part))[:each]] for part in parts]
+    chosen = [decoded(part[generator.permutation(len(part))[:each]]) for part in parts]
     return np.concatenate(chosen).astype(np.float32, copy=False)
 
 
@@ -59,19 +64,21 @@ class Retrieval:
     """Ranks the references of a map for a query."""
 
     def __init__(self, reference_map: Map, config: RetrievalConfig, device: torch.device) -> None:
-        """Load the global descriptors onto the device."""
+        """Prepare the comparison with global descriptors on the device."""
         self._map = reference_map
         self._config = config
         self._codebook = torch.from_numpy(np.array(reference_map.codebook)).to(device)
-        self._descriptors = (
-            torch.from_numpy(np.array(reference_map.global_descriptors)).to(device).float()
-        )
+        self._index = SimilarityIndex(reference_map.global_descriptors, device)
         poses = [reference.camera_from_map.inverse() for reference in reference_map.references]
         self._centres = np.array([pose.translation for pose in poses])
         self._axes = np.array([pose.rotation.as_matrix()[:, 2] for pose in poses])
 
     def __call__(
-        self, query: Features, prior: PosePrior | None, excluded: NDArray[np.int64] | None = None
+        self,
+        query: Features,
+        prior: PosePrior | None,
+        excluded: NDArray[np.int64] | None = None,
+        candidates: NDArray[np.int64] | None = None,
     ) -> list[NDArray[np.int64]]:
         """Choose K references and group them by covisibility.
 
@@ -79,22 +86,25 @@ class Retrieval:
             query: features of the query.
             prior: references far from it are not considered.
             excluded: references not to be used, such as the query itself.
+            candidates: a ranking from elsewhere, best first, that replaces the similarity of
+                descriptors.
 
         Returns:
             Clusters of reference indices, the largest (then the most similar) first; best reference
             first in each. Empty where no reference is left.
         """
-        similarity = (self._descriptors @ describe(query, self._codebook)).cpu().numpy()
-        allowed = np.ones(len(similarity), dtype=np.bool_)
+        allowed = np.ones(len(self._centres), dtype=np.bool_)
         if excluded is not None:
             allowed[excluded] = False
         if prior is not None:
             allowed &= self._near(prior)
-        ranked = np.argsort(-similarity, kind="stable")
         count = self._config.num_references
         if prior is not None and prior.num_references is not None:
             count = prior.num_references
-        chosen = ranked[allowed[ranked]][:count]
+        if candidates is None:
+            chosen = self._index.nearest(describe(query, self._codebook), allowed, count)
+        else:
+            chosen = candidates[allowed[candidates]][:count]
         if not len(chosen):
             return []
         here = prior.map_from_body.translation if prior is not None else self._centres[chosen[0]]

@@ -98,6 +98,17 @@ class TopicFmMatcher:
             reference_keypoints=_joined([part.reference_keypoints for part in lifted]),
         )
 
+    def warm_up(self) -> None:
+        """Match a reference with itself on a GPU, which loads kernels at their first use.
+
+        On a CPU the first query is as slow as any other.
+        """
+        usable = np.setdiff1d(np.arange(len(self._map.references)), self.unusable)
+        if self._method.device.type != "cuda" or not len(usable):
+            return
+        reference = self._reference(int(usable[0]), self._settings.image_size)
+        self._method.match(reference.features, [reference])
+
     def _reference(self, index: int, target: int) -> EncodedReference:
         """Return a reference encoded at a size: from memory, from disk, or made now."""
         return self._cache.get((index, target), lambda: self._loaded(index, target))

@@ -22,7 +22,7 @@ NUM_POINTS = 200
 def warm_up(
     pipeline: Pipeline, localize_query: Callable[[Query], Localization], batches: Sequence[int]
 ) -> None:
-    """Localize noise of the size of the map's first image, then a camera among made-up points.
+    """Load references, localize noise of the map's first image's size, and made-up points.
 
     Args:
         pipeline: the stages.
@@ -32,6 +32,8 @@ def warm_up(
     camera = pipeline.map.references[0].camera
     shape = camera.height, camera.width
     noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    for _, match in pipeline.ways:
+        match.warm_up()
     _estimate_pose(pipeline, camera, noise)
     if pipeline.config.matching.matcher != "xfeat":
         return

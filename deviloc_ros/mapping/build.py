@@ -13,22 +13,22 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.colmap import PosedImage, posed_images, read_model
 from deviloc_ros.datasets.image_folder import list_images
 from deviloc_ros.errors import InputError, NothingFoundError
+from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import image_size
 from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
 from deviloc_ros.mapping.assemble import assemble, store_images
-from deviloc_ros.mapping.map_frame import transform_map, z_up_from
+from deviloc_ros.mapping.map_frame import MapFit, fit_map_to_cameras, transform_map, z_up_from
 from deviloc_ros.mapping.multiview.consistency import make_consistent
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
 from deviloc_ros.mapping.self_calibration import calibrate, calibration_queries
 from deviloc_ros.mapping.sfm.intrinsics import Intrinsics
-from deviloc_ros.mapping.sfm.pairs import choose_pairs
+from deviloc_ros.mapping.sfm.pairs import choose_pairs, choose_posed_pairs
 from deviloc_ros.mapping.sfm.reconstruction import MIN_MODEL_IMAGES, StructureFromMotion
+from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, coarse_sift
 from deviloc_ros.mapping.workspace import Workspace
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.published.preprocessing import check_models
 from deviloc_ros.models.weight_store import load_network
-
-SIFT_IMAGE_SIZE = 1600
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,9 @@ class BuildOptions:
         up: that axis, one of map_frame.UP_AXES; the map is turned so that its z points up.
         keep_workspace: leave COLMAP's database and models beside the map.
         names: the images that are to be in it, by path below the folder; None: all of the folder.
+        odometry: camera_from_odometry of images, metres, z up, by name: the map is brought into
+            this frame. Odometry drifts: it tells where the map as a whole lies, not where images
+            are. Empty: it is not known.
     """
 
     intrinsics: Intrinsics = field(default_factory=Intrinsics)
@@ -52,6 +55,7 @@ class BuildOptions:
     up: str = "z"
     keep_workspace: bool = False
     names: tuple[str, ...] | None = None
+    odometry: Mapping[str, Transform] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,13 @@ class BuildSummary:
         map: the map, as written.
         num_images: images that were to be in it.
         adapted: those of another size than the known camera, which was scaled or turned to them.
+        fit: how the map fits to the odometry, if that is known.
     """
 
     map: Map
     num_images: int
     adapted: tuple[str, ...] = ()
+    fit: MapFit | None = None
 
 
 def build_map(
@@ -98,9 +104,13 @@ def build_map(
     if not sizes:
         raise InputError(f"{images}: no image can be used: {_first(refused)}")
     unregistered |= refused
-    inputs = (names, posed, options.intrinsics, options.config)
+    inputs = (names, posed, options.intrinsics, options.config, options.odometry)
     with Workspace(output, images, inputs) as workspace:
         built = _build(images, model, sizes, posed, unregistered, options, workspace)
+        fit = None
+        if options.odometry:
+            fit = fit_map_to_cameras(built, options.odometry)
+            built = transform_map(built, fit.target_from_map, metric=True, gravity_aligned=True)
         built.save(output)
         if not options.keep_workspace:
             workspace.remove()
@@ -111,7 +121,7 @@ def build_map(
         if known is not None and size != (known.width, known.height)
     )
     num_images = len(names) + len(set(built.unregistered) - set(names))
-    return BuildSummary(built, num_images, tuple(adapted))
+    return BuildSummary(built, num_images, tuple(adapted), fit)
 
 
 def _build(
@@ -124,7 +134,10 @@ def _build(
     workspace: Workspace,
 ) -> Map:
     """Return the map of images of these sizes; see build_map."""
-    sfm = StructureFromMotion(images, workspace.folder, options.config.seed, SIFT_IMAGE_SIZE)
+    config = options.config
+    depths_from_views = config.matching.matcher == "xfeat" and config.lifting.neighbours > 0
+    sift = FINE_SIFT if model is None or not depths_from_views else coarse_sift(sizes.values())
+    sfm = StructureFromMotion(images, workspace.folder, config.seed, sift)
     refused: dict[str, str] = {}
     usable = list(sizes)
     if model is None or not len(read_model(model).points3D):
@@ -148,7 +161,7 @@ def _build(
         if not len(reconstruction.points3D):
             template = sfm.import_poses([posed[name] for name in usable])
             blank = sfm.extract(usable)
-            sfm.match(_pairs(descriptors, blank))
+            sfm.match(choose_posed_pairs(_without(blank, descriptors), posed))
             reconstruction = sfm.triangulate(template)
     else:
         if len(usable) < MIN_MODEL_IMAGES:
@@ -158,7 +171,7 @@ def _build(
             )
         sfm.import_images({name: sizes[name] for name in usable}, options.intrinsics)
         blank = sfm.extract(usable)
-        sfm.match(_pairs(descriptors, blank))
+        sfm.match(choose_pairs(_without(blank, descriptors)))
         reconstruction, elsewhere = sfm.reconstruct(len(usable), options.intrinsics)
         matched = sfm.verified_matches()
         unregistered |= _without_pose(reconstruction, usable, elsewhere, matched)
@@ -218,12 +231,11 @@ def _sizes(
     return sizes, refused
 
 
-def _pairs(
-    descriptors: Mapping[str, torch.Tensor], without_features: Collection[str]
-) -> list[tuple[str, str]]:
-    return choose_pairs(
-        {name: item for name, item in descriptors.items() if name not in without_features}
-    )
+def _without(
+    names: Collection[str], descriptors: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return the descriptors of all other images."""
+    return {name: item for name, item in descriptors.items() if name not in names}
 
 
 def _wanted(images: Path, names: Sequence[str] | None) -> Sequence[str]:

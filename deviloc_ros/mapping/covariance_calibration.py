@@ -48,9 +48,9 @@ def covariance_scale(
     """
     found = []
     for query in _progress(queries):
-        result = _localized(localizer, query, config)
+        result = localize_own(localizer, query, config)
         if result is not None:
-            found.append((_error_of(result, localizer.map, query), result.covariance))
+            found.append((error_of_own(result, localizer.map, query), result.covariance))
     if len(found) < MIN_POSES:
         return 1.0, len(found)
     normalised = [
@@ -74,10 +74,10 @@ def shared_error(
     unshared = replace(reference_map.calibration, aligned_shared_error=0.0)
     for query, without in left_out.maps(reference_map, _progress(queries)):
         localizer = Localizer(without.with_calibration(unshared), config)
-        result = _localized(localizer, query, config)
+        result = localize_own(localizer, query, config)
         if result is not None and result.alignment is not None:
             unit = result.alignment.of_shared_error
-            poses.append((_error_of(result, without, query), result.covariance, unit))
+            poses.append((error_of_own(result, without, query), result.covariance, unit))
     if len(poses) < MIN_POSES:
         return USUAL_SHARED_ERROR, len(poses)
 
@@ -104,25 +104,39 @@ def _progress(queries: NDArray[np.int64]) -> Iterator[int]:
     )
 
 
-def _error_of(estimate: PoseEstimate, reference_map: Map, query: int) -> NDArray[np.float64]:
+def error_of_own(estimate: PoseEstimate, reference_map: Map, query: int) -> NDArray[np.float64]:
     """Return the error (6,) of an image's estimated pose."""
     map_from_camera = reference_map.references[query].camera_from_map.inverse()
     return pose_error(estimate.map_from_camera, map_from_camera)
 
 
-def _localized(localizer: Localizer, query: int, config: LocalizerConfig) -> PoseEstimate | None:
-    """Localize an image of the map without itself."""
+def localize_own(
+    localizer: Localizer,
+    query: int,
+    config: LocalizerConfig,
+    excluded: NDArray[np.int64] | None = None,
+) -> PoseEstimate | None:
+    """Localize an image of the map without itself, or None where that fails.
+
+    Args:
+        localizer: with the map.
+        query: index of the image.
+        config: of the localizer.
+        excluded: references that are not used; None: the image and those most like it, for a robot
+            does not go where they were taken.
+    """
     features = reference_features(localizer.map, query, config, localizer.device)
     camera = localizer.map.references[query].camera
     has_image = localizer.map.image_bytes is not None
     image = localizer.map.image_of(query) if has_image else None
     as_query = Query(features, camera, image)
-    excluded = _with_neighbours(localizer.map, query, config.retrieval.num_references)
+    if excluded is None:
+        excluded = with_neighbours(localizer.map, query, config.retrieval.num_references)
     result = localizer.localize_query(as_query, excluded=excluded)
     return result if isinstance(result, PoseEstimate) else None
 
 
-def _with_neighbours(reference_map: Map, query: int, count: int) -> NDArray[np.int64]:
+def with_neighbours(reference_map: Map, query: int, count: int) -> NDArray[np.int64]:
     """Return an image and those it shares most points with, `count` in all.
 
     A robot does not go where the map's images were taken: against the nearest of them, an image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def describe_map(path: Path, reference_map: Map) -> dict[str, Any]:
         "id": map_id(path),
         "bytes": path.stat().st_size,
         "references": len(reference_map.references),
+        "looks": dict(Counter(r.look for r in reference_map.references)),
         "unregistered": dict(reference_map.unregistered),
         "cameras": {
             text: count
@@ -119,6 +120,7 @@ def info_text(info: dict[str, Any]) -> str:
         ("map", f"{info['path']} ({info['bytes'] / 1e6:.1f} MB, id {info['id']})"),
         ("frame", ", ".join(frame)),
         ("reference images", str(info["references"])),
+        *_looks_row(info["looks"]),
         ("not in the map", str(len(info["unregistered"]))),
         ("cameras", str(len(info["cameras"]))),
         ("camera positions", " x ".join(f"{side:.2f}" for side in extent) + f" {unit}"),
@@ -135,6 +137,13 @@ def info_text(info: dict[str, Any]) -> str:
     rows += [(name, str(value)) for name, value in info["meta"].items()]
     width = max(len(label) for label, _ in rows) + 2
     return "\n".join(f"{label:<{width}}{value}" for label, value in rows)
+
+
+def _looks_row(looks: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return a row of how many images show each look, if there are several."""
+    if len(looks) < 2:
+        return []
+    return [("looks", ", ".join(f"{name or 'first'}: {count}" for name, count in looks.items()))]
 
 
 def draw_map(path: Path, reference_map: Map) -> None:

@@ -21,7 +21,7 @@ from deviloc_ros.geometry.similarity_fit import (
     fit_positions,
 )
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
 
 MIN_IMAGES = 3
 MAX_TILT_SIGMA = math.radians(5)
@@ -193,7 +193,7 @@ def transform_map(
     return replace(
         reference_map,
         references=[
-            Reference(r.name, r.camera, target_from_map.camera_pose(r.camera_from_map))
+            replace(r, camera_from_map=target_from_map.camera_pose(r.camera_from_map))
             for r in reference_map.references
         ],
         origin=target_from_map.apply(reference_map.origin),

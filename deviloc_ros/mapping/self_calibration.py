@@ -36,7 +36,7 @@ MIN_RESIDUALS = 200
 
 def calibration_queries(reference_map: Map) -> NDArray[np.int64]:
     """Return the images of a map that it is calibrated with."""
-    return _spread(len(reference_map.references), MAX_QUERIES)
+    return spread(len(reference_map.references), MAX_QUERIES)
 
 
 def calibrate(
@@ -60,14 +60,8 @@ def calibrate(
         left_out: the depths without each of `calibration_queries`, if references were made to
             agree.
     """
-    # The user's factor is for robots in another light, not for the map's own images.
-    plain_pose = config.pose.model_copy(update={"covariance_factor": 1.0})
-    config = config.model_copy(update={"pose": plain_pose})
-    xfeat = config.model_copy(
-        update={
-            "matching": config.matching.model_copy(update={"matcher": "xfeat", "context": "never"})
-        }
-    )
+    config = _without_factor(config)
+    xfeat = plain_xfeat(config)
     queries = calibration_queries(reference_map)
     # What is left of the bias that the map has already (mapping/multiview/epipolar.py).
     left, num_residuals = _offset_bias(Localizer(reference_map, xfeat), queries, xfeat)
@@ -75,31 +69,46 @@ def calibrate(
     unbiased = Calibration(reference_map.calibration.offset_bias + left, offset_pull=pull)
     unscaled = reference_map.with_calibration(unbiased)
     independent = (lifted_alone or reference_map).with_calibration(unbiased)
-    plain = _aligning(xfeat, False)
+    plain = aligning(xfeat, False)
     scale, num_poses = covariance_scale(Localizer(independent, plain), queries, plain)
     calibration = replace(unbiased, covariance_scale=scale)
     evidence = {"calibration_matches": num_residuals, "calibration_poses": num_poses}
     if reference_map.alignable:
         shared, num_poses = shared_error(
-            unscaled, queries, _aligning(xfeat, True), left_out or LeftOut()
+            unscaled, queries, aligning(xfeat, True), left_out or LeftOut()
         )
         calibration = replace(calibration, aligned_shared_error=shared)
         evidence["aligned_calibration_poses"] = num_poses
     if config.matching.matcher == "topicfm":
-        queries = _spread(len(reference_map.references), MAX_TOPICFM_QUERIES)
+        queries = spread(len(reference_map.references), MAX_TOPICFM_QUERIES)
         scale, num_poses = covariance_scale(Localizer(unscaled, config), queries, config)
         calibration = replace(calibration, topicfm_covariance_scale=scale)
         evidence["topicfm_calibration_poses"] = num_poses
     return unscaled.with_calibration(calibration).with_meta(evidence)
 
 
-def _aligning(config: LocalizerConfig, enabled: bool) -> LocalizerConfig:
+def plain_xfeat(config: LocalizerConfig) -> LocalizerConfig:
+    """Return the configuration that a map is calibrated with: nearest neighbours alone."""
+    matching = config.matching.model_copy(update={"matcher": "xfeat", "context": "never"})
+    return _without_factor(config).model_copy(update={"matching": matching})
+
+
+def _without_factor(config: LocalizerConfig) -> LocalizerConfig:
+    """Return the configuration without the user's factor on covariances.
+
+    It is for robots in another light, not for the map's own images.
+    """
+    pose = config.pose.model_copy(update={"covariance_factor": 1.0})
+    return config.model_copy(update={"pose": pose})
+
+
+def aligning(config: LocalizerConfig, enabled: bool) -> LocalizerConfig:
     """Return the configuration with or without alignment of matches."""
     alignment = config.alignment.model_copy(update={"enabled": enabled})
     return config.model_copy(update={"alignment": alignment})
 
 
-def _spread(count: int, limit: int) -> NDArray[np.int64]:
+def spread(count: int, limit: int) -> NDArray[np.int64]:
     """Return at most `limit` of `count` references, evenly."""
     return np.unique(np.linspace(0, count - 1, min(count, limit)).round().astype(np.int64))
 

@@ -20,6 +20,7 @@ from deviloc_ros.localization.retrieval import describe, make_codebook, sample_d
 from deviloc_ros.localization.types import Features
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map, offsets_of
 
 # Cameras of different tiles so far apart, map units, are not asked what both could see.
@@ -133,7 +134,7 @@ def write_index(output: Path, tiles: Sequence[Path], seed: int = 0) -> None:
         "origin": np.round(np.mean([tile.origin for tile in maps], axis=0)).tolist(),
         "metric": maps[0].metric,
         "gravity_aligned": maps[0].gravity_aligned,
-        **_together([tile.calibration for tile in maps], counts).to_json(),
+        **calibrated_together([tile.calibration for tile in maps], counts).to_json(),
         "unregistered": {
             name: reason for tile in maps for name, reason in tile.unregistered.items()
         },
@@ -178,12 +179,12 @@ def _check_fits(first_path: Path, first: Map, path: Path, tile: Map) -> None:
 def _features(tile: Map, index: int) -> Features:
     """Return what a global descriptor is made of."""
     rows = tile.features_of(index)
-    descriptors = torch.from_numpy(np.array(tile.descriptors[rows])).float()
+    descriptors = torch.from_numpy(decoded(tile.descriptors[rows])).float()
     empty = torch.zeros(0)
     return Features(empty, descriptors, empty, empty)
 
 
-def _together(calibrations: Sequence[Calibration], counts: Sequence[int]) -> Calibration:
+def calibrated_together(calibrations: Sequence[Calibration], counts: Sequence[int]) -> Calibration:
     """Return one calibration: the mean bias, and covariances that no tile's are larger than."""
     bias, pull = (
         np.average([getattr(item, key) for item in calibrations], axis=0, weights=counts)

@@ -21,7 +21,7 @@ from deviloc_ros.atomic import atomic_path, check_writable
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.images import read_gray
-from deviloc_ros.localization.features import FeatureExtractor
+from deviloc_ros.localization.backend import backend_of
 from deviloc_ros.localization.types import Features
 from deviloc_ros.lock import LOCK, OWNER, sole_user
 
@@ -89,6 +89,21 @@ class Workspace:
         """Delete the folder: the map is written."""
         shutil.rmtree(self.folder, ignore_errors=self._temporary)
 
+    def path_for(self, kind: str, name: str, suffix: str) -> Path:
+        """Return the file for what was computed of an image; a changed image has another one.
+
+        Args:
+            kind: of what was computed; the name of a folder, which is made.
+            name: of the image.
+            suffix: of the file.
+        """
+        folder = self.folder / kind
+        folder.mkdir(exist_ok=True)
+        source = (self._images / name).stat()
+        state = f"{name} {source.st_size} {source.st_mtime_ns}"
+        digest = hashlib.sha256(os.fsencode(state)).hexdigest()
+        return folder / f"{digest[:24]}{suffix}"
+
     def features(
         self, names: Sequence[str], config: LocalizerConfig
     ) -> tuple[dict[str, Features], dict[str, str]]:
@@ -101,16 +116,12 @@ class Workspace:
         Returns:
             The features of each image, and why the others have none.
         """
-        folder = self.folder / "features"
-        folder.mkdir(exist_ok=True)
-        extractor = FeatureExtractor(config)
+        extractor = backend_of(config).extractor()
         features: dict[str, Features] = {}
         refused: dict[str, str] = {}
         for name in tqdm(names, desc="dense features", unit="image", disable=None):
             source = self._images / name
-            state = f"{name} {source.stat().st_size} {source.stat().st_mtime_ns}"
-            digest = hashlib.sha256(os.fsencode(state)).hexdigest()
-            path = folder / f"{digest[:24]}.safetensors"
+            path = self.path_for("features", name, ".safetensors")
             if not path.exists():
                 try:
                     image = read_gray(source)

@@ -27,14 +27,14 @@ class Rule:
     """What an array must be.
 
     Attributes:
-        dtype: numpy's name.
+        dtype: numpy's name, or several.
         shape: a letter stands for a number that is the same in every array; C * D is "CD".
         least: no number is smaller.
         most: no number is larger.
         unknown: NaN is allowed, and means that nothing is known.
     """
 
-    dtype: str
+    dtype: str | tuple[str, ...]
     shape: tuple[str | int, ...]
     least: float = -np.inf
     most: float = np.inf
@@ -44,7 +44,7 @@ class Rule:
 ARRAYS = {
     "feature_offsets": Rule("int64", ("R+1",)),
     "keypoints": Rule("float32", ("F", 2), -FARTHEST, FARTHEST),
-    "descriptors": Rule("float16", ("F", "D")),
+    "descriptors": Rule(("int8", "float16"), ("F", "D")),
     "levels": Rule("uint8", ("F",), 0, 1),
     "feature_points": Rule("float32", ("F", 3), -FARTHEST, FARTHEST, unknown=True),
     "confidence": Rule("float16", ("F",), 0, 1),
@@ -168,10 +168,11 @@ def check_arrays(
         if name not in arrays:
             continue
         array = arrays[name]
-        if array.dtype != np.dtype(rule.dtype) or not _fits(array.shape, rule.shape, sizes):
+        dtypes = (rule.dtype,) if isinstance(rule.dtype, str) else rule.dtype
+        if array.dtype.name not in dtypes or not _fits(array.shape, rule.shape, sizes):
             raise InputError(
                 f"{path}: the map is damaged: array {name} is {array.dtype} {array.shape}, which "
-                f"does not fit the others; expected {rule.dtype} "
+                f"does not fit the others; expected {' or '.join(dtypes)} "
                 f"({', '.join(map(str, rule.shape))}); build it again"
             )
         if numbers and not _within(array, rule):

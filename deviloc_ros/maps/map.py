@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -36,11 +37,14 @@ class Reference:
         name: its path below the folder the map was built from.
         camera: intrinsics.
         camera_from_map: pose.
+        look: which look of the place it shows, such as "night"; empty: that of the map's first
+            images.
     """
 
     name: str
     camera: Camera
     camera_from_map: Transform
+    look: str = ""
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Reference:
@@ -50,7 +54,9 @@ class Reference:
             InputError, ValueError: it has no such camera, or no rotation.
         """
         pose = Transform.from_quaternion(values["quaternion_wxyz"], values["translation"])
-        return Reference(values["name"], Camera.parse(values["camera"]), pose)
+        # Maps of one look, and all older ones, do not name it.
+        look = str(values.get("look", ""))
+        return Reference(values["name"], _camera(values["camera"]), pose, look)
 
     def to_json(self) -> dict[str, Any]:
         """Return the reference as JSON-serialisable values."""
@@ -59,7 +65,12 @@ class Reference:
             "camera": str(self.camera),
             "quaternion_wxyz": self.camera_from_map.quaternion_wxyz.tolist(),
             "translation": self.camera_from_map.translation.tolist(),
+            **({"look": self.look} if self.look else {}),
         }
+
+
+# Thousands of images have few cameras.
+_camera = functools.lru_cache(1024)(Camera.parse)
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ class Map:
         references: the R reference images.
         feature_offsets: (R + 1,) int64, where each reference's features begin and end in the next.
         keypoints: (F, 2) float32, pixels.
-        descriptors: (F, D) float16.
+        descriptors: (F, D) int8, or float16 in maps of older programs; see descriptor_codes.py.
         levels: (F,) uint8, level of the image pyramid.
         feature_points: (F, 3) float32, the feature's 3D point minus `origin`; NaN where unknown.
         confidence: (F,) float16, of that point; 0 where unknown.
@@ -90,7 +101,8 @@ class Map:
             point; NaN where unknown. None in older maps.
         image_size: longest side of the images below if they were made for matcher topicfm.
         image_offsets: (R + 1,) int64, where each reference's image begins and ends in the next.
-        image_bytes: (B,) uint8, reduced gray reference images, as PNG for topicfm, else as JPEG.
+        image_bytes: (B,) uint8, reduced gray reference images: PNG for topicfm, else WebP, or JPEG
+            in maps of older programs.
         source: what to name in an error about this map.
         file: it was read from; None: it was made in this process.
     """
@@ -98,7 +110,7 @@ class Map:
     references: Sequence[Reference]
     feature_offsets: NDArray[np.int64]
     keypoints: NDArray[np.float32]
-    descriptors: NDArray[np.float16]
+    descriptors: NDArray[np.int8]
     levels: NDArray[np.uint8]
     feature_points: NDArray[np.float32]
     confidence: NDArray[np.float16]

@@ -24,7 +24,7 @@ from deviloc_ros.maps.opened_file import OpenedFile, resident_limit
 
 FORMAT = "deviloc_map"
 TILES = "deviloc_map_tiles"
-VERSION = 2
+VERSION = 3
 MAX_HEADER_BYTES = 100_000_000
 HEADER_LENGTH_BYTES = 8
 DTYPES = {

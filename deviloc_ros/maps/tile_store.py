@@ -136,6 +136,7 @@ class TiledArray:
             origin, indices count within a tile. None adds nothing.
         dtype: of the rows.
         tail: shape of a row.
+        convert: what makes rows of a tile what they are here; None: they are.
     """
 
     store: TileStore
@@ -144,6 +145,7 @@ class TiledArray:
     shift: NDArray[Any] | None
     dtype: np.dtype[Any]
     tail: tuple[int, ...]
+    convert: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -171,6 +173,8 @@ class TiledArray:
         for tile in np.unique(tile_of).tolist():
             here = tile_of == tile
             part = getattr(self.store.get(tile), self.name)[chosen[here] - self.offsets[tile]]
+            if self.convert is not None:
+                part = self.convert(part)
             result[here] = part if self.shift is None else part + self.shift[tile]
         return result
 

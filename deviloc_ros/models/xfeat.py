@@ -63,7 +63,10 @@ class Backbone(nn.Module):
         """
         mean = image.mean(dim=(2, 3), keepdim=True)
         variance = (image - mean).square().mean(dim=(2, 3), keepdim=True)
-        image = (image - mean) * torch.rsqrt(variance + BATCH_NORM_EPS)
+        return self.describe((image - mean) * torch.rsqrt(variance + BATCH_NORM_EPS))
+
+    def describe(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Do what `forward` does with images whose mean is 0 and whose variance is 1."""
         x2 = self.block2(self.block1(image) + self.skip1(image))
         x3 = self.block3(x2)
         x4 = self.block4(x3)

@@ -8,7 +8,7 @@ robot's needs is kept: matches before merging, and what the alignment saw.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +50,11 @@ class LocalizedImage:
 
 
 def localize_folder(
-    localizer: ImageLocalizer, folder: Path, cameras: Mapping[str, Camera], batch_size: int = 1
+    localizer: ImageLocalizer,
+    folder: Path,
+    cameras: Mapping[str, Camera],
+    batch_size: int = 1,
+    references: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[LocalizedImage]:
     """Localize images one after the other, or several in one pass of the network.
 
@@ -62,6 +66,8 @@ def localize_folder(
         folder: where the images are.
         cameras: camera of every image, by its path below the folder.
         batch_size: images in one pass.
+        references: for every image, names of the map's references to match with, best first; an
+            image that is not in it has none. None: retrieval finds them.
 
     Yields:
         Every image's result, in the order of `cameras`.
@@ -80,7 +86,9 @@ def localize_folder(
                 done[name] = LocalizedImage(name, cameras[name], False, failure)
         ready = list(fitting)
         results = localizer.localize_batch(
-            [images[name] for name in ready], [fitting[name] for name in ready]
+            [images[name] for name in ready],
+            [fitting[name] for name in ready],
+            references=None if references is None else [references.get(n, ()) for n in ready],
         )
         for name, result in zip(ready, results, strict=True):
             rescaled = fitting[name] != cameras[name]

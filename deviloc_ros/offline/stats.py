@@ -59,20 +59,22 @@ def query_record(query: LocalizedImage) -> dict[str, Any]:
     }
 
 
-def totals(queries: Sequence[LocalizedImage]) -> dict[str, Any]:
-    """Return counts, and the median time of every stage over the images that reached it."""
-    reasons = Counter(
-        query.result.reason.name for query in queries if not isinstance(query.result, PoseEstimate)
-    )
+def totals(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return counts, and the median time of every stage over the images that reached it.
+
+    Args:
+        records: of every image, see `query_record`.
+    """
+    reasons = Counter(record["reason"] for record in records if not record["localized"])
     stages: dict[str, list[float]] = {}
-    for query in queries:
-        for stage, seconds in query.result.stage_seconds.items():
+    for record in records:
+        for stage, seconds in record["stage_seconds"].items():
             stages.setdefault(stage, []).append(seconds)
     return {
-        "images": len(queries),
-        "localized": len(queries) - sum(reasons.values()),
+        "images": len(records),
+        "localized": len(records) - sum(reasons.values()),
         "failed_by_reason": dict(reasons),
-        "images_by_way": dict(Counter(query.result.way.value for query in queries)),
+        "images_by_way": dict(Counter(record["way"] for record in records)),
         "median_stage_seconds": {
             stage: float(np.median(seconds)) for stage, seconds in stages.items()
         },
@@ -90,14 +92,21 @@ def write_stats(path: Path, queries: Sequence[LocalizedImage], context: Mapping[
     Raises:
         InputError: the file cannot be written.
     """
+    write_records(path, [query_record(query) for query in queries], context)
+
+
+def write_records(
+    path: Path, records: Sequence[Mapping[str, Any]], context: Mapping[str, Any]
+) -> None:
+    """Write stats.json from what `query_record` has returned; see `write_stats`."""
     content = {
         "program": f"deviloc_ros {__version__}",
         "versions": _versions(),
         **context,
         "covariance": "of map_from_camera: x, y, z in the map frame, then rotation about the "
         "map's fixed x, y, z axes in radians",
-        "totals": totals(queries),
-        "images": [query_record(query) for query in queries],
+        "totals": totals(records),
+        "images": list(records),
     }
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
@@ -130,6 +139,28 @@ def read_covariances(path: Path) -> Mapping[str, NDArray[np.float64]]:
         ):
             raise InputError(f"{path}: images[{name!r}].covariance is no covariance (6 x 6)")
     return found
+
+
+def read_usage(paths: Sequence[Path]) -> Mapping[str, int]:
+    """Return how many localized images of runs rest on each reference, by its name.
+
+    Raises:
+        InputError: a file cannot be read or is no stats.json.
+    """
+    uses: Counter[str] = Counter()
+    for path in paths:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+            for record in content["images"]:
+                if record["localized"]:
+                    uses.update(str(name) for name in record["references"])
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read ({error})") from None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{path}: is no stats.json as 'deviloc localize --json' writes it: {error!r}"
+            ) from None
+    return uses
 
 
 def _versions() -> dict[str, str]:

@@ -64,8 +64,12 @@ class ImageLocalizer(Protocol):
         images: Sequence[Pixels],
         cameras: Sequence[Camera],
         priors: Sequence[PosePrior | None] | None = None,
+        references: Sequence[Sequence[str] | None] | None = None,
     ) -> list[Localization]:
-        """Return the same for several images that have nothing to do with each other."""
+        """Return the same for several images that have nothing to do with each other.
+
+        `references`: for each image, names of references that replace retrieval, or None.
+        """
 
     def localize_rig(
         self,

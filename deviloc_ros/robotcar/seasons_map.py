@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deviloc_ros import __version__
 from deviloc_ros.datasets.colmap import read_model
 from deviloc_ros.errors import InputError
-from deviloc_ros.mapping.build import BuildOptions, build_map
+from deviloc_ros.mapping.build import BuildOptions
+from deviloc_ros.mapping.given_model import build_given, built_of, inputs_of
 from deviloc_ros.mapping.tiling import tiles_folder, write_index
 from deviloc_ros.maps.map import Map
 from deviloc_ros.robotcar.seasons_files import Seasons, Submap, as_stored
-
-INPUTS = "inputs"
 
 
 @dataclass(frozen=True)
@@ -70,8 +66,8 @@ def build_seasons(
     tiles = [folder / f"{submap.name}.devmap" for submap in chosen]
     kept = references = images = 0
     for number, (submap, path) in enumerate(zip(chosen, tiles, strict=True), start=1):
-        inputs = _inputs(submap, up, options)
-        tile = _built(path, inputs)
+        inputs = inputs_of(sorted(submap.folder.iterdir()), up, options.config)
+        tile = built_of(path, inputs)
         if tile is None:
             print(f"submap {submap.name} ({number} of {len(chosen)})", flush=True)
             tile = _build(seasons, submap, path, up, options, inputs)
@@ -95,31 +91,6 @@ def _build(
     model = read_model(submap.folder)
     for image in model.images.values():
         image.name = as_stored(image.name)
-    names = tuple(sorted(image.name for image in model.images.values()))
-    settings = replace(options, names=names, metric=True, gravity_aligned=up is not None)
-    settings = replace(settings, up=up or "z")
-    with tempfile.TemporaryDirectory(prefix="deviloc-submap-") as temporary:
-        model.write_binary(temporary)
-        built = build_map(seasons.images_folder, path, Path(temporary), settings).map
-    built = built.with_meta({"submap": submap.name, INPUTS: inputs})
-    built.save(path)
-    return built
-
-
-def _built(path: Path, inputs: str) -> Map | None:
-    """Return a tile that was built from these inputs, if there is one."""
-    try:
-        tile = Map.load(path)
-    except InputError:
-        return None
-    return tile if tile.meta.get(INPUTS) == inputs else None
-
-
-def _inputs(submap: Submap, up: str | None, options: BuildOptions) -> str:
-    """Return what changes with anything that the tile is made from, the images aside."""
-    files = [
-        (path.name, path.stat().st_size, path.stat().st_mtime_ns)
-        for path in sorted(submap.folder.iterdir())
-    ]
-    text = repr((files, up, options.config, __version__))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    settings = replace(options, metric=True, gravity_aligned=up is not None, up=up or "z")
+    meta = {"submap": submap.name}
+    return build_given(seasons.images_folder, path, model, settings, inputs, meta)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.descriptor_codes import encoded
 from deviloc_ros.maps.map import Map, Reference
 
 CAMERA = Camera("PINHOLE", 320, 240, (300.0, 300.0, 160.0, 120.0))
@@ -27,8 +29,7 @@ def write_random_map(path: Path, references: int, features: int, words: int = 64
     generator = np.random.default_rng(0)
     count = references * features
     looking_ahead = Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
-    descriptors = generator.normal(size=(count, 64))
-    descriptors /= np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-9)
+    descriptors = torch.from_numpy(2 * generator.normal(size=(count, 64)))
     descriptions = _unit(generator.normal(size=(references, words * 64)))
     points, observed = 500, 20
     Map(
@@ -38,7 +39,7 @@ def write_random_map(path: Path, references: int, features: int, words: int = 64
         ],
         feature_offsets=np.arange(references + 1, dtype=np.int64) * features,
         keypoints=generator.uniform(0, (320, 240), (count, 2)).astype(np.float32),
-        descriptors=descriptors.astype(np.float16),
+        descriptors=encoded(descriptors).numpy(),
         levels=generator.integers(0, 2, count).astype(np.uint8),
         feature_points=generator.uniform(-20, 20, (count, 3)).astype(np.float32),
         confidence=np.ones(count, np.float16),

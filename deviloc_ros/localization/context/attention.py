@@ -25,6 +25,7 @@ MIN_PROBABILITY = 0.1
 # and what is left out is hardly ever matched (`./run bench pairs`).
 WIDTHS = (1536, 1024, 768)
 MAX_BATCH = 32
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,19 @@ class AttentionFeatures:
 
 
 class AttentionMatcher:
-    """Runs LighterGlue on a query and references, all in one batch."""
+    """Runs LighterGlue on a query and references, all in one batch, on the CPU."""
 
-    def __init__(self, config: LocalizerConfig, device: torch.device) -> None:
-        """Load the network onto the device.
+    def __init__(self, config: LocalizerConfig) -> None:
+        """Load the network.
 
         Raises:
             InputError: the weights are missing.
         """
         self._num_keypoints = config.matching.context_keypoints
-        self._device = device
         self._backend = config.features.backend
         self._whole, self._narrowing = self._network(()), self._network(WIDTHS)
         # Pairs that come one by one fill the cores of a CPU, and need one compiled graph.
-        self._batch = 1 if choose_backend(self._backend, device) == "openvino" else MAX_BATCH
+        self._batch = 1 if choose_backend(self._backend, CPU) == "openvino" else MAX_BATCH
 
     def choose(
         self,
@@ -74,7 +74,7 @@ class AttentionMatcher:
             size: width and height of the image, pixels.
         """
         index = torch.nonzero(levels == levels.max())[:, 0][: self._num_keypoints]
-        middle = torch.tensor(size, dtype=torch.float32, device=self._device) / 2
+        middle = torch.tensor(size, dtype=torch.float32) / 2
         return AttentionFeatures(
             index,
             normalised(descriptors[index]),
@@ -89,7 +89,7 @@ class AttentionMatcher:
         Returns:
             Of each reference the indices of matched features of the query and of its own, (K,).
         """
-        nothing = torch.zeros(0, dtype=torch.int64, device=self._device)
+        nothing = torch.zeros(0, dtype=torch.int64)
         result = [(nothing, nothing)] * len(references)
         if not len(query.index):
             return result
@@ -117,9 +117,7 @@ class AttentionMatcher:
             torch.stack([reference.places for reference in references]),
         )
         value, best = scores.max(dim=2)
-        mutual = scores.argmax(dim=1).gather(1, best) == torch.arange(
-            best.shape[1], device=best.device
-        )
+        mutual = scores.argmax(dim=1).gather(1, best) == torch.arange(best.shape[1])
         result = []
         for row, reference in enumerate(references):
             (found,) = torch.nonzero(
@@ -136,4 +134,4 @@ class AttentionMatcher:
         size = 2, max(widths, default=2)
         examples = [torch.zeros(*size, width) for width in 2 * (DESCRIPTOR_SIZE, 2)]
         module = load_lighterglue(widths)
-        return prepare(module, self._backend, self._device, *examples, any_length=True)
+        return prepare(module, self._backend, CPU, *examples, any_length=True)

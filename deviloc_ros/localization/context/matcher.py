@@ -8,25 +8,20 @@ pose; near where that pose and the depths of the references put it, each feature
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Generic, TypeVar
 
 import numpy as np
-import torch
-from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from deviloc_ros.config import LocalizerConfig
-from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.context.attention import AttentionFeatures, AttentionMatcher
-from deviloc_ros.localization.context.guided import guided_nearest_neighbours, unit_codes
-from deviloc_ros.localization.context.windows import pose_windows
-from deviloc_ros.localization.matching import SemiDenseMatcher
-from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
+from deviloc_ros.localization.context.search import ContextSearch
+from deviloc_ros.localization.matching import Refiner
 from deviloc_ros.localization.pose import PoseHypothesis
 from deviloc_ros.localization.solver import PoseSolver
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Correspondences, Query, concatenated
-from deviloc_ros.maps.map import Map
+
+PairsT = TypeVar("PairsT")
 
 # Attention's matches that must agree with a first pose before it guides anything.
 MIN_GUIDES = 15
@@ -42,57 +37,27 @@ MIN_CONFIRMED = 1 / 3
 MIN_FINE_CONFIDENCE = 0.0
 
 
-@dataclass(frozen=True)
-class ContextReference:
-    """What matching with context needs of a reference.
-
-    Attributes:
-        features: what attention sees.
-        codes: (M, D) int8, all its descriptors, for guided matching.
-        points: (M, 3) float64, the features' 3D points, map frame.
-        depth_sigma: (M,) float64, see Map; None where the map does not tell.
-    """
-
-    features: AttentionFeatures
-    codes: NDArray[np.int8]
-    points: NDArray[np.float64]
-    depth_sigma: NDArray[np.float64] | None
-
-
-class ContextMatcher:
+class ContextMatcher(Generic[PairsT]):
     """Matches as SemiDenseMatcher does, slower, where that finds too little."""
 
     unusable = np.zeros(0, dtype=np.int64)
 
     def __init__(
         self,
-        reference_map: Map,
-        config: LocalizerConfig,
-        device: torch.device,
-        semi_dense: SemiDenseMatcher,
+        search: ContextSearch[PairsT],
+        refiner: Refiner[PairsT],
         solver: PoseSolver,
     ) -> None:
-        """Load the network; references are prepared when first used.
+        """Use the parts of a backend.
 
         Args:
-            reference_map: any map for matcher xfeat.
-            config: the configuration.
-            device: of the features.
-            semi_dense: refines and lifts the matches.
+            search: finds coarse matches.
+            refiner: refines and lifts them.
             solver: makes the poses that guide.
-
-        Raises:
-            InputError: the weights are missing.
         """
-        self._map = reference_map
-        self._max_size = config.features.max_size
-        self._attention = AttentionMatcher(config, device)
-        self._device = device
-        self._semi_dense = semi_dense
+        self._search = search
+        self._refiner = refiner
         self._solver = solver
-        self._references: LRUCache[int, ContextReference] = LRUCache(
-            config.matching.cached_references
-        )
 
     def __call__(
         self, query: Query, clusters: Sequence[NDArray[np.int64]], clock: StageClock
@@ -100,18 +65,13 @@ class ContextMatcher:
         """Match a query to references; see Matcher."""
         references = np.concatenate(clusters)
         with clock("attend"):
-            certain = self._matched(query, references, self._attended(query, references))
+            attended = self._search.attended(query, references)
+            certain = self._matched(query, references, attended)
         with clock("guide"):
             return concatenated([self._guided(query, cluster, certain) for cluster in clusters])
 
-    def _attended(self, query: Query, references: NDArray[np.int64]) -> list[Pairs]:
-        features, camera = query.features, query.camera
-        chosen = self._attention.choose(
-            features.keypoints, features.descriptors, features.levels,
-            (camera.width, camera.height),
-        )  # fmt: skip
-        stored = [self._reference(int(index)).features for index in references]
-        return self._attention.match(chosen, stored)
+    def warm_up(self) -> None:
+        """Load nothing: references are prepared when they are first used."""
 
     def _guided(
         self, query: Query, cluster: NDArray[np.int64], certain: Correspondences
@@ -130,7 +90,7 @@ class ContextMatcher:
             pose = self._pose(guides, query, needed)
             if pose is None:
                 return nothing
-            pairs = self._near(query, cluster, pose.camera_from_map, radius)
+            pairs = self._search.near(query, cluster, pose.camera_from_map, radius)
             guides, needed = self._matched(query, cluster, pairs), MIN_CONFIRMED
             again = replace(guides, guided=np.ones(len(guides), dtype=np.bool_))
             matches = concatenated([first, again.select(~_same(again, first))])
@@ -146,51 +106,11 @@ class ContextMatcher:
             return None
         return pose
 
-    def _near(
-        self, query: Query, cluster: NDArray[np.int64], camera_from_map: Transform, radius: float
-    ) -> list[Pairs]:
-        """Match the query's features near where a pose puts those of references."""
-        keypoints = query.features.keypoints.cpu().numpy().astype(np.float64)
-        codes = unit_codes(query.features.descriptors)
-        scale = query.camera.reduction_to(self._max_size)
-        result = []
-        for index in cluster:
-            reference = self._reference(int(index))
-            windows = pose_windows(
-                query.camera, camera_from_map, self._map.references[index], reference.points,
-                reference.depth_sigma, radius, scale,
-            )  # fmt: skip
-            found = guided_nearest_neighbours(keypoints, codes, reference.codes, windows)
-            of_query, of_reference = (torch.from_numpy(part).to(self._device) for part in found)
-            result.append((of_query, of_reference))
-        return result
-
     def _matched(
-        self, query: Query, references: NDArray[np.int64], pairs: Sequence[Pairs]
+        self, query: Query, references: NDArray[np.int64], pairs: PairsT
     ) -> Correspondences:
         """Refine pairs and look their 3D points up."""
-        features = self._semi_dense.without_pull(query)
-        matches = self._semi_dense.refine(features, references, pairs, MIN_FINE_CONFIDENCE)
-        return self._semi_dense.lift(matches)
-
-    def _reference(self, index: int) -> ContextReference:
-        """Return what is needed of a reference: from memory, or made from the map now."""
-        if index not in self._references:
-            rows, camera = self._map.features_of(index), self._map.references[index].camera
-            descriptors = torch.from_numpy(np.array(self._map.descriptors[rows])).float()
-            keypoints = torch.from_numpy(np.array(self._map.keypoints[rows]))
-            levels = torch.from_numpy(np.array(self._map.levels[rows]))
-            sigma = self._map.depth_sigma
-            self._references[index] = ContextReference(
-                self._attention.choose(
-                    keypoints.to(self._device), descriptors.to(self._device),
-                    levels.to(self._device), (camera.width, camera.height),
-                ),
-                unit_codes(descriptors),
-                np.asarray(self._map.feature_points[rows], dtype=np.float64) + self._map.origin,
-                None if sigma is None else np.asarray(sigma[rows], dtype=np.float64),
-            )  # fmt: skip
-        return self._references[index]
+        return self._refiner.corresponding(query, references, pairs, MIN_FINE_CONFIDENCE)
 
 
 def _same(matches: Correspondences, others: Correspondences) -> NDArray[np.bool_]:

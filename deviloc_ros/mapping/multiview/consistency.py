@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from deviloc_ros.config import LocalizerConfig
@@ -33,6 +34,7 @@ from deviloc_ros.mapping.multiview.neighbours import Neighbourhood
 from deviloc_ros.mapping.multiview.view_depths import ViewDepths
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.offset_bias import OffsetBias
 
 # References that the bias of offsets and the noise of the SfM points are measured on.
 SAMPLED_REFERENCES = 30
@@ -47,6 +49,7 @@ def make_consistent(
     config: LocalizerConfig,
     match: ViewMatches | None = None,
     left_out: LeftOut | None = None,
+    added: NDArray[np.int64] | None = None,
 ) -> Map:
     """Return the map with depths fused across references.
 
@@ -63,17 +66,27 @@ def make_consistent(
         match: finds a reference's features again; made here unless given. It does not depend on
             3D points, so that maps of the same images may share one.
         left_out: is told the depths without each of the images that it is for.
+        added: references that came to a map that is finished and calibrated: depths are fused for
+            these alone, and the map's offset bias is used and kept. Whether their features are
+            found again is asked of their own look. None: all.
     """
     left_out = left_out or LeftOut()
     neighbourhood = Neighbourhood(reference_map)
     match = match or ViewMatcher(reference_map, config)
     count = len(reference_map.references)
-    neighbours = [neighbourhood.of(i, config.lifting.neighbours) for i in range(count)]
-    sample = np.unique(np.linspace(0, count - 1, min(count, SAMPLED_REFERENCES)).astype(np.int64))
+    indices = np.arange(count) if added is None else added
+    neighbours = {int(i): neighbourhood.of(int(i), config.lifting.neighbours) for i in indices}
+    places = np.linspace(0, len(indices) - 1, min(len(indices), SAMPLED_REFERENCES))
+    sample = indices[np.unique(places.astype(np.int64))]
     seen: dict[int, list[SeenAgain]] = {}
     for i in tqdm(sample, desc="matching references", unit="image", disable=None):
-        seen[int(i)] = match(int(i), neighbours[i])
-    bias = estimate_bias(reference_map, seen)
+        seen[int(i)] = match(int(i), neighbours[int(i)])
+    if added is None:
+        bias = estimate_bias(reference_map, seen)
+        calibration = Calibration(bias.constant, offset_pull=bias.pull)
+    else:
+        calibration = reference_map.calibration
+        bias = OffsetBias(calibration.offset_bias, calibration.offset_pull)
     epipolar_share = share_on_epipolar_lines(reference_map, seen, bias)
     aligns = config.alignment.enabled and reference_map.alignable
     aligner = Aligner(reference_map, config) if aligns else None
@@ -81,37 +94,51 @@ def make_consistent(
     observed_sigma = _observed_sigma(reference_map, seen, measure)
     points = np.array(reference_map.feature_points)
     confidence = np.array(reference_map.confidence)
-    depth_sigma = np.empty(len(confidence), dtype=np.float16)
-    supported = 0
-    for i in tqdm(range(count), desc="fusing depths", unit="image", disable=None):
+    depth_sigma = (
+        np.empty(len(confidence), dtype=np.float16)
+        if reference_map.depth_sigma is None
+        else np.array(reference_map.depth_sigma)
+    )
+    supported = num_features = 0
+    for i in tqdm(neighbours, desc="fusing depths", unit="image", disable=None):
+        asked = neighbours[i] if added is None else _of_its_look(reference_map, i, neighbours[i])
         found = seen.pop(i) if i in seen else match(i, neighbours[i])
         measured = measure(i, found)
-        fused = fused_depths(reference_map, i, neighbours[i], measured, observed_sigma)
+        fused = fused_depths(reference_map, i, asked, measured, observed_sigma)
         rows = reference_map.features_of(i)
         points[rows], confidence[rows], depth_sigma[rows] = (
             fused.points, fused.confidence, fused.sigma,
         )  # fmt: skip
         supported += fused.num_supported
+        num_features += len(fused.points)
         for image in left_out.among(neighbours[i]):
             others = [
                 part for seen, part in zip(found, measured, strict=True) if seen.neighbour != image
             ]
-            left = neighbours[i][neighbours[i] != image]
+            left = asked[asked != image]
             left_out.add(image, i, fused_depths(reference_map, i, left, others, observed_sigma))
     return replace(
         reference_map,
         feature_points=points,
         confidence=confidence,
         depth_sigma=depth_sigma,
-        calibration=Calibration(bias.constant, offset_pull=bias.pull),
+        calibration=calibration,
     ).with_meta(
         {
-            "consistent_share": supported / max(1, len(points)),
+            "consistent_share": supported / max(1, num_features),
             "observed_depth_sigma": observed_sigma,
             "epipolar_share": epipolar_share,
             "epipolar_sigma_px": measure.line_sigma if aligns else None,
         }
     )
+
+
+def _of_its_look(
+    reference_map: Map, index: int, neighbours: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the neighbours that show a reference's own look of the place."""
+    look = reference_map.references[index].look
+    return neighbours[[reference_map.references[i].look == look for i in neighbours]]
 
 
 def _observed_sigma(

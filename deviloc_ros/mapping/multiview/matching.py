@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.ray_triangulation import RayMeasurements, triangulate_on_rays
+from deviloc_ros.localization.backend import backend_of
 from deviloc_ros.localization.features import LEVELS, network_sizes
-from deviloc_ros.localization.matching import SemiDenseMatcher
 from deviloc_ros.localization.types import Features
 from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.offset_bias import OffsetBias
-from deviloc_ros.models.runtime import choose_device
 
 
 def reference_features(
@@ -34,9 +34,7 @@ def reference_features(
     levels = torch.from_numpy(np.array(reference_map.levels[stored]))
     return Features(
         keypoints=torch.from_numpy(np.array(reference_map.keypoints[stored])).to(device),
-        descriptors=torch.from_numpy(np.array(reference_map.descriptors[stored]))
-        .to(device)
-        .float(),
+        descriptors=torch.from_numpy(decoded(reference_map.descriptors[stored])).to(device).float(),
         scales=scales[levels.long()].to(device),
         levels=levels.to(device),
     )
@@ -62,6 +60,9 @@ class SeenAgain:
     keypoints: NDArray[np.float64]
 
 
+# What a reference with the most features that can be asked for takes on a GPU, and more.
+MEMORY_MB = 100
+
 # Index of a reference and its neighbours (N,) to what they see of it.
 ViewMatches = Callable[[int, NDArray[np.int64]], list[SeenAgain]]
 
@@ -75,16 +76,19 @@ class ViewMatcher:
             update={
                 "matching": config.matching.model_copy(
                     update={"num_matches": config.features.num_keypoints, "cached_references": 1}
-                )
+                ),
+                # One reference at a time: hundreds are not kept on a GPU.
+                "cuda": config.cuda.model_copy(update={"memory_mb": MEMORY_MB}),
             }
         )
-        self._device = choose_device(config.device)
+        backend = backend_of(self._config)
+        self._device = backend.device
         self._map = replace(
             reference_map,
             confidence=np.ones_like(reference_map.confidence),
             calibration=Calibration(np.zeros((len(LEVELS), 2))),
         )
-        self._match = SemiDenseMatcher(self._map, self._config, self._device)
+        self._match = backend.matcher(self._map)
 
     def __call__(self, index: int, neighbours: NDArray[np.int64]) -> list[SeenAgain]:
         """Match a reference with each of its neighbours."""

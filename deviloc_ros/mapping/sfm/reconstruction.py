@@ -6,7 +6,7 @@ Its long steps can be ended by Ctrl-C, and finished ones are kept.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,9 @@ from tqdm import tqdm
 from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.mapping.sfm.colmap_model import model_of, write_model
+from deviloc_ros.mapping.sfm.focal_lengths import with_plausible_focal_lengths
 from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics, refine_lenses
+from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, SiftSettings
 from deviloc_ros.mapping.sfm.staging import StagedImages
 
 Item = TypeVar("Item")
@@ -83,19 +85,21 @@ class StructureFromMotion:
     Images go by their own names here; COLMAP sees them under those of `StagedImages`.
     """
 
-    def __init__(self, images: Path, workspace: Path, seed: int, max_image_size: int) -> None:
+    def __init__(
+        self, images: Path, workspace: Path, seed: int, sift: SiftSettings = FINE_SIFT
+    ) -> None:
         """Work on the images below a folder.
 
         Args:
             images: folder of the images.
             workspace: folder for the database and the model; made if absent.
             seed: of every random choice.
-            max_image_size: longer side for SIFT, pixels.
+            sift: how densely it looks at images.
         """
         self.images = images
         self.workspace = workspace
         self.seed = seed
-        self.max_image_size = max_image_size
+        self.sift = sift
         self.database = workspace / "database.db"
         workspace.mkdir(parents=True, exist_ok=True)
         self._staged = StagedImages(images, workspace / "images")
@@ -104,10 +108,17 @@ class StructureFromMotion:
         """Give COLMAP the images, which comes first; return why some cannot be used, by name."""
         return self._staged.add(names)
 
-    def import_poses(self, posed: Sequence[PosedImage]) -> pycolmap.Reconstruction:
+    def import_poses(
+        self, posed: Sequence[PosedImage], unposed: Collection[str] = ()
+    ) -> pycolmap.Reconstruction:
         """Write given cameras and images to the database; return them as a model without points.
 
         Its names are those that COLMAP knows; `triangulate` gives the images their own.
+
+        Args:
+            posed: all images.
+            unposed: which of them have no pose in the model, whatever `posed` says; `register` may
+                find one.
         """
         model = model_of([replace(item, name=self._staged.name_of(item.name)) for item in posed])
         if not self.database.exists():
@@ -115,6 +126,10 @@ class StructureFromMotion:
             temporary = self._importing()
             write_model(model, temporary)
             temporary.rename(self.database)
+        without = {self._staged.name_of(name) for name in unposed}
+        for image in list(model.images.values()):
+            if image.name in without:
+                model.deregister_frame(image.frame_id)
         return model
 
     def import_images(self, sizes: Mapping[str, tuple[int, int]], intrinsics: Intrinsics) -> None:
@@ -139,7 +154,9 @@ class StructureFromMotion:
         Returns:
             Why images have none, by name.
         """
-        options = pycolmap.FeatureExtractionOptions(max_image_size=self.max_image_size)
+        options = pycolmap.FeatureExtractionOptions(max_image_size=self.sift.max_image_size)
+        options.sift.max_num_features = self.sift.max_features
+        options.sift.first_octave = self.sift.first_octave
         staged = [self._staged.name_of(name) for name in names]
         for chunk in in_steps(staged, IMAGES_PER_STEP, "features", "image"):
             check_space(self.workspace)
@@ -192,6 +209,37 @@ class StructureFromMotion:
         )
         return self._with_own_names(pycolmap.Reconstruction(output))
 
+    def register(self, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+        """Find poses of images that a model lacks; the poses that it has stay where they are.
+
+        Args:
+            model: with points.
+
+        Returns:
+            The model with what could be registered, which may be nothing.
+        """
+        options = pycolmap.IncrementalPipelineOptions(
+            random_seed=self.seed, min_model_size=MIN_MODEL_IMAGES, multiple_models=False
+        )
+        options.fix_existing_frames = True
+        options.ba_refine_focal_length = options.ba_refine_extra_params = False
+        before = self._fresh_folder("before")
+        named = pycolmap.Reconstruction(model)
+        for image in named.images.values():
+            image.name = self._staged.name_of(image.name)
+        named.write(before)
+        models = cancellable(
+            pycolmap.incremental_mapping,
+            self.database,
+            self._staged.folder,
+            self._fresh_folder("registered"),
+            options=options,
+            input_path=before,
+        )
+        found = [self._with_own_names(item) for item in models.values()]
+        grown = [item for item in found if item.num_reg_images() > model.num_reg_images()]
+        return max(grown, key=lambda item: int(item.num_reg_images()), default=model)
+
     def reconstruct(
         self, num_images: int, intrinsics: Intrinsics
     ) -> tuple[pycolmap.Reconstruction, Mapping[str, int]]:
@@ -212,6 +260,10 @@ class StructureFromMotion:
         )
         options.ba_refine_focal_length = options.ba_refine_extra_params = intrinsics.known is None
         models = self._map_incrementally(options, num_images)
+        if models and intrinsics.known is None:
+            models = with_plausible_focal_lengths(
+                models, self.database, lambda: self._map_incrementally(options, num_images)
+            )
         if not models:
             # Cameras that only move forward never show the angles COLMAP likes to begin with.
             options.mapper.init_max_forward_motion = 1.0

@@ -67,14 +67,15 @@ class StagedImages:
         copied = target.exists() and not target.is_symlink()
         if not copied or target.stat().st_mtime_ns < source.stat().st_mtime_ns:
             target.unlink(missing_ok=True)
-            _link(source, target)
+            link(source, target)
             if pycolmap.Bitmap.read(target, False) is None:
                 target.unlink()
                 _convert(source, target)
         self._names[staged] = name
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """Link a file, or copy it where that cannot be."""
     try:
         target.symlink_to(source)
     except OSError:  # a file system without links, such as that of most USB sticks

@@ -35,6 +35,8 @@ def sample_features(feature_map: Tensor, points: Tensor, scale: Tensor) -> Tenso
 _DIRECT_LIMIT = 25
 # Distances held at once: 16 MiB of float32.
 _MAX_DISTANCES = 4 * 1024 * 1024
+# On a GPU: 256 MiB of float64.
+_MAX_DISTANCES_ON_GPU = 32 * 1024 * 1024
 
 
 def assign_observed(observations: Tensor, keypoints: Tensor, radius: float) -> Tensor:
@@ -68,6 +70,26 @@ def assign_observed(observations: Tensor, keypoints: Tensor, radius: float) -> T
         last = count - 1 - equal.flip(0).to(torch.uint8).argmax(dim=0)
         assigned[start + near] = last
     return assigned
+
+
+def assign_at_once(observations: Tensor, keypoints: Tensor, radius: float, exactly: bool) -> Tensor:
+    """Do what `assign_observed` does, or `assign_observed_exactly`, without waiting for a GPU."""
+    count = len(observations)
+    if count == 0 or len(keypoints) == 0:
+        return keypoints.new_full((len(keypoints),), -1, dtype=torch.int64)
+    product = not exactly and max(count, len(keypoints)) > _DIRECT_LIMIT
+    mode = "use_mm_for_euclid_dist" if product else "donot_use_mm_for_euclid_dist"
+    if exactly:
+        observations, keypoints = observations.double(), keypoints.double()
+    assigned = []
+    for part in torch.split(keypoints, max(1, _MAX_DISTANCES_ON_GPU // count)):
+        distances = torch.cdist(observations[None], part[None], compute_mode=mode)[0]
+        nearest, index = distances.min(dim=0)
+        if not exactly:
+            equal = (distances == nearest).flip(0).to(torch.uint8)
+            index = count - 1 - equal.argmax(dim=0)
+        assigned.append(torch.where(nearest < radius, index, -1))
+    return torch.cat(assigned)
 
 
 def assign_observed_exactly(observations: Tensor, keypoints: Tensor, radius: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from deviloc_ros.models.published.assignment import (
     assign_observed_exactly,
     sample_features,
 )
+from deviloc_ros.models.published.lifting_at_once import downloaded, lift_all
 from deviloc_ros.models.published.merging import (
     Matches2D3D,
     concatenate,
@@ -22,9 +23,11 @@ from deviloc_ros.models.published.merging import (
     merge_exactly,
 )
 from deviloc_ros.models.published.pin import PointInferenceNetwork
+from deviloc_ros.models.published.pin_geometry import to_colmap
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
 from deviloc_ros.models.published.settings import Precision, PublishedSettings
 from deviloc_ros.models.runtime import Backend, choose_backend
+from deviloc_ros.models.topicfm.at_once import match_at_once
 from deviloc_ros.models.topicfm.cpu_programs import CpuPrograms
 from deviloc_ros.models.topicfm.fine_matching import NETWORK_PER_FINE
 from deviloc_ros.models.topicfm.image_features import ImageFeatures
@@ -107,6 +110,8 @@ class DeViLoc:
                 f"precision float16 needs device cuda, not {self.device.type}; "
                 "use float32 or bfloat16"
             )
+        # A GPU takes the references of a query at once, and is waited for twice.
+        self._at_once = self.device.type == "cuda"
         self._dtype = getattr(torch, precision)
         self._references_per_batch = references_per_batch
         self._mended = settings.behaviour == "fix"
@@ -153,18 +158,22 @@ class DeViLoc:
     def match(
         self, query: ImageFeatures, references: Sequence[EncodedReference]
     ) -> list[LiftedMatches]:
-        """Match a query with references and lift every match, in the order of the references."""
+        """Match a query with references and lift every match, in the order of the references.
+
+        The result of a GPU is on the CPU.
+        """
         pairs: dict[int, PairMatches] = {}
+        limits = self.settings.coarse_threshold, self.settings.border
         for batch in self._batches(references):
+            features = [references[index].features for index in batch]
             with self._reduced_precision():
-                matched = self.network.matcher(
-                    query,
-                    [references[index].features for index in batch],
-                    self.settings.coarse_threshold,
-                    self.settings.border,
-                    self._programs,
-                )
+                if self._at_once:
+                    matched = match_at_once(self.network.matcher, query, features, *limits)
+                else:
+                    matched = self.network.matcher(query, features, *limits, self._programs)
             pairs.update(zip(batch, matched, strict=True))
+        if self._at_once:
+            return self._lifted_at_once(query, references, pairs)
         return [
             self._lift(query, reference, pairs[index]) for index, reference in enumerate(references)
         ]
@@ -196,8 +205,8 @@ class DeViLoc:
         trained_keypoints = pairs.reference_keypoints[best]
         reference_keypoints = trained_keypoints
         if self._mended:
-            query_keypoints = _to_colmap(query_keypoints, query.scale)
-            reference_keypoints = _to_colmap(trained_keypoints, reference.features.scale)
+            query_keypoints = to_colmap(query_keypoints, query.scale)
+            reference_keypoints = to_colmap(trained_keypoints, reference.features.scale)
         assign = assign_observed_exactly if self._mended else assign_observed
         observation = assign(reference.observations, reference_keypoints, self.settings.cell_size)
         points = reference_keypoints.new_zeros(len(best), 3)
@@ -225,6 +234,21 @@ class DeViLoc:
             observation[valid],
         )
 
+    def _lifted_at_once(
+        self,
+        query: ImageFeatures,
+        references: Sequence[EncodedReference],
+        pairs: Mapping[int, PairMatches],
+    ) -> list[LiftedMatches]:
+        """Do what `_lift` does with each reference; one download selects."""
+        pin, settings = self.network.pts3d_infer, self.settings
+        parts = [
+            lift_all(pin, settings, query, reference, pairs[index])
+            for index, reference in enumerate(references)
+        ]
+        dtype = torch.float64 if self._mended else torch.float32
+        return [LiftedMatches(*columns) for columns in downloaded(parts, dtype)]
+
     def _sample(self, features: ImageFeatures, points: Tensor) -> Tensor:
         return sample_features(features.fine, points, NETWORK_PER_FINE * features.scale)
 
@@ -233,8 +257,3 @@ class DeViLoc:
         return torch.autocast(
             self.device.type, dtype=self._dtype if reduced else None, enabled=reduced
         )
-
-
-def _to_colmap(keypoints: Tensor, scale: Tensor) -> Tensor:
-    """Move keypoints from first network pixel at 0 to COLMAP's first pixel at 0.5, float64."""
-    return keypoints.double() + 0.5 * scale.double()

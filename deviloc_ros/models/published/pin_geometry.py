@@ -41,7 +41,7 @@ class ReferenceCamera:
     def points_in_map(self, points: Tensor) -> Tensor:
         """Transform points (N, 3) from the camera to the map frame."""
         rotation, translation = self.camera_from_map[:3, :3], self.camera_from_map[:3, 3]
-        in_map: Tensor = (points - translation) @ torch.linalg.inv(rotation.T)
+        in_map: Tensor = (points - translation) @ _inverse(rotation.T)
         return in_map
 
     def rays(self, keypoints: Tensor) -> Tensor:
@@ -49,8 +49,14 @@ class ReferenceCamera:
         if self.distortion is not None:
             keypoints = undistort(keypoints, self.intrinsics, self.distortion)
         pixels = torch.cat([keypoints, torch.ones_like(keypoints[:, :1])], dim=1)
-        rays: Tensor = pixels @ torch.linalg.inv(self.intrinsics).T
+        rays: Tensor = pixels @ _inverse(self.intrinsics).T
         return rays
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    """Return the inverse of a matrix that has one: a GPU is not waited for to check."""
+    inverse: Tensor = torch.linalg.inv_ex(matrix).inverse
+    return inverse
 
 
 def undistort(
@@ -85,3 +91,8 @@ def undistort(
         dy = p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
         x, y = (x0 - dx) * gain, (y0 - dy) * gain
     return torch.stack([x, y], dim=1) * focal + centre
+
+
+def to_colmap(keypoints: Tensor, scale: Tensor) -> Tensor:
+    """Move keypoints from first network pixel at 0 to COLMAP's first pixel at 0.5, float64."""
+    return keypoints.double() + 0.5 * scale.double()

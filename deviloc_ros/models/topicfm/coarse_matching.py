@@ -11,11 +11,9 @@ from torch import Tensor
 
 from deviloc_ros.models.topicfm.exponential_tiles import exponential_sums, pair_products
 
-# Largest number of similarities held at once, on a CPU and on CUDA. On a CPU 4 MiB, which fits the
-# cache, and half of it again for a product in half precision. On CUDA three arrays exist at most
-# (the similarities, their exponentials, a mask or such a product): 48 MiB, against 0.5 GiB for each
-# full copy at 864 x 864.
-MAX_SIMILARITIES = (1024 * 1024, 4 * 1024 * 1024)
+# Largest number of similarities held at once: 4 MiB, which fits the cache of a CPU, and half of it
+# again for a product in half precision. A GPU goes about it in another way: see at_once.py.
+MAX_SIMILARITIES = 1024 * 1024
 
 # Exponents of float32 stay accurate over this range below a common maximum.
 _SAFE_RANGE = 60.0
@@ -74,8 +72,8 @@ def coarse_matches(
         grids: (h, w) of the query's and the reference's coarse map.
         threshold: least confidence, exclusive; positive.
         border: width of the rim of each map that gives no matches, cells.
-        max_similarities: largest number of similarities held at once (one row at least, on CUDA);
-            None for `MAX_SIMILARITIES`.
+        max_similarities: largest number of similarities held at once; None for
+            `MAX_SIMILARITIES`.
     """
     if threshold <= 0:
         raise ValueError(f"threshold must be positive, got {threshold}")
@@ -88,7 +86,7 @@ def coarse_matches(
     row_best = torch.zeros_like(row_log_sum).scatter_reduce_(0, i, confidence, "amax")
     column_best = torch.zeros_like(column_log_sum).scatter_reduce_(0, j, confidence, "amax")
     keep = (confidence > threshold) & (confidence == row_best[i]) & (confidence == column_best[j])
-    keep &= _inside(i, grids[0], border) & _inside(j, grids[1], border)
+    keep &= inside(i, grids[0], border) & inside(j, grids[1], border)
     confidence, order = confidence[keep].sort(descending=True, stable=True)
     return CoarseMatches(i[keep][order], j[keep][order], confidence)
 
@@ -107,7 +105,7 @@ def dual_softmax_candidates(
     """
     device = query.device.type
     if max_similarities is None:
-        max_similarities = MAX_SIMILARITIES[device == "cuda"]
+        max_similarities = MAX_SIMILARITIES
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
     with torch.autocast(device, enabled=False):
         query, reference = query.float() / math.sqrt(query.shape[1]), reference.float()
@@ -183,7 +181,8 @@ def _log_sums(block: Tensor) -> tuple[Tensor, Tensor]:
     return block.logsumexp(1), block.logsumexp(0)
 
 
-def _inside(cells: Tensor, grid: tuple[int, int], border: int) -> Tensor:
+def inside(cells: Tensor, grid: tuple[int, int], border: int) -> Tensor:
+    """Return which cells are not in the rim of a map."""
     height, width = grid
     y, x = cells // width, cells % width
     return (y >= border) & (y < height - border) & (x >= border) & (x < width - border)

@@ -16,13 +16,16 @@ NETWORK_PER_FINE = 2
 _DETECTOR_TEMPERATURE = 0.1
 
 
-def gather_windows(fine_map: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
+def gather_windows(
+    fine_map: Tensor, cells: Tensor, grid: tuple[int, int], near_edge: bool | None = None
+) -> Tensor:
     """Cut the 5 x 5 window of the fine map around each coarse cell, zero outside the map.
 
     Args:
         fine_map: (128, H, W), channels last in memory.
         cells: (M,) int64, coarse cells in raster order.
         grid: (h, w) of the coarse map.
+        near_edge: whether a window may leave the map; None: look.
 
     Returns:
         (M, 25, 128), tokens in raster order.
@@ -37,7 +40,8 @@ def gather_windows(fine_map: Tensor, cells: Tensor, grid: tuple[int, int]) -> Te
     pixels = fine_map.permute(1, 2, 0).reshape(height * width, -1)
     windows = F.embedding(index.flatten(1), pixels)
     # Hardly a match is so near the edge: a pass over all windows is saved.
-    return windows if bool(inside.all()) else windows.masked_fill_(~inside[:, :, None], 0.0)
+    whole = bool(inside.all()) if near_edge is None else not near_edge
+    return windows if whole else windows.masked_fill_(~inside[:, :, None], 0.0)
 
 
 def refine(

@@ -17,9 +17,8 @@ from deviloc_ros.models.topicfm.image_features import ImageFeatures
 from deviloc_ros.models.topicfm.topic_transformer import TopicTransformer
 
 NETWORK_PER_COARSE = 8
-# Pairs of windows, 26 kB each, that go through the fine network at once, on a CPU and on CUDA:
-# what fits a CPU's cache, and what fills a GPU.
-_WINDOWS_AT_ONCE = (64, 4096)
+# Pairs of windows, 26 kB each, that go through the fine network at once: what fits a CPU's cache.
+_WINDOWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -124,11 +123,12 @@ class TopicFM(nn.Module):
     ) -> PairMatches:
         """Refine the coarse matches of one reference; only their windows are cut out."""
         compare = self.fine_net if programs is None else programs.compare
-        block = _WINDOWS_AT_ONCE[query.fine.device.type == "cuda"]
         dtype = query.fine.dtype if programs is None else torch.float32
         refined = []
         for query_cells, reference_cells in zip(
-            torch.split(coarse.query, block), torch.split(coarse.reference, block), strict=True
+            torch.split(coarse.query, _WINDOWS_AT_ONCE),
+            torch.split(coarse.reference, _WINDOWS_AT_ONCE),
+            strict=True,
         ):
             size = (len(query_cells), 2 * TOKENS, DIM)
             windows = torch.empty(size, dtype=dtype, device=query.fine.device)
@@ -139,13 +139,13 @@ class TopicFM(nn.Module):
             torch.cat(parts) for parts in zip(*refined, strict=True)
         )
         return PairMatches(
-            (_centres(coarse.query, query.grid) + query_offsets) * query.scale,
-            (_centres(coarse.reference, reference.grid) + reference_offsets) * reference.scale,
+            (centres(coarse.query, query.grid) + query_offsets) * query.scale,
+            (centres(coarse.reference, reference.grid) + reference_offsets) * reference.scale,
             peaks * coarse.confidence,
             coarse,
         )
 
 
-def _centres(cells: Tensor, grid: tuple[int, int]) -> Tensor:
+def centres(cells: Tensor, grid: tuple[int, int]) -> Tensor:
     """Return the places (M, 2) of coarse cells, network pixels."""
     return torch.stack([cells % grid[1], cells // grid[1]], dim=1) * float(NETWORK_PER_COARSE)

@@ -356,11 +356,11 @@ def test_mapping_makes_a_metric_map_of_a_bag(prefix: Path, bag: tuple[Path, Path
     ]
     with Launched(prefix, LAUNCH / "mapping.launch.py", *arguments) as launched:
         output = launched.wait()
-    images = sorted((prefix / "new.devmap.images" / "images").iterdir())
-    assert len(images) == 6, output
     made = Map.load(prefix / "new.devmap")
-    assert len(made.references) >= 3, output
-    assert "extract" in output
+    assert 3 <= len(made.references) <= 6, output
+    assert made.metric
+    assert made.gravity_aligned
+    assert "by the odometry of" in output
 
 
 def counts(heard: dict[str, dict[str, list]]) -> dict[str, dict[str, int]]:

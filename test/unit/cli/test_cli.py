@@ -111,6 +111,8 @@ def _map(posed: list[PosedImage]) -> Map:
 
 
 BUILD = "map build --images {p}/images --output {p}/new.devmap"
+EXTEND = "map extend {p}/place.devmap --images {p}/images --output {p}/new.devmap"
+PRUNE = "map prune {p}/place.devmap --output {p}/new.devmap"
 LOCALIZE = "localize {p}/place.devmap --images {p}/images --output {p}/new.txt"
 EVALUATE = "evaluate --poses {p}/poses.txt --model {p}/model"
 BAD = {
@@ -137,6 +139,31 @@ BAD = {
     "align: scale": ("map align {p}/place.devmap --scale 0", "must be positive"),
     "align: nan": ("map align {p}/place.devmap --scale nan", "must be positive"),
     "align: bad file": ("map align {p}/place.devmap --positions {p}/text.txt", "text.txt:1"),
+    "extend: no camera": (EXTEND, "--camera"),
+    "extend: not a map": (
+        "map extend {p}/text.txt --images {p}/images --model {p}/model --output {p}/new.devmap",
+        "is not a map",
+    ),
+    "extend: an older map": (f"{EXTEND} --model {{p}}/model", "holds no images"),
+    "extend: label": (f"{EXTEND} --model {{p}}/model --label a/b", "--label 'a/b'"),
+    "extend: metric": (f"{EXTEND} --camera PINHOLE --metric", "give --model"),
+    "extend: output nowhere": (f"{EXTEND}/x/new --model {{p}}/model", "no folder"),
+    "merge: not a map": (
+        "map merge {p}/place.devmap {p}/text.txt --output {p}/new.devmap",
+        "is not a map",
+    ),
+    "prune: how far": (PRUNE, "--images"),
+    "prune: nothing": (f"{PRUNE} --images 6", "has 6 images, no more than the 6"),
+    "prune: size": (f"{PRUNE} --target-mb nan", "--target-mb nan"),
+    "prune: bad usage": (f"{PRUNE} --images 4 --usage {{p}}/text.txt", "no stats.json"),
+    "view: stats alone": (
+        "map view {p}/place.devmap --stats {p}/text.txt --output {p}/new.html",
+        "give --poses",
+    ),
+    "view: bad poses": (
+        "map view {p}/place.devmap --poses {p}/text.txt --output {p}/new.html",
+        "text.txt:1",
+    ),
     "localize: no camera": (LOCALIZE, "--camera"),
     "localize: not a map": (
         "localize {p}/text.txt --images {p}/images --model {p}/model --output {p}/new.txt",
@@ -398,7 +425,11 @@ class _StubLocalizer:
         return cls()
 
     def localize_batch(
-        self, images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], cameras: list[Camera]
+        self,
+        images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]],
+        cameras: list[Camera],
+        priors: None = None,
+        references: None = None,
     ) -> list[LocalizationFailure]:
         if len(self.seen) >= self.stop_after:
             raise KeyboardInterrupt
@@ -457,7 +488,11 @@ class _Pose(_StubLocalizer):
     """Finds the same pose for every image."""
 
     def localize_batch(
-        self, images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], cameras: list[Camera]
+        self,
+        images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]],
+        cameras: list[Camera],
+        priors: None = None,
+        references: None = None,
     ) -> list[PoseEstimate]:  # type: ignore[override]
         if len(self.seen) >= self.stop_after:
             raise OSError("no such device")

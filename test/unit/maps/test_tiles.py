@@ -6,6 +6,7 @@ import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from deviloc_ros.mapping.cut import cut_map
 from deviloc_ros.mapping.tiling import write_index
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map, Reference
 from deviloc_ros.maps.tile_store import TileStore
 from deviloc_ros.maps.tiled_map import TiledMap, load_tiled, open_map
@@ -50,7 +52,7 @@ def a_map(begin: float, count: int, seed: int, scale: float = 2.0) -> Map:
         references=references,
         feature_offsets=np.concatenate([[0], np.cumsum(features)]),
         keypoints=rng.uniform(0, 48, (total, 2)).astype(np.float32),
-        descriptors=rng.normal(size=(total, 64)).astype(np.float16),
+        descriptors=rng.integers(-127, 128, (total, 64)).astype(np.int8),
         levels=rng.integers(0, 2, total).astype(np.uint8),
         feature_points=rng.uniform(0, 20, (total, 3)).astype(np.float32),
         confidence=rng.uniform(0, 1, total).astype(np.float16),
@@ -72,9 +74,14 @@ def a_map(begin: float, count: int, seed: int, scale: float = 2.0) -> Map:
 
 @pytest.fixture
 def tiles(tmp_path: Path) -> list[Path]:
-    """Three tiles in a row, the second next to the first, the third far away."""
+    """Three tiles in a row, the second next to the first, the third far away.
+
+    The first one is older: it holds descriptors as floats.
+    """
     paths = [tmp_path / f"{name}.devmap" for name in "abc"]
-    a_map(0, 6, seed=1).save(paths[0])
+    first = a_map(0, 6, seed=1)
+    older: Any = decoded(first.descriptors)
+    replace(first, descriptors=older).save(paths[0])
     a_map(6, 4, seed=2, scale=5.0).save(paths[1])
     a_map(500, 5, seed=3).save(paths[2])
     return paths
@@ -97,7 +104,10 @@ def test_a_tiled_map_holds_what_its_tiles_hold(index: Path, tiles: list[Path]) -
             number = first + local
             assert whole.references[number].name == reference.name
             ours, theirs = whole.features_of(number), part.features_of(local)
-            for name in ("keypoints", "descriptors", "levels", "confidence"):
+            np.testing.assert_array_equal(
+                whole.descriptors[ours], decoded(part.descriptors[theirs])
+            )
+            for name in ("keypoints", "levels", "confidence"):
                 np.testing.assert_array_equal(
                     getattr(whole, name)[ours], getattr(part, name)[theirs]
                 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -143,8 +142,7 @@ def test_matches_are_freed_from_the_pull() -> None:
     pulled = plain.with_calibration(Calibration(np.zeros((2, 2)), offset_pull=pull))
     query, only = Query(features, CAMERA, None), np.array([0])
     before, after = (
-        SemiDenseMatcher(item, config, torch.device("cpu"))(query, [only], StageClock())
-        for item in (plain, pulled)
+        SemiDenseMatcher(item, config)(query, [only], StageClock()) for item in (plain, pulled)
     )
     assert len(before) > 100
     np.testing.assert_array_equal(before.points3d, after.points3d)

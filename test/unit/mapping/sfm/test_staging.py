@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> Path:
 def test_colmap_gets_features_of_images_of_any_name(folder: Path, tmp_path: Path) -> None:
     names = list_images(folder)
     assert sorted(names) == sorted(NAMES)
-    sfm = StructureFromMotion(folder, tmp_path / "work", 0, 1600)
+    sfm = StructureFromMotion(folder, tmp_path / "work", 0)
     assert sfm.stage(names) == {}
     sfm.import_images(dict.fromkeys(names, (96, 64)), Intrinsics())
     assert sfm.extract(names) == {}
@@ -112,7 +112,7 @@ def test_what_cannot_be_used_is_told_with_the_reason(tmp_path: Path) -> None:
     for name, image in {"a.png": texture(1), "wall.png": np.full((64, 96), 90, np.uint8)}.items():
         cv2.imwrite(str(images / name), image)
     (images / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
-    sfm = StructureFromMotion(images, tmp_path / "work", 0, 1600)
+    sfm = StructureFromMotion(images, tmp_path / "work", 0)
     refused = sfm.stage(["a.png", "broken.jpg", "wall.png"])
     assert refused.keys() == {"broken.jpg"}
     assert "not an image" in refused["broken.jpg"]
@@ -127,7 +127,7 @@ def test_colmap_begins_no_step_on_a_disk_that_is_nearly_full(
 ) -> None:
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images/a.png"), texture(1))
-    sfm = StructureFromMotion(tmp_path / "images", tmp_path / "work", 0, 1600)
+    sfm = StructureFromMotion(tmp_path / "images", tmp_path / "work", 0)
     sfm.stage(["a.png"])
     sfm.import_images({"a.png": (96, 64)}, Intrinsics())
     monkeypatch.setattr(reconstruction, "MIN_FREE_BYTES", 2**60)
@@ -179,7 +179,7 @@ def test_images_of_every_size_get_the_known_camera(tmp_path: Path) -> None:
     sizes = {"a.png": (640, 480), "b.png": (320, 240), "c.png": (480, 640), "d.png": (640, 480)}
     for seed, (name, (width, height)) in enumerate(sizes.items()):
         cv2.imwrite(str(images / name), texture(seed, width, height))
-    sfm = StructureFromMotion(images, tmp_path / "work", 0, 1600)
+    sfm = StructureFromMotion(images, tmp_path / "work", 0)
     sfm.stage(list(sizes))
     sfm.import_images(sizes, Intrinsics(known=KNOWN))
     with pycolmap.Database.open(sfm.database) as database:

@@ -1,0 +1,146 @@
+"""Maps that change, on a real scene: extended, merged and thinned maps against one made at once.
+
+    ./run bench living SCENE --work DIR [--only ROW ...] [--set KEY=VALUE]
+
+SCENE holds images/ and a metric COLMAP model of true poses, of images in the order of the drive.
+Every third image is a query. The others make a map at once (`all`), and in halves (`first`,
+`second`) that are extended (with given poses: `extended`; with intrinsics alone: `extended alone`),
+merged (`merged`) and thinned to half (`pruned`). Printed for each map: queries localized, and the
+median errors. Maps are kept in DIR; the commands go on where they stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deviloc_ros.config import LocalizerConfig, load
+from deviloc_ros.datasets.colmap import PosedImage, posed_images
+from deviloc_ros.images import read_gray
+from deviloc_ros.localization import Localizer, PoseEstimate
+from deviloc_ros.mapping.build import BuildOptions, build_map
+from deviloc_ros.mapping.living.extend import ExtendOptions, extend_map
+from deviloc_ros.mapping.living.merge import MergeOptions, merge_maps
+from deviloc_ros.mapping.living.prune import PruneOptions, prune_map
+from deviloc_ros.maps.map import Map
+
+ROWS = ("all", "first", "second", "extended", "extended alone", "merged", "pruned")
+
+
+class Scene:
+    """The maps of a scene, each made when it is first asked for."""
+
+    def __init__(self, folder: Path, work: Path, config: LocalizerConfig) -> None:
+        """Divide the images."""
+        self._images, self._model, self._work = folder / "images", folder, work
+        self._config = config
+        posed = posed_images(folder)
+        self.queries = posed[1::3]
+        self.mapped = [item for i, item in enumerate(posed) if i % 3 != 1]
+        work.mkdir(parents=True, exist_ok=True)
+
+    def path(self, row: str) -> Path:
+        """Return a map's file, which is made if there is none."""
+        path = self._work / f"{row.replace(' ', '_')}.devmap"
+        if not path.exists():
+            told = self._makers()[row](path)
+            path.with_suffix(".txt").write_text(told, encoding="utf-8")
+        return path
+
+    def told(self, row: str) -> str:
+        """Return what the command told that made a map."""
+        return self.path(row).with_suffix(".txt").read_text(encoding="utf-8")
+
+    def _makers(self) -> dict[str, Callable[[Path], str]]:
+        half = len(self.mapped) // 2
+        first, second = self.mapped[:half], self.mapped[half:]
+        return {
+            "all": lambda path: self._build(path, self.mapped),
+            "first": lambda path: self._build(path, first),
+            "second": lambda path: self._build(path, second),
+            "extended": lambda path: self._extend(path, second, second),
+            "extended alone": lambda path: self._extend(path, second, None),
+            "merged": self._merge,
+            "pruned": self._prune,
+        }
+
+    def _build(self, path: Path, posed: Sequence[PosedImage]) -> str:
+        names = tuple(item.name for item in posed)
+        options = BuildOptions(config=self._config, metric=True, names=names)
+        summary = build_map(self._images, path, self._model, options)
+        return f"{len(summary.map.references)} images"
+
+    def _extend(
+        self, path: Path, new: Sequence[PosedImage], posed: Sequence[PosedImage] | None
+    ) -> str:
+        cameras = {item.name: item.camera for item in new}
+        options = ExtendOptions(config=self._config, model_metric=True)
+        summary = extend_map(self.path("first"), self._images, cameras, posed, path, options)
+        errors = _pose_errors(summary.map, new)
+        return (
+            f"{summary.num_localized} of {len(new)} localized, {summary.num_added} added, their "
+            f"poses {1000 * np.median(errors):.1f} mm off (largest {1000 * max(errors):.1f}); "
+            f"old images: {summary.check.text('m')}"
+        )
+
+    def _merge(self, path: Path) -> str:
+        options = MergeOptions(self._config)
+        summary = merge_maps(self.path("first"), self.path("second"), path, options)
+        return (
+            f"localized {summary.localized[0]} and {summary.localized[1]}, seam "
+            f"{1000 * summary.seam[0]:.1f} mm, {summary.seam[1]:.3f} deg"
+        )
+
+    def _prune(self, path: Path) -> str:
+        options = PruneOptions(num_images=len(self.mapped) // 2, config=self._config)
+        summary = prune_map(self.path("all"), path, options)
+        return f"dropped images: {summary.cost.text('m')}"
+
+    def scores(self, row: str) -> str:
+        """Localize the queries in a map; return the cells of its line."""
+        path = self.path(row)
+        localizer = Localizer.load(path, self._config)
+        metres, degrees = [], []
+        for query in self.queries:
+            result = localizer.localize(read_gray(self._images / query.name), query.camera)
+            if isinstance(result, PoseEstimate):
+                error = result.map_from_camera.distance_to(query.camera_from_map.inverse())
+                metres.append(error[0])
+                degrees.append(error[1])
+        found = f"{len(metres)} of {len(self.queries)}"
+        if not metres:
+            return f"{found} | - | - | {path.stat().st_size / 1e6:.1f} MB"
+        return (
+            f"{found} | {1000 * np.median(metres):.1f} mm | {np.median(degrees):.4f} deg | "
+            f"{path.stat().st_size / 1e6:.1f} MB"
+        )
+
+
+def _pose_errors(reference_map: Map, new: Sequence[PosedImage]) -> list[float]:
+    true = {item.name: item.camera_from_map.inverse() for item in new}
+    return [
+        reference.camera_from_map.inverse().distance_to(true[reference.name])[0]
+        for reference in reference_map.references
+        if reference.name in true
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("scene", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=ROWS)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    args = parser.parse_args()
+    scene = Scene(args.scene, args.work, load(LocalizerConfig, None, args.set))
+    print("| map | localized | position | rotation | size | how it was made |")
+    print("|---|---|---|---|---|---|")
+    for row in args.only:
+        print(f"| {row} | {scene.scores(row)} | {scene.told(row)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""What a map costs: CPU time, memory and bytes an image, on real scenes and as places grow.
+
+    ./run bench map_cost DATA [--work DIR] [--only ROW ...] [--drives N ...] [--output table.md]
+
+DATA holds one folder a scene, each with images/ and, where there is truth, a COLMAP text model.
+Rows with poses given use that model's poses and not its points. --drives adds drives of so many
+images through a simulated street as long as they need, 1.6 m apart, poses given. Each map is built
+by the command line in a process of its own; CPU seconds are of all its threads, memory is the most
+that it held. Results are kept in --work, so that a run that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deviloc_ros.atomic import atomic_path
+from deviloc_ros.datasets.colmap import posed_images, write_posed_images
+from deviloc_ros.demo.passes import Scene, photograph_first_pass
+
+SPACING = 1.6
+# Scene and whether its poses are given.
+SCENES = {
+    "castle-P30": True,
+    "kitti-residential": True,
+    "fox": False,
+    "family": False,
+    "lund-walk": False,
+    "sacre-coeur": False,
+    "statue-sunset-noon": False,
+}
+HEADER = (
+    "| images | poses | in the map | CPU-seconds an image | wall | memory | kB an image |\n"
+    "|---|---|---|---|---|---|---|\n"
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one map cost.
+
+    Attributes:
+        images: given.
+        references: in the map.
+        cpu_seconds: of all threads.
+        wall_seconds: of the command.
+        peak_bytes: the most memory that the process held.
+        map_bytes: of the file.
+    """
+
+    images: int
+    references: int
+    cpu_seconds: float
+    wall_seconds: float
+    peak_bytes: int
+    map_bytes: int
+
+    def line(self, title: str, poses: str) -> str:
+        """Return a line of the table."""
+        return (
+            f"| {title} | {poses} | {self.references} of {self.images} | "
+            f"{self.cpu_seconds / self.images:.1f} | {self.wall_seconds:.0f} s | "
+            f"{self.peak_bytes / 1e9:.1f} GB | "
+            f"{self.map_bytes / max(self.references, 1) / 1e3:.0f} |\n"
+        )
+
+
+def build(images: Path, model: Path | None, output: Path) -> Cost:
+    """Build a map and return what it cost.
+
+    Args:
+        images: their folder.
+        model: of their poses; None: from scratch.
+        output: the map.
+    """
+    command = [
+        sys.executable, "-m", "deviloc_ros.cli.main", "map", "build",
+        "--images", str(images), "--output", str(output),
+        *(() if model is None else ("--model", str(model), "--metric")),
+    ]  # fmt: skip
+    print("$ deviloc", *command[3:], file=sys.stderr)
+    start = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{images}: exit code {process.returncode}")
+    info = [sys.executable, "-m", "deviloc_ros.cli.main", "map", "info", str(output), "--json"]
+    told = json.loads(subprocess.run(info, stdout=subprocess.PIPE, check=True).stdout)
+    return Cost(
+        images=told["references"] + len(told["unregistered"]),
+        references=told["references"],
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        wall_seconds=time.monotonic() - start,
+        peak_bytes=usage.ru_maxrss * 1024,
+        map_bytes=output.stat().st_size,
+    )
+
+
+def rows(args: argparse.Namespace, work: Path) -> Iterator[tuple[str, str, Path, Path | None]]:
+    """Yield title, what is said of poses, images and model of each map that is wanted."""
+    for name, given in SCENES.items():
+        images = args.data / name / "images"
+        if (args.only and name not in args.only) or not images.is_dir():
+            continue
+        model = None
+        if given:
+            model = work / f"{name}-poses"
+            write_posed_images(model, posed_images(args.data / name))
+        yield name, "given" if given else "from scratch", images, model
+    for count in args.drives:
+        scene = Scene(length=(count - 0.5) * SPACING, spacing=SPACING)
+        images, model = photograph_first_pass(scene, work / f"drive-{count}")
+        yield f"simulated drive of {count}", "given", images, model
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the maps and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--only", nargs="+", choices=SCENES, default=[])
+    parser.add_argument("--drives", nargs="+", type=int, default=[], metavar="N")
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args(arguments)
+    work = args.work or Path(tempfile.mkdtemp(prefix="map-cost-"))
+    work.mkdir(parents=True, exist_ok=True)
+    table = HEADER
+    for title, poses, images, model in rows(args, work):
+        name = title.replace(" ", "-")
+        kept = work / f"{name}.json"
+        if not kept.exists():
+            cost = build(images, model, work / f"{name}.devmap")
+            with atomic_path(kept) as temporary:
+                temporary.write_text(json.dumps(asdict(cost)), encoding="utf-8")
+        line = Cost(**json.loads(kept.read_text(encoding="utf-8"))).line(title, poses)
+        print(line, end="", flush=True)
+        table += line
+    if args.output is not None:
+        with atomic_path(args.output) as temporary:
+            temporary.write_text(table, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Benchmarks of visual localization, from their folder to the file that their server takes."""

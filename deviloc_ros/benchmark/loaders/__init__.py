@@ -1,0 +1,1 @@
+"""One file a benchmark: what its folder holds, behind one interface (`../types.py`)."""

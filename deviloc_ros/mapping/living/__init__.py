@@ -1,0 +1,1 @@
+"""Maps that change: extended, merged, thinned."""

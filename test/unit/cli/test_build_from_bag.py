@@ -1,0 +1,97 @@
+"""`deviloc map build --bag`: from a drive to a metric map with z up, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from wall_map import BASE_FROM_CAMERA, CAMERA, SETTINGS, map_from_base, view
+
+from deviloc_ros.bags import types
+from deviloc_ros.bags.writer import BagWriter
+from deviloc_ros.cli.main import main
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.maps.map import Map
+
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
+QUICK = {"features.backend": "torch", "matching.context": "never"}
+DRIFT = 1.01
+ODOM_FROM_MAP = Transform(Rotation.from_euler("z", 30, degrees=True), np.array([4.0, -2.0, 0.5]))
+
+
+def write_drive(path: Path, odometry: bool) -> Path:
+    """Write a bag of a robot that moves sideways along the wall, turning to and fro.
+
+    It stands still for half of the time, with images as often as on its way. Its odometry says
+    that it went 1 % further than it did.
+    """
+    with BagWriter(path) as writer:
+        mount = types.tf(START, "base_link", "camera", BASE_FROM_CAMERA)
+        writer.write("/tf_static", START, mount, latched=True)
+        places = [*np.linspace(-2, 2, 13), *[2.0] * 13]
+        for index, x in enumerate(places):
+            stamp = START + index * SECOND // 4
+            base = map_from_base(float(x), yaw=8 * (-1) ** index if x < 2 else 8)
+            if odometry:
+                drifted = Transform(base.rotation, base.translation * (DRIFT, 1, 1))
+                pose = types.tf(stamp, "odom", "base_link", ODOM_FROM_MAP @ drifted)
+                writer.write("/tf", stamp, pose)
+            writer.write("/front/camera_info", stamp, types.camera_info(stamp, "camera", CAMERA))
+            image = view(base @ BASE_FROM_CAMERA)
+            writer.write("/front/image_raw", stamp, types.image(stamp, "camera", image))
+    return path
+
+
+def test_a_drive_becomes_a_metric_map_with_z_up(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_drive(tmp_path / "drive", odometry=True)
+    output = tmp_path / "wall.devmap"
+    settings = [f"--set={key}={value}" for key, value in {**SETTINGS, **QUICK}.items()]
+    code = main(
+        ["map", "build", "--bag", str(bag), "--output", str(output), "--distance", "0.6",
+         "--turn", "40", *settings]
+    )  # fmt: skip
+    out, err = capfd.readouterr()
+    assert code == 0, err
+    assert "metric, z up" in out
+    assert "it drifted against the map by" in out
+    built = Map.load(output)
+    assert built.metric
+    assert built.gravity_aligned
+    # By the way that was gone, not by time: no image more while the robot stood.
+    assert len(built.references) == 7
+    # Everything is where odometry says, as far as that is right: 1 % of 2 m.
+    for reference in built.references:
+        index = (int(Path(reference.name).stem) - START) * 4 // SECOND
+        base = map_from_base(float(np.linspace(-2, 2, 13)[index]), yaw=8 * (-1) ** index)
+        true = ODOM_FROM_MAP @ base @ BASE_FROM_CAMERA
+        metres, degrees = reference.camera_from_map.inverse().distance_to(true)
+        assert metres < 0.05
+        assert degrees < 0.5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drive", "wall.devmap"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--bag", "{p}/nowhere"], "there is no such bag"),
+        (["--bag", "{p}/drive", "--camera", "PINHOLE 1 1 1 1 1 1"], "--camera does not go with"),
+        (["--bag", "{p}/drive", "--distance", "0"], "--distance 0: must be above 0"),
+        (["--images", "{p}/drive", "--topic", "/front"], "--topic is of the images of a bag"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    (tmp_path / "drive").mkdir()
+    filled = [argument.format(p=tmp_path) for argument in arguments]
+    code = main(["map", "build", *filled, "--output", str(tmp_path / "new.devmap")])
+    _, err = capfd.readouterr()
+    assert code == 2
+    assert expected in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "new.devmap").exists()

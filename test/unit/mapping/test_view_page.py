@@ -1,0 +1,68 @@
+"""The page of a map holds what the map holds, and needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+from small_map import small_map
+
+from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.mapping.view_page import write_view
+
+
+def scene_of(path: Path) -> dict[str, Any]:
+    found = re.search(
+        r'<script id="data" type="application/json">(.*?)</script>', path.read_text("utf-8"), re.S
+    )
+    assert found is not None
+    content: dict[str, Any] = json.loads(found[1])
+    return content
+
+
+def positions_of(group: dict[str, Any]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    positions = np.frombuffer(base64.b64decode(group["positions"]), "<f4").reshape(-1, 3)
+    colors = np.frombuffer(base64.b64decode(group["colors"]), np.uint8).reshape(-1, 3)
+    assert len(colors) == len(positions)
+    return positions
+
+
+def test_points_looks_poses_and_covariances_are_drawn(tmp_path: Path) -> None:
+    whole = small_map(0)
+    night = [replace(r, look="night") if i else r for i, r in enumerate(whole.references)]
+    whole = replace(whole, references=night)
+    pose = Transform(Rotation.identity(), -whole.origin)
+    covariance = np.diag([4.0, 1.0, 0.25, 1, 1, 1])
+    page = tmp_path / "map.html"
+    write_view(page, whole, {"a.jpg": pose}, {"a.jpg": covariance}, "place.devmap")
+    scene = scene_of(page)
+    groups = {group["name"]: group for group in scene["groups"]}
+    assert list(groups) == [
+        "points (20)", "first look (1)", "night (2)", "poses (1)", "95 % of positions (1)",
+    ]  # fmt: skip
+    middle = np.median([r.camera_from_map.inverse().translation for r in night], axis=0)
+    drawn = positions_of(groups["points (20)"])
+    np.testing.assert_allclose(drawn, whole.points3d - middle, rtol=1e-5)
+    rings = positions_of(groups["95 % of positions (1)"]) - (whole.origin - middle)
+    half = np.ptp(rings, axis=0) / 2
+    # sqrt of the 95 % quantile of chi-squared with 3 degrees of freedom is 2.7955.
+    np.testing.assert_allclose(half, 2.7955 * np.array([2, 1, 0.5]), atol=0.2)
+    assert [label[0] for label in scene["labels"]] == [*(r.name for r in night), "a.jpg"]
+
+
+def test_the_page_needs_no_network_and_believes_no_name(tmp_path: Path) -> None:
+    whole = small_map(0)
+    evil = "</script><script>alert(1)</script>"
+    whole = replace(whole, references=[replace(r, name=evil) for r in whole.references])
+    page = tmp_path / "map.html"
+    write_view(page, whole, {}, {}, f"{evil}.devmap")
+    text = page.read_text("utf-8")
+    assert "alert(1)</script>" not in text
+    assert scene_of(page)["labels"][0][0] == evil
+    assert not re.findall(r"https?://|<link|<img|src=|import\(|fetch\(", text)

@@ -1,0 +1,31 @@
+"""Descriptors in 8 bits: nothing is lost to coarse matching, little to the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from deviloc_ros.maps.descriptor_codes import STEPS_PER_UNIT, decoded, encoded
+
+within_range = st.floats(-127 / STEPS_PER_UNIT, 127 / STEPS_PER_UNIT, width=32)
+
+
+@given(arrays(np.float32, (3, 4), elements=within_range))
+def test_decoded_within_half_a_step_and_encoded_again_the_same(values: np.ndarray) -> None:
+    codes = encoded(torch.from_numpy(values))
+    back = decoded(codes.numpy())
+    assert np.abs(back - values).max() <= 0.5 / STEPS_PER_UNIT
+    assert torch.equal(encoded(torch.from_numpy(back)), codes)
+
+
+def test_what_is_out_of_range_is_clipped() -> None:
+    codes = encoded(torch.tensor([[100.0, -100.0]]))
+    assert codes.tolist() == [[127, -127]]
+
+
+def test_older_maps_descriptors_stay_as_they_are() -> None:
+    stored = np.array([[0.3, -7.9]], np.float16)
+    assert np.array_equal(decoded(stored), stored)
