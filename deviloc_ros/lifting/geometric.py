@@ -125,7 +125,8 @@ def lift(
         depth[~observed], confidence[~observed] = infer(keypoints[~observed], observations, depths)
     rays = view.camera.rays(keypoints)
     points = view.camera_from_map.inverse().apply(rays * depth[:, None])
-    confidence[~np.isfinite(points).all(axis=1)] = 0.0
+    nowhere = ~np.isfinite(points).all(axis=1)
+    points[nowhere], confidence[nowhere] = np.nan, 0.0
     return LiftedKeypoints(points, confidence, observed)
 
 

@@ -91,7 +91,7 @@ def test_given_poses_that_are_wrong_do_not_make_all_others_look_uncertain(
         )  # fmt: skip
 
     monkeypatch.setattr(covariance_calibration, "Localizer", OfMap)
-    monkeypatch.setattr(covariance_calibration, "_localized", localized)
+    monkeypatch.setattr(covariance_calibration, "localize_own", localized)
     place = made(World(7, 0.0))
     place = replace(place, references=[place.references[0]] * 40)
     found, number = covariance_calibration.shared_error(
