@@ -17,6 +17,7 @@ from deviloc_ros.mapping.living.join import (
     join,
     renamed,
 )
+from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map
 
 
@@ -43,7 +44,9 @@ def test_features_and_points_stay_where_they_are(tmp_path: Path) -> None:
         for index in range(len(part.references)):
             rows, own = joined.features_of(offset + index), part.features_of(index)
             np.testing.assert_array_equal(joined.keypoints[rows], part.keypoints[own])
-            np.testing.assert_array_equal(joined.descriptors[rows], part.descriptors[own])
+            # Those of an older map become what maps store today, to within half a step.
+            stored = decoded(joined.descriptors[rows]).astype(np.float32)
+            np.testing.assert_allclose(stored, part.descriptors[own], atol=1 / 32 + 1e-3)
             np.testing.assert_allclose(
                 joined.feature_points[rows] + joined.origin,
                 part.feature_points[own] + part.origin,
