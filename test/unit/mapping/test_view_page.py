@@ -5,16 +5,22 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import pytest
+from maps import write_random_map
 from scipy.spatial.transform import Rotation
 from small_map import small_map
 
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping.view_page import write_view
+from deviloc_ros.maps.map import Map
 
 
 def scene_of(path: Path) -> dict[str, Any]:
@@ -66,3 +72,30 @@ def test_the_page_needs_no_network_and_believes_no_name(tmp_path: Path) -> None:
     assert "alert(1)</script>" not in text
     assert scene_of(page)["labels"][0][0] == evil
     assert not re.findall(r"https?://|<link|<img|src=|import\(|fetch\(", text)
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium to look at the page with")
+def test_a_browser_draws_the_points(tmp_path: Path) -> None:
+    assert BROWSER is not None
+    page, picture = tmp_path / "map.html", tmp_path / "map.png"
+    place = Map.load(write_random_map(tmp_path / "random.devmap", 8, 16))
+    write_view(page, place, {}, {}, "place.devmap")
+    subprocess.run(
+        [
+            BROWSER, "--headless", "--no-sandbox", "--use-angle=swiftshader",
+            "--enable-unsafe-swiftshader", "--disable-background-networking", "--no-first-run",
+            f"--user-data-dir={tmp_path / 'profile'}", "--window-size=800,600",
+            "--virtual-time-budget=4000", f"--screenshot={picture}", page.as_uri(),
+        ],
+        capture_output=True, timeout=120, check=True,
+    )  # fmt: skip
+    image = cv2.imread(str(picture))
+    assert image is not None
+    # Right of the legend there is nothing but the map.
+    scene = image[:, 400:].reshape(-1, 3)
+    colors, counts = np.unique(scene, axis=0, return_counts=True)
+    assert counts.max() > 0.5 * len(scene), "there should be a background"
+    assert len(colors) > 10, "and points before it, of many colors"
