@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ EVERYWHERE = {"errors", "atomic", "lock"}
 Arrows = dict[str, set[str]]
 
 
+@functools.cache
 def arrows() -> Arrows:
     """Return which parts of the package each of its parts imports."""
     found: Arrows = {}
