@@ -6,67 +6,21 @@ Its long steps can be ended by Ctrl-C, and finished ones are kept.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pycolmap
 from tqdm import tqdm
 
 from deviloc_ros.datasets.colmap import PosedImage
-from deviloc_ros.errors import InputError, NothingFoundError
+from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.mapping.sfm.colmap_model import model_of, write_model
 from deviloc_ros.mapping.sfm.focal_lengths import with_plausible_focal_lengths
 from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics, refine_lenses
 from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, SiftSettings
 from deviloc_ros.mapping.sfm.staging import StagedImages
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-MIN_FREE_BYTES = 50_000_000
-"""What a step of COLMAP may write, several times over."""
-
-
-def check_space(folder: Path) -> None:
-    """Refuse to begin a step of COLMAP that may fill the disk, for COLMAP then aborts the process.
-
-    Raises:
-        InputError: there is too little space.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < MIN_FREE_BYTES:
-        raise InputError(
-            f"{folder}: No space left: {free / 1e6:.1f} MB on its disk, at least "
-            f"{MIN_FREE_BYTES / 1e6:.0f} MB are needed to go on; free some and repeat the command"
-        )
-
-
-def cancellable(step: Callable[..., Result], *args: Any, **options: Any) -> Result:
-    """Run a step of COLMAP in a thread, so that Ctrl-C reaches this one and cancels the step."""
-    token = pycolmap.CancellationToken()
-    with ThreadPoolExecutor(1, "colmap") as pool:
-        future = pool.submit(step, *args, **options, cancellation_token=token)
-        try:
-            while not future.done():
-                wait([future], timeout=0.2)
-        except BaseException:
-            token.cancel()
-            raise
-        return future.result()
-
-
-def in_steps(items: Sequence[Item], size: int, title: str, unit: str) -> Iterator[list[Item]]:
-    """Yield the items in steps, each of which is kept if a later one is interrupted."""
-    with tqdm(total=len(items), desc=title, unit=unit, disable=None) as bar:
-        for start in range(0, len(items), size):
-            chunk = list(items[start : start + size])
-            yield chunk
-            bar.update(len(chunk))
-
+from deviloc_ros.mapping.sfm.steps import cancellable, check_space, in_steps
 
 MIN_MODEL_IMAGES = 3
 # COLMAP works in steps of this size: what a step wrote to the database survives a Ctrl-C.
@@ -259,18 +213,13 @@ class StructureFromMotion:
             random_seed=self.seed, min_model_size=MIN_MODEL_IMAGES
         )
         options.ba_refine_focal_length = options.ba_refine_extra_params = intrinsics.known is None
-        models = self._map_incrementally(options, num_images)
-        if models and intrinsics.known is None:
-            models = with_plausible_focal_lengths(
-                models, self.database, lambda: self._map_incrementally(options, num_images)
-            )
-        if not models:
-            # Cameras that only move forward never show the angles COLMAP likes to begin with.
-            options.mapper.init_max_forward_motion = 1.0
-            options.mapper.init_min_tri_angle = FORWARD_MOTION_ANGLE
-            models = self._map_incrementally(options, num_images)
+        models = self._models(options, num_images)
         if not models:
             raise NothingFoundError(self._why_nothing(num_images))
+        if intrinsics.known is None:
+            models = with_plausible_focal_lengths(
+                models, self.database, lambda: self._models(options, num_images)
+            )
         best, *others = sorted(models, key=lambda model: -model.num_reg_images())
         registered = {image.name for image in best.images.values() if image.has_pose}
         elsewhere: dict[str, int] = {}
@@ -281,6 +230,17 @@ class StructureFromMotion:
         if intrinsics.known is None:
             refine_lenses(best, may_change_model=intrinsics.model == AUTO)
         return best, elsewhere
+
+    def _models(
+        self, options: pycolmap.IncrementalPipelineOptions, num_images: int
+    ) -> list[pycolmap.Reconstruction]:
+        models = self._map_incrementally(options, num_images)
+        if not models:
+            # Cameras that only move forward never show the angles COLMAP likes to begin with.
+            options.mapper.init_max_forward_motion = 1.0
+            options.mapper.init_min_tri_angle = FORWARD_MOTION_ANGLE
+            models = self._map_incrementally(options, num_images)
+        return models
 
     def _map_incrementally(
         self, options: pycolmap.IncrementalPipelineOptions, num_images: int
