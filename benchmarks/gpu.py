@@ -33,7 +33,7 @@ from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.query import admit
 from deviloc_ros.localization.types import Localization, PoseEstimate
 from deviloc_ros.maps.map import Map
-from deviloc_ros.maps.tiled_map import open_map
+from deviloc_ros.maps.open_map import open_map
 
 # Millimetres and degrees between the poses of both devices.
 LIMITS = (1.0, 0.005)

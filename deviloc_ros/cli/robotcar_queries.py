@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from deviloc_ros.cli.arguments import AXES, Subparsers, add_command
-from deviloc_ros.cli.map_dataset import read_places
+from deviloc_ros.cli.map.dataset import read_places
 from deviloc_ros.errors import InputError
 
 QUERIES = """\

@@ -31,7 +31,7 @@ from deviloc_ros.localization.types import (
 )
 from deviloc_ros.localization.warm_up import warm_up
 from deviloc_ros.maps.map import Map
-from deviloc_ros.maps.tiled_map import open_map
+from deviloc_ros.maps.open_map import open_map
 
 
 class Localizer:

@@ -60,6 +60,16 @@ def describe(features: Features, codebook: torch.Tensor) -> torch.Tensor:
     return normalised(normalised(member.T @ residual).flatten())
 
 
+def describe_reference(
+    reference_map: Map, index: int, codebook: torch.Tensor
+) -> NDArray[np.float16]:
+    """Return the global descriptor (C * D,) of a reference by these words (C, D)."""
+    stored = decoded(reference_map.descriptors[reference_map.features_of(index)])
+    empty = torch.zeros(0)
+    features = Features(empty, torch.from_numpy(stored).float(), empty, empty)
+    return describe(features, codebook).numpy().astype(np.float16)
+
+
 class Retrieval:
     """Ranks the references of a map for a query."""
 

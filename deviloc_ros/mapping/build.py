@@ -10,13 +10,12 @@ import pycolmap
 import torch
 
 from deviloc_ros.config import LocalizerConfig
-from deviloc_ros.datasets.colmap import PosedImage, posed_images, read_model
-from deviloc_ros.datasets.image_folder import list_images
+from deviloc_ros.datasets.colmap import PosedImage, read_model
 from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.images import image_size
 from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
 from deviloc_ros.mapping.assemble import assemble, store_images
+from deviloc_ros.mapping.inputs import check_topicfm, given_poses, sizes_that_fit, wanted_images
 from deviloc_ros.mapping.map_frame import MapFit, fit_map_to_cameras, transform_map, z_up_from
 from deviloc_ros.mapping.multiview.consistency import make_consistent
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
@@ -27,8 +26,6 @@ from deviloc_ros.mapping.sfm.reconstruction import MIN_MODEL_IMAGES, StructureFr
 from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, settings_for
 from deviloc_ros.mapping.workspace import Workspace
 from deviloc_ros.maps.map import Map
-from deviloc_ros.models.published.preprocessing import check_models
-from deviloc_ros.models.weight_store import load_network
 
 
 @dataclass(frozen=True)
@@ -92,15 +89,15 @@ def build_map(
         InputError: images or model cannot be used, or another process builds this map.
         NothingFoundError: no map came about.
     """
-    names: Sequence[str] = _wanted(images, options.names)
+    names: Sequence[str] = wanted_images(images, options.names)
     posed: dict[str, PosedImage] = {}
     unregistered: dict[str, str] = {}
     if model is not None:
-        posed, unregistered = _given(images, model, names)
+        posed, unregistered = given_poses(images, model, names)
         names = sorted(posed)
     if options.config.matching.matcher == "topicfm":
-        _check_topicfm(posed, options.intrinsics)
-    sizes, refused = _sizes(images, names, posed, options.intrinsics)
+        check_topicfm(posed, options.intrinsics)
+    sizes, refused = sizes_that_fit(images, names, posed, options.intrinsics)
     if not sizes:
         raise InputError(f"{images}: no image can be used: {_first(refused)}")
     unregistered |= refused
@@ -196,88 +193,11 @@ def _build(
     return built
 
 
-def _sizes(
-    images: Path,
-    names: Sequence[str],
-    posed: Mapping[str, PosedImage],
-    intrinsics: Intrinsics,
-) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
-    """Return width and height of the images that fit their camera, and what is wrong with others.
-
-    Args:
-        images: their folder.
-        names: of all.
-        posed: those whose camera is given with their pose; it must be of their size.
-        intrinsics: what is known of the others' cameras.
-    """
-    sizes: dict[str, tuple[int, int]] = {}
-    refused: dict[str, str] = {}
-    for name in names:
-        try:
-            size = image_size(images / name)
-            if name in posed:
-                camera = posed[name].camera
-                if size != (camera.width, camera.height):
-                    raise InputError(
-                        f"is {size[0]} x {size[1]} pixels, its camera {camera.width} x "
-                        f"{camera.height}"
-                    )
-            elif intrinsics.known is not None:
-                intrinsics.known_for(*size)
-        except InputError as error:
-            refused[name] = str(error).removeprefix(f"{images / name}: ")
-        else:
-            sizes[name] = size
-    return sizes, refused
-
-
 def _without(
     names: Collection[str], descriptors: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """Return the descriptors of all other images."""
     return {name: item for name, item in descriptors.items() if name not in names}
-
-
-def _wanted(images: Path, names: Sequence[str] | None) -> Sequence[str]:
-    """Return the images of the folder that are to be in the map."""
-    if names is None:
-        return list_images(images)
-    present = [name for name in names if (images / name).is_file()]
-    if not present:
-        raise InputError(f"{images}: holds none of {len(names)} images, such as {names[0]}")
-    return present
-
-
-def _given(
-    images: Path, model: Path, names: Sequence[str]
-) -> tuple[dict[str, PosedImage], dict[str, str]]:
-    """Return the images that have both a file and a pose, and what is wrong with the others."""
-    given = posed_images(model)
-    present = set(names)
-    posed = {image.name: image for image in given if image.name in present}
-    if not posed:
-        raise InputError(
-            f"{model}: none of its {len(given)} images is in {images} "
-            f"(the model names {given[0].name!r}, the folder holds {names[0]!r})"
-        )
-    wrong = {name: "has no pose in the given model" for name in names if name not in posed}
-    missing = {
-        image.name: "has a pose in the given model, but there is no such image"
-        for image in given
-        if image.name not in present
-    }
-    return posed, wrong | missing
-
-
-def _check_topicfm(posed: Mapping[str, PosedImage], intrinsics: Intrinsics) -> None:
-    """Refuse missing weights and unknown cameras before hours of work rather than after."""
-    load_network()
-    if posed:
-        check_models((name, image.camera.model) for name, image in posed.items())
-    elif intrinsics.known is not None:
-        check_models([("--camera", intrinsics.known.model)])
-    else:
-        check_models([("--camera-model", intrinsics.first_model)])
 
 
 def _without_pose(

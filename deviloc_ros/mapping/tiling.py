@@ -16,11 +16,14 @@ from tqdm import tqdm
 
 from deviloc_ros import __version__
 from deviloc_ros.errors import InputError
-from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
-from deviloc_ros.localization.types import Features
+from deviloc_ros.localization.retrieval import (
+    describe_reference,
+    make_codebook,
+    sample_descriptors,
+)
+from deviloc_ros.mapping.alike import check_alike
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map, offsets_of
 
 # Cameras of different tiles so far apart, map units, are not asked what both could see.
@@ -97,12 +100,12 @@ def write_index(output: Path, tiles: Sequence[Path], seed: int = 0) -> None:
     if len({path.resolve() for path in tiles}) < len(tiles):
         raise InputError(f"{output}: a tile is given twice")
     maps = [Map.load(path, resident=0) for path in tqdm(tiles, desc="opening tiles", disable=None)]
-    for path, tile in zip(tiles, maps, strict=True):
-        _check_fits(tiles[0], maps[0], path, tile)
+    for tile in maps:
+        check_alike(maps[0], tile, True, "tiles must be made and aligned alike")
     codebook = make_codebook(sample_descriptors([tile.descriptors for tile in maps], seed), seed)
     words = torch.from_numpy(codebook)
     descriptors = [
-        describe(_features(tile, index), words).numpy().astype(np.float16)
+        describe_reference(tile, index, words)
         for tile in tqdm(maps, desc="describing", unit="tile", disable=None)
         for index in range(len(tile.references))
     ]
@@ -157,31 +160,6 @@ def tiles_folder(index: Path) -> Path:
     except OSError as error:
         raise InputError(f"{folder}: cannot be made ({error.strerror})") from None
     return folder
-
-
-def _check_fits(first_path: Path, first: Map, path: Path, tile: Map) -> None:
-    """Refuse a tile that is of another kind than the first one."""
-    for name, ours, theirs in (
-        ("metric", tile.metric, first.metric),
-        ("z up", tile.gravity_aligned, first.gravity_aligned),
-        ("reference images to align with", tile.alignable, first.alignable),
-        ("images for matcher topicfm", tile.image_size, first.image_size),
-        ("length of descriptors", tile.descriptors.shape[1], first.descriptors.shape[1]),
-        ("feature settings", tile.meta.get("features"), first.meta.get("features")),
-    ):
-        if ours != theirs:
-            raise InputError(
-                f"{path}: {name}: {ours}, but {theirs} in {first_path}; tiles must be made and "
-                "aligned alike"
-            )
-
-
-def _features(tile: Map, index: int) -> Features:
-    """Return what a global descriptor is made of."""
-    rows = tile.features_of(index)
-    descriptors = torch.from_numpy(decoded(tile.descriptors[rows])).float()
-    empty = torch.zeros(0)
-    return Features(empty, descriptors, empty, empty)
 
 
 def calibrated_together(calibrations: Sequence[Calibration], counts: Sequence[int]) -> Calibration:

@@ -11,7 +11,6 @@ import numpy as np
 import pycolmap
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from deviloc_ros import __version__
 from deviloc_ros.config import LocalizerConfig
@@ -19,19 +18,16 @@ from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.images import image_size, read_gray
-from deviloc_ros.localization.localizer import Localizer
-from deviloc_ros.localization.query import refuse
 from deviloc_ros.localization.retrieval import describe
-from deviloc_ros.localization.types import Features, Query
+from deviloc_ros.localization.types import Features
 from deviloc_ros.mapping.assemble import KnownPoints, assemble, store_images
 from deviloc_ros.mapping.living.frame_fit import FrameFit, fit_frames
 from deviloc_ros.mapping.living.join import Sightings, free_name, join, renamed
 from deviloc_ros.mapping.living.joint_model import JointModel, NewImage
+from deviloc_ros.mapping.living.new_images import fitted_cameras, register_all
 from deviloc_ros.mapping.living.own_check import Comparison, compare
 from deviloc_ros.mapping.living.recalibration import recalibrate
-from deviloc_ros.mapping.living.registration import Registered, register
-from deviloc_ros.mapping.living.registration_store import load_registered, save_registered
+from deviloc_ros.mapping.living.registration import Registered
 from deviloc_ros.mapping.multiview.consistency import make_consistent
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
 from deviloc_ros.mapping.self_calibration import spread
@@ -166,10 +162,10 @@ def _extended(
     options: ExtendOptions,
     workspace: Workspace,
 ) -> tuple[Map, int, FrameFit | None, Comparison]:
-    cameras, unfit = _fitted(images, cameras)
+    cameras, unfit = fitted_cameras(images, cameras)
     features, left_out = workspace.features(sorted(cameras), config)
     left_out |= unfit
-    registered, reasons = _localize(old, images, cameras, features, config, workspace)
+    registered, reasons = register_all(old, images, cameras, features, config, workspace)
     if not registered:
         first = next(iter((left_out | reasons).items()))
         raise NothingFoundError(
@@ -216,50 +212,6 @@ def _extended(
                     config)  # fmt: skip
     check = compare(old, built, spread(len(old.references), MAX_CHECKED), config)
     return built, len(registered), frame, check
-
-
-def _fitted(
-    images: Path, cameras: Mapping[str, Camera]
-) -> tuple[dict[str, Camera], dict[str, str]]:
-    """Return cameras scaled to the size of their images, and which images do not fit theirs."""
-    fitted: dict[str, Camera] = {}
-    unfit: dict[str, str] = {}
-    for name, camera in cameras.items():
-        try:
-            fitted[name] = camera.fitted_to(*image_size(images / name))
-        except InputError as error:
-            unfit[name] = str(error).removeprefix(f"{images / name}: ")
-    return fitted, unfit
-
-
-def _localize(
-    old: Map,
-    images: Path,
-    cameras: Mapping[str, Camera],
-    features: Mapping[str, Features],
-    config: LocalizerConfig,
-    workspace: Workspace,
-) -> tuple[dict[str, Registered], dict[str, str]]:
-    """Return how images were localized in the map, and why others were not."""
-    localizer = Localizer(old, config)
-    registered: dict[str, Registered] = {}
-    reasons: dict[str, str] = {}
-    for name in tqdm(sorted(features), desc="localizing", unit="image", disable=None):
-        path = workspace.path_for("localized", name, ".safetensors")
-        result = load_registered(path)
-        if result is None:
-            image = read_gray(images / name)
-            wrong = refuse(image, cameras[name])
-            if wrong is not None:
-                result = f"cannot be localized in the map: {wrong.details}"
-            else:
-                result = register(localizer, Query(features[name], cameras[name], image))
-            save_registered(path, result)
-        if isinstance(result, Registered):
-            registered[name] = result
-        else:
-            reasons[name] = result
-    return registered, reasons
 
 
 def _joined(

@@ -11,10 +11,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from deviloc_ros.errors import InputError
-from deviloc_ros.localization.retrieval import describe
-from deviloc_ros.localization.types import Features
-from deviloc_ros.maps.descriptor_codes import decoded, encoded
+from deviloc_ros.localization.retrieval import describe_reference
+from deviloc_ros.maps.descriptor_codes import encoded
 from deviloc_ros.maps.map import Map, Reference, offsets_of
 
 
@@ -34,35 +32,13 @@ class Sightings:
 NOTHING = Sightings()
 
 
-def check_joinable(first: Map, second: Map) -> None:
-    """Refuse maps that cannot be one.
-
-    Raises:
-        InputError: they are of other kinds.
-    """
-    for name, one, other in (
-        ("stored images", first.alignable, second.alignable),
-        ("images for matcher topicfm", first.image_size, second.image_size),
-        ("length of descriptors", first.descriptors.shape[1], second.descriptors.shape[1]),
-        ("feature settings", first.meta.get("features"), second.meta.get("features")),
-    ):
-        if one != other:
-            raise InputError(
-                f"{second.source}: {name}: {other}, but {one} in {first.source}; maps that become "
-                "one must be built alike"
-            )
-
-
 def described_by(second: Map, codebook: NDArray[np.float32]) -> Map:
     """Return a map with its global descriptors made anew, over other words."""
     words = torch.from_numpy(np.array(codebook))
-    described = []
-    for index in tqdm(range(len(second.references)), desc="describing", disable=None):
-        rows = second.features_of(index)
-        local = torch.from_numpy(decoded(second.descriptors[rows])).float()
-        empty = torch.zeros(0)
-        features = Features(empty, local, empty, empty)
-        described.append(describe(features, words).numpy().astype(np.float16))
+    described = [
+        describe_reference(second, index, words)
+        for index in tqdm(range(len(second.references)), desc="describing", disable=None)
+    ]
     return replace(second, codebook=codebook, global_descriptors=np.stack(described))
 
 

@@ -17,9 +17,10 @@ from deviloc_ros.geometry.similarity import Similarity
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.localization.types import Query
+from deviloc_ros.mapping.alike import check_alike
 from deviloc_ros.mapping.living.extend import MAX_CHECKED, config_of
 from deviloc_ros.mapping.living.frame_fit import FrameFit, fit_frames, residuals
-from deviloc_ros.mapping.living.join import Sightings, check_joinable, described_by, join, renamed
+from deviloc_ros.mapping.living.join import Sightings, described_by, join, renamed
 from deviloc_ros.mapping.living.own_check import Comparison, compare
 from deviloc_ros.mapping.living.registration import Registered, register
 from deviloc_ros.mapping.map_frame import transform_map
@@ -88,7 +89,7 @@ def merge_maps(
             result would localize worse.
     """
     first, second = Map.load(first_path), Map.load(second_path)
-    check_joinable(first, second)
+    check_alike(first, second, False, "maps that become one must be built alike")
     config = config_of(first, options.config)
     there = _localize(second, first, config, f"{second_path.name} in {first_path.name}")
     back = _localize(first, second, config, f"{first_path.name} in {second_path.name}")

@@ -23,8 +23,9 @@ from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.open_map import load_tiled, open_map
 from deviloc_ros.maps.tile_store import TileStore
-from deviloc_ros.maps.tiled_map import TiledMap, load_tiled, open_map
+from deviloc_ros.maps.tiled_map import TiledMap
 
 CAMERA = Camera("PINHOLE", 64, 48, (50.0, 50.0, 32.0, 24.0))
 # A camera that looks along x, z up.

@@ -30,7 +30,8 @@ from deviloc_ros.localization.types import (
     PosePrior,
 )
 from deviloc_ros.maps.map import Map
-from deviloc_ros.maps.tiled_map import TiledMap, open_map
+from deviloc_ros.maps.open_map import open_map
+from deviloc_ros.maps.tiled_map import TiledMap
 
 SIDES = ("left", "rear")
 STEP = 3 * SECOND // 4  # 3 m

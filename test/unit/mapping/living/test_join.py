@@ -10,9 +10,9 @@ import pytest
 from small_map import small_map
 
 from deviloc_ros.errors import InputError
+from deviloc_ros.mapping.alike import check_alike
 from deviloc_ros.mapping.living.join import (
     Sightings,
-    check_joinable,
     described_by,
     join,
     renamed,
@@ -94,8 +94,16 @@ def test_global_descriptors_follow_the_words_of_the_other_map() -> None:
 def test_maps_of_other_kinds_are_refused() -> None:
     first, second = two_maps()
     other = replace(second, meta={"features": {"max_size": 480}}, source="other.devmap")
-    with pytest.raises(InputError, match=r"other\.devmap: feature settings"):
-        check_joinable(first, other)
+    with pytest.raises(InputError, match=r"other\.devmap: feature settings.*; be alike"):
+        check_alike(first, other, False, "be alike")
+
+
+def test_maps_of_one_frame_agree_on_what_it_is() -> None:
+    first, second = two_maps()
+    other = replace(second, gravity_aligned=not first.gravity_aligned, source="other.devmap")
+    check_alike(first, other, False, "")
+    with pytest.raises(InputError, match=r"other\.devmap: z up"):
+        check_alike(first, other, True, "")
 
 
 def test_maps_without_looks_are_as_they_were(tmp_path: Path) -> None:

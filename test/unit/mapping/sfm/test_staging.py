@@ -17,7 +17,7 @@ from deviloc_ros.datasets.image_folder import list_images
 from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.mapping.build import BuildOptions, build_map
-from deviloc_ros.mapping.sfm import reconstruction
+from deviloc_ros.mapping.sfm import steps
 from deviloc_ros.mapping.sfm.intrinsics import Intrinsics
 from deviloc_ros.mapping.sfm.reconstruction import StructureFromMotion
 from deviloc_ros.mapping.sfm.staging import StagedImages
@@ -130,7 +130,7 @@ def test_colmap_begins_no_step_on_a_disk_that_is_nearly_full(
     sfm = StructureFromMotion(tmp_path / "images", tmp_path / "work", 0)
     sfm.stage(["a.png"])
     sfm.import_images({"a.png": (96, 64)}, Intrinsics())
-    monkeypatch.setattr(reconstruction, "MIN_FREE_BYTES", 2**60)
+    monkeypatch.setattr(steps, "MIN_FREE_BYTES", 2**60)
     for step in (
         lambda: sfm.extract(["a.png"]),
         lambda: sfm.match([("a.png", "a.png")]),

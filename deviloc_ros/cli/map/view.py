@@ -43,7 +43,7 @@ def run_view(args: argparse.Namespace) -> int:
 
     from deviloc_ros.datasets.poses import read_poses
     from deviloc_ros.mapping.view_page import write_view
-    from deviloc_ros.maps.tiled_map import open_map
+    from deviloc_ros.maps.open_map import open_map
     from deviloc_ros.offline.stats import read_covariances
 
     reference_map = open_map(args.map)

@@ -46,7 +46,7 @@ def run_tile(args: argparse.Namespace) -> int:
     from deviloc_ros.mapping.cut import cut_map
     from deviloc_ros.mapping.tiling import tiles_folder, write_index
     from deviloc_ros.maps.map import Map
-    from deviloc_ros.maps.tiled_map import load_tiled
+    from deviloc_ros.maps.open_map import load_tiled
 
     tiles = args.maps
     if args.cut is not None:

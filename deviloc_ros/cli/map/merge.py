@@ -13,7 +13,7 @@ from deviloc_ros.cli.arguments import (
     load_config,
     tell,
 )
-from deviloc_ros.cli.map_extend import check_label, frame_text
+from deviloc_ros.cli.map.extend import check_label, frame_text
 
 MERGE = """\
 Make one map of two that show the same place in part. Images of each are localized in the other,

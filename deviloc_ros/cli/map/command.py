@@ -17,14 +17,14 @@ from deviloc_ros.cli.arguments import (
     tell,
     tell_unread,
 )
-from deviloc_ros.cli.map_align import add_align, run_align
-from deviloc_ros.cli.map_bag import add_bag, odometry_text, take_images
-from deviloc_ros.cli.map_dataset import add_dataset, build_dataset
-from deviloc_ros.cli.map_extend import add_extend, run_extend
-from deviloc_ros.cli.map_merge import add_merge, run_merge
-from deviloc_ros.cli.map_prune import add_prune, run_prune
-from deviloc_ros.cli.map_tile import add_tile, run_tile
-from deviloc_ros.cli.map_view import add_view, run_view
+from deviloc_ros.cli.map.align import add_align, run_align
+from deviloc_ros.cli.map.bag import add_bag, odometry_text, take_images
+from deviloc_ros.cli.map.dataset import add_dataset, build_dataset
+from deviloc_ros.cli.map.extend import add_extend, run_extend
+from deviloc_ros.cli.map.merge import add_merge, run_merge
+from deviloc_ros.cli.map.prune import add_prune, run_prune
+from deviloc_ros.cli.map.tile import add_tile, run_tile
+from deviloc_ros.cli.map.view import add_view, run_view
 from deviloc_ros.errors import InputError
 
 BUILD = """\
@@ -211,7 +211,7 @@ def _info(args: argparse.Namespace) -> int:
     check_output(args.picture)
 
     from deviloc_ros.mapping.info import describe_map, draw_map, info_text
-    from deviloc_ros.maps.tiled_map import open_map
+    from deviloc_ros.maps.open_map import open_map
 
     reference_map = open_map(args.map)
     if args.picture is not None:
