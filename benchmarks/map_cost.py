@@ -1,10 +1,13 @@
 """What a map costs: CPU time, memory and bytes an image, on real scenes and as places grow.
 
     ./run bench map_cost DATA [--work DIR] [--only ROW ...] [--drives N ...] [--output table.md]
+    ./run bench map_cost DATA --splits [--work DIR] [--output table.md]
 
 DATA holds one folder a scene, each with images/ and, where there is truth, a COLMAP text model.
 Rows with poses given use that model's poses and not its points. --drives adds drives of so many
-images through a simulated street as long as they need, 1.6 m apart, poses given. Each map is built
+images through a simulated street as long as they need, 1.6 m apart, poses given. --splits makes
+maps of a part of each surveyed scene instead, and localizes the other images: how exact are cheap
+maps? It runs with older revisions of the package, too: copy this file there. Each map is built
 by the command line in a process of its own; CPU seconds are of all its threads, memory is the most
 that it held. Results are kept in --work, so that a run that was interrupted goes on.
 """
@@ -37,9 +40,23 @@ SCENES = {
     "sacre-coeur": False,
     "statue-sunset-noon": False,
 }
+# Scene, every how manieth image is in the map, and from which on.
+SPLITS = (
+    ("castle-P30", 2, 0),
+    ("entry-P10", 2, 0),
+    ("entry-P10", 2, 1),
+    ("fountain-P11", 2, 0),
+    ("fountain-P11", 2, 1),
+    ("kitti-residential", 3, 0),
+    ("kitti-residential", 3, 1),
+)
 HEADER = (
     "| images | poses | in the map | CPU-seconds an image | wall | memory | kB an image |\n"
     "|---|---|---|---|---|---|---|\n"
+)
+SPLIT_HEADER = (
+    "| map of | images | CPU-seconds an image | kB an image | localized | median position | "
+    "median rotation |\n|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -105,6 +122,34 @@ def build(images: Path, model: Path | None, output: Path) -> Cost:
     )
 
 
+def split(data: Path, name: str, step: int, first: int, work: Path) -> str:
+    """Make a map of a part of a scene and localize the rest; return a line of the table."""
+    posed = sorted(posed_images(data / name), key=lambda image: image.name)
+    base = work / f"{name}-{step}-{first}"
+    models = base.with_name(f"{base.name}-map"), base.with_name(f"{base.name}-queries")
+    chosen = [item for i, item in enumerate(posed) if i % step == first]
+    write_posed_images(models[0], chosen)
+    write_posed_images(models[1], [item for item in posed if item not in chosen])
+    place, kept = base.with_suffix(".devmap"), base.with_suffix(".json")
+    if not kept.exists():
+        cost = build(data / name / "images", models[0], place)
+        with atomic_path(kept) as temporary:
+            temporary.write_text(json.dumps(asdict(cost)), encoding="utf-8")
+    cost = Cost(**json.loads(kept.read_text(encoding="utf-8")))
+    poses, program = base.with_suffix(".txt"), [sys.executable, "-m", "deviloc_ros.cli.main"]
+    localize = ["localize", place, "--images", data / name / "images", "--model", models[1]]
+    subprocess.run([*program, *map(str, localize), "--output", poses], check=True)
+    evaluate = [*program, "evaluate", "--poses", poses, "--model", models[1], "--json"]
+    errors = json.loads(subprocess.run(evaluate, stdout=subprocess.PIPE, check=True).stdout)
+    count = cost.references
+    return (
+        f"| {name}, every {step} from {first} | {count} | {cost.cpu_seconds / count:.1f} | "
+        f"{cost.map_bytes / count / 1e3:.0f} | {errors['num_localized']} of "
+        f"{errors['num_images']} | {errors['median_position_error_m'] * 1e3:.1f} mm | "
+        f"{errors['median_rotation_error_deg']:.3f} deg |\n"
+    )
+
+
 def rows(args: argparse.Namespace, work: Path) -> Iterator[tuple[str, str, Path, Path | None]]:
     """Yield title, what is said of poses, images and model of each map that is wanted."""
     for name, given in SCENES.items():
@@ -131,12 +176,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path)
     parser.add_argument("--only", nargs="+", choices=SCENES, default=[])
     parser.add_argument("--drives", nargs="+", type=int, default=[], metavar="N")
+    parser.add_argument("--splits", action="store_true", help="how exact, instead of how dear")
     parser.add_argument("--output", type=Path)
     args = parser.parse_args(arguments)
     work = args.work or Path(tempfile.mkdtemp(prefix="map-cost-"))
     work.mkdir(parents=True, exist_ok=True)
-    table = HEADER
-    for title, poses, images, model in rows(args, work):
+    table = SPLIT_HEADER if args.splits else HEADER
+    for name, step, first in SPLITS if args.splits else ():
+        line = split(args.data, name, step, first, work)
+        print(line, end="", flush=True)
+        table += line
+    for title, poses, images, model in () if args.splits else rows(args, work):
         name = title.replace(" ", "-")
         kept = work / f"{name}.json"
         if not kept.exists():

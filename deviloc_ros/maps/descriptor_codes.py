@@ -22,6 +22,11 @@ def encoded(descriptors: torch.Tensor) -> torch.Tensor:
     return steps.to(torch.int8)
 
 
+def rounded(descriptors: torch.Tensor) -> torch.Tensor:
+    """Return descriptors (N, D), float32, as they would be after being stored; one operation."""
+    return torch.fake_quantize_per_tensor_affine(descriptors, 1 / STEPS_PER_UNIT, 0, -127, 127)
+
+
 def decoded(stored: NDArray[Any]) -> NDArray[np.floating[Any]]:
     """Return stored descriptors (N, D) as they were to within half a step.
 

@@ -27,6 +27,7 @@ from deviloc_ros.localization.cuda.stored_references import (
 from deviloc_ros.localization.matching import SemiDenseMatches
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Correspondences, Features, Query
+from deviloc_ros.maps.descriptor_codes import rounded
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.cuda import upload
 from deviloc_ros.models.xfeat import load_xfeat
@@ -66,12 +67,15 @@ class DeviceQuery:
 
     Attributes:
         descriptors: (N, D) float32.
-        length: (N,) float32, their norms.
+        rounded: (N, D) float32, the same as maps store descriptors (maps/descriptor_codes.py): what
+            coarse matching compares, here as on the CPU. Sums of such products are exact.
+        length: (N,) float32, norms of the descriptors.
         offsets: (N, 5) float32: keypoint x and y without the pull, scale, and the bias of fine
             offsets in x and y.
     """
 
     descriptors: Tensor
+    rounded: Tensor
     length: Tensor
     offsets: Tensor
 
@@ -167,7 +171,7 @@ class CudaMatcher:
         """Return mutual nearest neighbours, of each reference the most similar ones."""
         stored = self.stored
         reference = stored.descriptors[places].float()
-        every = query.descriptors.expand(len(places), -1, -1)
+        every = query.rounded.expand(len(places), -1, -1)
         similarity = torch.baddbmm(stored.absent[places], every, reference.mT)
         value, nearest = similarity.max(dim=2)
         back = similarity.argmax(dim=1).gather(1, nearest)
@@ -268,6 +272,7 @@ class CudaMatcher:
         scales = features.scales[:, None]
         return DeviceQuery(
             features.descriptors,
+            rounded(features.descriptors),
             torch.linalg.vector_norm(features.descriptors, dim=1),
             torch.cat([keypoints, scales, self._bias[levels]], dim=1),
         )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from deviloc_ros.maps.descriptor_codes import STEPS_PER_UNIT, decoded, encoded
+from deviloc_ros.maps.descriptor_codes import STEPS_PER_UNIT, decoded, encoded, rounded
 
 within_range = st.floats(-127 / STEPS_PER_UNIT, 127 / STEPS_PER_UNIT, width=32)
 
@@ -19,6 +19,13 @@ def test_decoded_within_half_a_step_and_encoded_again_the_same(values: np.ndarra
     back = decoded(codes.numpy())
     assert np.abs(back - values).max() <= 0.5 / STEPS_PER_UNIT
     assert torch.equal(encoded(torch.from_numpy(back)), codes)
+
+
+@given(arrays(np.float32, (3, 4), elements=st.floats(-20, 20, width=32)))
+def test_rounded_is_what_is_stored(values: np.ndarray) -> None:
+    tensor = torch.from_numpy(values)
+    stored = decoded(encoded(tensor).numpy()).astype(np.float32)
+    assert np.array_equal(rounded(tensor).numpy(), stored)
 
 
 def test_what_is_out_of_range_is_clipped() -> None:
