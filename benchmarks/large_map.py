@@ -4,9 +4,9 @@
 
 MAP becomes as many tiles as N images need, a kilometre apart from each other. In each tile but the
 first one the numbers of every descriptor are in another order, so that it looks like another place.
-A process of its own opens the index of all of them, and then localizes images of the first tile as
-they are stored, each against all the others. Memory is the most that this process held. Tiles and
-index are kept in --work.
+A process of its own loads the networks with the first tile alone, opens the index, and localizes
+images of the first tile as they are stored, each against all the others. Memory is the most that
+this process held. Tiles and index are kept in --work.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.localizer import Localizer
-from deviloc_ros.localization.types import PoseEstimate
-from deviloc_ros.mapping.covariance_calibration import localize_own
+from deviloc_ros.localization.types import PoseEstimate, Query
+from deviloc_ros.mapping.multiview.matching import reference_features
 from deviloc_ros.mapping.tiling import write_index
 from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.open_map import open_map
@@ -35,10 +35,14 @@ from deviloc_ros.maps.open_map import open_map
 APART = 1000.0
 
 
+def tile_name(number: int) -> str:
+    return f"tile-{number:04d}.devmap"
+
+
 def repeat(original: Map, folder: Path, images: int) -> list[Path]:
     """Write the tiles, those that are not there yet; return their files."""
     count = -(-images // len(original.references))
-    paths = [folder / f"tile-{number:04d}.devmap" for number in range(count)]
+    paths = [folder / tile_name(number) for number in range(count)]
     generator = np.random.default_rng(0)
     for number, path in enumerate(tqdm(paths, desc="tiles")):
         order = generator.permutation(original.descriptors.shape[1])
@@ -66,6 +70,9 @@ def repeat(original: Map, folder: Path, images: int) -> list[Path]:
 def measure(index: Path, queries: int) -> None:
     """Open the index, localize images of its first tile, and print what that took."""
     config = LocalizerConfig()
+    busy = time.process_time()
+    Localizer(open_map(index.with_name(tile_name(0))), config)
+    print(f"networks: {time.process_time() - busy:.1f} CPU-s, {peak_bytes() / 1e9:.2f} GB")
     start, busy = time.monotonic(), time.process_time()
     opened = open_map(index, config.tiles)
     read = time.process_time() - busy
@@ -77,12 +84,16 @@ def measure(index: Path, queries: int) -> None:
     )
     times, found, right = [], 0, 0
     for query in np.linspace(0, opened.reference_offsets[1] - 1, queries).astype(int).tolist():
+        reference = opened.references[query]
+        features = reference_features(opened, query, config, localizer.device)
         start = time.monotonic()
-        result = localize_own(localizer, query, config, np.array([query]))
+        result = localizer.localize_query(
+            Query(features, reference.camera, opened.image_of(query)), excluded=np.array([query])
+        )
         times.append(time.monotonic() - start)
         if isinstance(result, PoseEstimate):
             found += 1
-            truth = opened.references[query].camera_from_map.inverse()
+            truth = reference.camera_from_map.inverse()
             right += result.map_from_camera.distance_to(truth)[0] < 1.0
     print(
         f"{found} of {queries} images localized, {right} of them within 1 m; median "
