@@ -75,16 +75,14 @@ class RayWorkers:
             return
         # Once for each machine, not for each worker.
         shared = self._ray.put(prepare)
-        workers = [
-            self._worker.remote([shared], __version__) for _ in range(min(self.count, len(items)))
-        ]
+        workers = [self._worker.remote(__version__) for _ in range(min(self.count, len(items)))]
         left = iter(enumerate(items))
         running: dict[Any, tuple[int, Any]] = {}
         done: dict[int, Result] = {}
 
         def give(worker: Any) -> None:
             for number, item in left:
-                running[worker.do.remote(item)] = number, worker
+                running[worker.do.remote([shared], item)] = number, worker
                 return
 
         try:
@@ -100,8 +98,10 @@ class RayWorkers:
                         give(worker)
                     yield done.pop(wanted)
         finally:
-            for worker in workers:
-                self._ray.kill(worker)
+            # Workers end when nobody knows them any more: who looks at the error's frames would.
+            worker = None
+            workers.clear()
+            running.clear()
 
     def _result(self, ready: Any, item: object) -> Any:
         try:
@@ -118,13 +118,16 @@ class RayWorkers:
 class _Worker:
     """A process of the cluster."""
 
-    def __init__(self, shared: Sequence[Any], version: str) -> None:
-        # What goes wrong here would end the process without its reason.
-        self._shared, self._version = shared, version
+    def __init__(self, version: str) -> None:
+        self._version = version
         self._function: Callable[[Any], Any] | None = None
 
-    def do(self, item: Any) -> Any:
+    def do(self, shared: Sequence[Any], item: Any) -> Any:
         """Return what becomes of an item.
+
+        Args:
+            shared: where what makes the function is, alone in a list: Ray would look it up itself.
+            item: what the function is called with.
 
         Raises:
             InputError: this machine has another version of the package.
@@ -138,6 +141,6 @@ class _Worker:
             import torch
 
             torch.set_num_threads(1)
-            (shared,) = self._shared
-            self._function = importlib.import_module("ray").get(shared)()
+            (prepare,) = importlib.import_module("ray").get(list(shared))
+            self._function = prepare()
         return self._function(item)
