@@ -42,6 +42,7 @@ def _line(key: tuple[str, ...], records: Sequence[Mapping[str, Any]]) -> str:
     median, far = np.percentile(positions, (50, 90), method="higher")
     middle = np.percentile(rotations, 50, method="higher")
     last = records[-1]
+    seconds = last["build_seconds"]
     cells = [
         f"{localized} of {len(records)}",
         f"{_number(median)} ({_number(low)}-{_number(high)})",
@@ -50,7 +51,7 @@ def _line(key: tuple[str, ...], records: Sequence[Mapping[str, Any]]) -> str:
         f"{np.mean([record['cpu_seconds'] for record in records]):.2f}",
         f"{max(record['peak_bytes'] for record in records) / 2**20:.0f} MiB",
         f"{last['map_bytes'] / last['images'] / 1024:.0f} KiB",
-        f"{last['build_seconds'] / last['images']:.1f}",
+        "not measured" if seconds is None else f"{seconds / last['images']:.1f}",
     ]
     return f"| {' | '.join([*key, *cells])} |\n"
 
