@@ -200,6 +200,7 @@ class FrameWorker:
             current = self._map
             assert current is not None
             if current is not loaded and not current.is_like(loaded):
+                self.statistics.count_dropped()
                 return  # A pose in the former map would be taken for one in the new.
             tf = self._results.publish_pose(outcome)
             self._priors.learn(outcome, prior is not None, token)
