@@ -208,7 +208,7 @@ def test_metadata_of_other_types_is_refused(tmp_path, old, new):
     text = metadata.read_text()
     assert old in text
     metadata.write_text(text.replace(old, new))
-    with pytest.raises(InputError, match="not a readable rosbag2"):
+    with pytest.raises(InputError, match="not a readable bag"):
         Bag(path)
 
 
@@ -226,7 +226,7 @@ def test_messages_without_stamp_or_data_are_refused(tmp_path, change):
 
 @pytest.mark.parametrize("error", [MemoryError(), RecursionError("deep"), RuntimeError("zstd")])
 def test_whatever_the_library_raises_is_one_line(error):
-    with pytest.raises(InputError, match="place: not a readable rosbag2"), readable(Path("place")):
+    with pytest.raises(InputError, match="place: not a readable bag"), readable(Path("place")):
         raise error
 
 
