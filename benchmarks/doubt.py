@@ -188,53 +188,47 @@ def elsewhere(bench: Bench, without: Iterable[str]) -> Iterator[Sought]:
                 yield Sought(image, Camera("PINHOLE", width, height, params), None)
 
 
-def castle(bench: Bench) -> list[Count]:
+def castle(bench: Bench) -> Iterator[Count]:
     """Look for castle-P19 in a map of castle-P30: as it is, by night, and with it withheld."""
     data = bench.data
     localizer = localizer_of(bench, "castle", data / "castle-P30" / "images", data / "castle-P30")
     images, model = data / "castle-P19" / "images", data / "castle-P19"
     own = data / "castle-P30"
-    return [
-        count(Count("castle-P19", all_right=True), localizer, queries(images, model)),
-        count(Count("castle-P19, darkened", True), localizer, queries(images, model, dark=True)),
-        count(Count("castle-P19, withheld"), localizer, withheld(localizer, images, model)),
-        count(
-            Count("castle-P30, withheld, every third"),
-            localizer,
-            itertools.islice(withheld(localizer, own / "images", own), 0, None, 3),
-        ),
-        count(Count("other places in castle"), localizer, elsewhere(bench, COURTYARD)),
-    ]
+    yield count(Count("castle-P19", all_right=True), localizer, queries(images, model))
+    dark = queries(images, model, dark=True)
+    yield count(Count("castle-P19, darkened", all_right=True), localizer, dark)
+    yield count(Count("castle-P19, withheld"), localizer, withheld(localizer, images, model))
+    own_withheld = itertools.islice(withheld(localizer, own / "images", own), 0, None, 3)
+    yield count(Count("castle-P30, withheld, every third"), localizer, own_withheld)
+    yield count(Count("other places in castle"), localizer, elsewhere(bench, COURTYARD))
 
 
-def thirds(bench: Bench, scene: str, same_place: Iterable[str]) -> list[Count]:
+def thirds(bench: Bench, scene: str, same_place: Iterable[str]) -> Iterator[Count]:
     """Look for every third image of a scene in a map of the others, and for other places."""
     references, model = bench.split(scene)
     images = bench.data / scene / "images"
     localizer = localizer_of(bench, f"{scene}-given", images, references)
-    return [
-        count(Count(scene, all_right=True), localizer, queries(images, model)),
-        count(Count(f"{scene}, darkened"), localizer, queries(images, model, dark=True)),
-        count(Count(f"other places in {scene}"), localizer, elsewhere(bench, same_place)),
-    ]
+    yield count(Count(scene, all_right=True), localizer, queries(images, model))
+    yield count(Count(f"{scene}, darkened"), localizer, queries(images, model, dark=True))
+    yield count(Count(f"other places in {scene}"), localizer, elsewhere(bench, same_place))
 
 
-def kitti(bench: Bench) -> list[Count]:
+def kitti(bench: Bench) -> Iterator[Count]:
     """Look for thirds of a drive."""
     return thirds(bench, "kitti-residential", {"kitti-residential"})
 
 
-def fountain(bench: Bench) -> list[Count]:
+def fountain(bench: Bench) -> Iterator[Count]:
     """Look for thirds of a fountain."""
     return thirds(bench, "fountain-P11", COURTYARD)
 
 
-def entry(bench: Bench) -> list[Count]:
+def entry(bench: Bench) -> Iterator[Count]:
     """Look for thirds of an entry."""
     return thirds(bench, "entry-P10", COURTYARD)
 
 
-def fox(bench: Bench) -> list[Count]:
+def fox(bench: Bench) -> Iterator[Count]:
     """Look for thirds of a video; its model's unit is not the metre, but near."""
     return thirds(bench, "fox", {"fox"})
 

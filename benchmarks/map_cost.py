@@ -1,15 +1,17 @@
 """What a map costs: CPU time, memory and bytes an image, on real scenes and as places grow.
 
-    ./run bench map_cost DATA [--work DIR] [--only ROW ...] [--drives N ...] [--output table.md]
+    ./run bench map_cost DATA [--work DIR] [--only ROW ...] [--output table.md]
+    ./run bench map_cost --drives N ... [--width PIXELS] [--work DIR] [--plot curve.png]
     ./run bench map_cost DATA --splits [--work DIR] [--output table.md]
 
 DATA holds one folder a scene, each with images/ and, where there is truth, a COLMAP text model.
-Rows with poses given use that model's poses and not its points. --drives adds drives of so many
-images through a simulated street as long as they need, 1.6 m apart, poses given. --splits makes
-maps of a part of each surveyed scene instead, and localizes the other images: how exact are cheap
-maps? It runs with older revisions of the package, too: copy this file there. Each map is built
-by the command line in a process of its own; CPU seconds are of all its threads, memory is the most
-that it held. Results are kept in --work, so that a run that was interrupted goes on.
+Rows with poses given use that model's poses and not its points. --drives makes maps of drives of
+so many images through a simulated street as long as they need, 1.6 m apart, poses given; --plot
+draws their costs. --splits makes maps of a part of each surveyed scene instead, and localizes the
+other images: how exact are cheap maps? Each map is built by the command line in a process of its
+own; CPU seconds are of all its threads, memory is the most that it held. Results are kept in
+--work, so that a run that was interrupted goes on with the next map; a map that was interrupted is
+begun anew, or it would look cheaper than it is.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,9 +28,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.datasets.colmap import posed_images, write_posed_images
-from deviloc_ros.demo.passes import Scene, photograph_first_pass
+from deviloc_ros.demo.passes import CAMERA, Scene, photograph_first_pass
 
 SPACING = 1.6
 # Scene and whether its poses are given.
@@ -103,6 +108,8 @@ def build(images: Path, model: Path | None, output: Path) -> Cost:
         "--images", str(images), "--output", str(output),
         *(() if model is None else ("--model", str(model), "--metric")),
     ]  # fmt: skip
+    # What an interrupted run left would not be paid for again.
+    shutil.rmtree(output.with_name(output.name + ".build"), ignore_errors=True)
     print("$ deviloc", *command[3:], file=sys.stderr)
     start = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -130,12 +137,8 @@ def split(data: Path, name: str, step: int, first: int, work: Path) -> str:
     chosen = [item for i, item in enumerate(posed) if i % step == first]
     write_posed_images(models[0], chosen)
     write_posed_images(models[1], [item for item in posed if item not in chosen])
-    place, kept = base.with_suffix(".devmap"), base.with_suffix(".json")
-    if not kept.exists():
-        cost = build(data / name / "images", models[0], place)
-        with atomic_path(kept) as temporary:
-            temporary.write_text(json.dumps(asdict(cost)), encoding="utf-8")
-    cost = Cost(**json.loads(kept.read_text(encoding="utf-8")))
+    place = base.with_suffix(".devmap")
+    cost = kept_cost(place, data / name / "images", models[0])
     poses, program = base.with_suffix(".txt"), [sys.executable, "-m", "deviloc_ros.cli.main"]
     localize = ["localize", place, "--images", data / name / "images", "--model", models[1]]
     subprocess.run([*program, *map(str, localize), "--output", poses], check=True)
@@ -150,21 +153,61 @@ def split(data: Path, name: str, step: int, first: int, work: Path) -> str:
     )
 
 
-def rows(args: argparse.Namespace, work: Path) -> Iterator[tuple[str, str, Path, Path | None]]:
-    """Yield title, what is said of poses, images and model of each map that is wanted."""
+def kept_cost(place: Path, images: Path, model: Path | None) -> Cost:
+    """Return what a map cost, which an earlier run may have noted beside it."""
+    kept = place.with_suffix(".json")
+    if not kept.exists():
+        cost = build(images, model, place)
+        with atomic_path(kept) as temporary:
+            temporary.write_text(json.dumps(asdict(cost)), encoding="utf-8")
+    return Cost(**json.loads(kept.read_text(encoding="utf-8")))
+
+
+def scenes(data: Path, only: Sequence[str], work: Path) -> Iterator[tuple[str, str, Cost]]:
+    """Yield title, what is said of poses, and cost of the map of each scene that is wanted."""
     for name, given in SCENES.items():
-        images = args.data / name / "images"
-        if (args.only and name not in args.only) or not images.is_dir():
+        images = data / name / "images"
+        if (only and name not in only) or not images.is_dir():
             continue
         model = None
         if given:
             model = work / f"{name}-poses"
-            write_posed_images(model, posed_images(args.data / name))
-        yield name, "given" if given else "from scratch", images, model
-    for count in args.drives:
-        scene = Scene(length=(count - 0.5) * SPACING, spacing=SPACING)
-        images, model = photograph_first_pass(scene, work / f"drive-{count}")
-        yield f"simulated drive of {count}", "given", images, model
+            write_posed_images(model, posed_images(data / name))
+        poses = "given" if given else "from scratch"
+        yield name, poses, kept_cost(work / f"{name}.devmap", images, model)
+
+
+def drives(counts: Sequence[int], width: int, work: Path) -> Iterator[Cost]:
+    """Yield what maps of drives cost."""
+    for count in counts:
+        base = work / f"drive-{count}-{width}"
+        if not base.with_suffix(".json").exists():
+            camera = CAMERA.scaled(width, round(width * CAMERA.height / CAMERA.width))
+            length = (count - 0.5) * SPACING
+            scene = Scene(length=length, spacing=SPACING, camera=camera)
+            images, model = photograph_first_pass(scene, base)
+        else:
+            images, model = base / "images", base / "model"
+        yield kept_cost(base.with_suffix(".devmap"), images, model)
+
+
+def plot(costs: Sequence[Cost], path: Path) -> None:
+    """Draw costs by the number of images."""
+    figure = Figure(figsize=(9.0, 2.4), layout="constrained")
+    count = [cost.images for cost in costs]
+    panels = {
+        "CPU-seconds an image": [cost.cpu_seconds / cost.images for cost in costs],
+        "wall seconds an image": [cost.wall_seconds / cost.images for cost in costs],
+        "memory, GB": [cost.peak_bytes / 1e9 for cost in costs],
+        "kB an image": [cost.map_bytes / max(cost.references, 1) / 1e3 for cost in costs],
+    }
+    for axes, (title, values) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        axes.plot(count, values, "o-", color="tab:blue")
+        axes.set(title=title, xlabel="images", xscale="log", ylim=(0, 1.3 * max(values)))
+        axes.set_xticks(count, [str(each) for each in count])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=100)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,30 +215,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--only", nargs="+", choices=SCENES, default=[])
     parser.add_argument("--drives", nargs="+", type=int, default=[], metavar="N")
+    parser.add_argument("--width", type=int, default=CAMERA.width, help="of the drives' images")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the costs of drives")
     parser.add_argument("--splits", action="store_true", help="how exact, instead of how dear")
     parser.add_argument("--output", type=Path)
     args = parser.parse_args(arguments)
+    if args.data is None and not args.drives:
+        parser.error("give DATA, or --drives")
     work = args.work or Path(tempfile.mkdtemp(prefix="map-cost-"))
     work.mkdir(parents=True, exist_ok=True)
     table = SPLIT_HEADER if args.splits else HEADER
-    for name, step, first in SPLITS if args.splits else ():
-        line = split(args.data, name, step, first, work)
+
+    def tell(line: str) -> str:
         print(line, end="", flush=True)
-        table += line
-    for title, poses, images, model in () if args.splits else rows(args, work):
-        name = title.replace(" ", "-")
-        kept = work / f"{name}.json"
-        if not kept.exists():
-            cost = build(images, model, work / f"{name}.devmap")
-            with atomic_path(kept) as temporary:
-                temporary.write_text(json.dumps(asdict(cost)), encoding="utf-8")
-        line = Cost(**json.loads(kept.read_text(encoding="utf-8"))).line(title, poses)
-        print(line, end="", flush=True)
-        table += line
+        return line
+
+    if args.splits:
+        chosen = [item for item in SPLITS if not args.only or item[0] in args.only]
+        for name, step, first in chosen:
+            table += tell(split(args.data, name, step, first, work))
+    elif args.data is not None:
+        for title, poses, cost in scenes(args.data, args.only, work):
+            table += tell(cost.line(title, poses))
+    costs = []
+    for cost in drives(args.drives, args.width, work):
+        costs.append(cost)
+        table += tell(cost.line(f"simulated drive of {cost.images}, {args.width} px", "given"))
+        if args.plot is not None:
+            plot(costs, args.plot)
     if args.output is not None:
         with atomic_path(args.output) as temporary:
             temporary.write_text(table, encoding="utf-8")

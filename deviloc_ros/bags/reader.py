@@ -1,4 +1,4 @@
-"""Reading rosbag2 (sqlite3 or mcap, folder or single file) with errors that a person can act on."""
+"""Reading rosbag2 (sqlite3 or mcap) and ROS 1 bags with errors that a person can act on."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rosbags.serde import SerdeError
 
 from deviloc_ros.atomic import is_disk_full
 from deviloc_ros.bags.decompression import PackedReader, unpack_zstd
+from deviloc_ros.bags.ros1 import Ros1Reader
 from deviloc_ros.bags.types import TYPESTORE
 from deviloc_ros.errors import InputError
 
@@ -63,24 +64,20 @@ class Recorded:
 
 
 class Bag:
-    """An opened rosbag2; use it as a context manager."""
+    """An opened bag; use it as a context manager."""
 
     def __init__(self, path: str | Path) -> None:
-        """Open a folder with metadata.yaml, or a single .mcap or .db3 file.
+        """Open a folder with metadata.yaml, or a single .mcap or .db3 file, or .bag of ROS 1.
 
         Raises:
-            InputError: it is not there, not a rosbag2, or damaged.
+            InputError: it is not there, no bag, or damaged.
         """
         self.path = Path(path)
         if not self.path.exists():
             raise InputError(f"{path}: there is no such bag")
-        if self.path.suffix == ".bag" and self.path.is_file():
-            raise InputError(
-                f"{path}: is a ROS 1 bag; convert it first: rosbags-convert --src {path} "
-                f"--dst {self.path.with_suffix('')}"
-            )
+        ros1 = self.path.suffix == ".bag" and self.path.is_file()
         with readable(self.path):
-            self._reader = PackedReader(self.path)
+            self._reader = Ros1Reader(self.path) if ros1 else PackedReader(self.path)
             self._reader.open()
             try:
                 self._topics = self._read_topics()
@@ -318,7 +315,7 @@ def readable(path: Path) -> Iterator[None]:
     except Exception as error:
         if is_disk_full(error):  # compressed bags are unpacked into a temporary folder
             raise
-        raise InputError(f"{path}: not a readable rosbag2: {_line(error)}") from None
+        raise InputError(f"{path}: not a readable bag: {_line(error)}") from None
 
 
 def _is_stamp(value: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ import numpy as np
 from deviloc_ros import __version__
 from deviloc_ros.benchmark.query_log import QueryLog
 from deviloc_ros.benchmark.types import Benchmark, BenchmarkQuery, Place
+from deviloc_ros.cluster.workers import THIS_PROCESS, Workers
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.hloc_files import MatchFile, check_hdf5, rank_by_descriptors
 from deviloc_ros.datasets.pairs import read_pairs
@@ -22,7 +23,7 @@ from deviloc_ros.mapping.build import BuildOptions
 from deviloc_ros.mapping.given_model import build_given, built_of, inputs_of
 from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.map_file import map_id
-from deviloc_ros.offline.image_folder import localize_folder
+from deviloc_ros.offline.image_folder import LocalizedImage, localize_folder
 from deviloc_ros.offline.stats import query_record
 
 MAPS, QUERIES, MATCHES = "maps", "queries", "matches"
@@ -41,6 +42,7 @@ class RunOptions:
         pairs: pair file that replaces retrieval; {place} stands for the name of a place.
         descriptors: hloc's file of global descriptors, which replaces retrieval, too.
         matches: write the matches of every query to an HDF5 file.
+        workers: who localizes queries and builds maps.
     """
 
     config: LocalizerConfig
@@ -48,6 +50,7 @@ class RunOptions:
     pairs: str | None = None
     descriptors: str | None = None
     matches: bool = False
+    workers: Workers = THIS_PROCESS
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def run_place(
         NothingFoundError: no map came about.
     """
     place, config = run.place, options.config
-    reference_map = _map(run, benchmark, config, told)
+    reference_map = _map(run, benchmark, options, told)
     if options.descriptors is not None:
         run = replace(run, pairs=_ranked(run, reference_map, options.descriptors, config))
     name = f"{benchmark.name}-{place.name}"
@@ -143,31 +146,59 @@ def run_place(
         done = set(log.records)
         if matches is not None:
             done = {n for n in done if not log.records[n]["localized"]} | matches.names(done)
-        left = {query.name: query.camera for query in run.queries if query.name not in done}
+        left = [query for query in run.queries if query.name not in done]
         told.kept(len(run.queries) - len(left))
-        if left:
-            localizer = Localizer.load(run.map_path, config)
-            found = localize_folder(localizer, place.query_images, left, references=run.pairs)
-            for image in found:
-                if matches is not None and image.estimate is not None:
-                    used = image.estimate.correspondences
-                    matches.write(image.name, used.keypoints, used.points3d, used.confidence)
-                log.add(query_record(image))
-                told.localized()
+        localize = LocalizeQueries(
+            run.map_path.absolute(), config, place.query_images.absolute(), run.pairs
+        )
+        for image in options.workers.map(localize, left, None):
+            if matches is not None and image.estimate is not None:
+                used = image.estimate.correspondences
+                matches.write(image.name, used.keypoints, used.points3d, used.confidence)
+            log.add(query_record(image))
+            told.localized()
         return replace(run, records={q.name: log.records[q.name] for q in run.queries})
 
 
-def _map(run: PlaceRun, benchmark: Benchmark, config: LocalizerConfig, told: Told) -> Map:
+@dataclass(frozen=True)
+class LocalizeQueries:
+    """Makes what localizes queries in a map.
+
+    Attributes:
+        map_path: of the map.
+        config: of the localizer.
+        images: folder of the queries' images.
+        pairs: see PlaceRun.
+    """
+
+    map_path: Path
+    config: LocalizerConfig
+    images: Path
+    pairs: Pairs | None
+
+    def __call__(self) -> Callable[[BenchmarkQuery], LocalizedImage]:
+        """Open the map."""
+        localizer = Localizer.load(self.map_path, self.config)
+
+        def localize(query: BenchmarkQuery) -> LocalizedImage:
+            camera = {query.name: query.camera}
+            (found,) = localize_folder(localizer, self.images, camera, references=self.pairs)
+            return found
+
+        return localize
+
+
+def _map(run: PlaceRun, benchmark: Benchmark, options: RunOptions, told: Told) -> Map:
     """Return the map of a place, built if need be."""
-    place = run.place
-    options = BuildOptions(config=config, metric=benchmark.metric)
+    place, config = run.place, options.config
+    building = BuildOptions(config=config, metric=benchmark.metric, workers=options.workers)
     inputs = inputs_of(place.sources, str(place.reference_images.resolve()), config)
     built = built_of(run.map_path, inputs)
     if built is None:
         told.building(place)
         model = place.model().colmap()
         meta = {"benchmark": benchmark.name, "place": place.name}
-        built = build_given(place.reference_images, run.map_path, model, options, inputs, meta)
+        built = build_given(place.reference_images, run.map_path, model, building, inputs, meta)
     return built
 
 

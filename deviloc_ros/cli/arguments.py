@@ -95,6 +95,16 @@ def add_config(parser: argparse.ArgumentParser, of_robot: bool = False) -> None:
     group.add_argument("--keys", action=keys, help="list all keys with defaults and leave")
 
 
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add who computes what can be done image by image."""
+    parser.add_argument(
+        "--workers",
+        metavar="N|ADDRESS",
+        help="N processes on this machine, or a Ray cluster, such as HOST:6379 (needs Ray: pip "
+        "install 'deviloc_ros[ray]'); they compute on CPUs, see docs/speed.md",
+    )
+
+
 def load_config(args: argparse.Namespace) -> LocalizerConfig:
     """Return the configuration: defaults, then --config, then --set, then --device and --matcher.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deviloc_ros.robot.config import RobotConfig
 
 DESCRIPTION = """\
-Localize every image of a rosbag2 (sqlite3 or mcap, folder or single file), frame by frame, as the
+Localize every image of a bag (rosbag2, or a .bag of ROS 1), frame by frame, as the
 node does and with the same poses; no ROS is needed. Odometry (/tf, else nav_msgs/Odometry) carries
 the last pose to the next image (tracking.*); /initialpose and, with gnss.enabled, satellite fixes
 narrow the search. --set tracking.enabled=false searches the whole map for every image.

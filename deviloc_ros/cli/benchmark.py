@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from deviloc_ros.benchmark.names import NAMES
-from deviloc_ros.cli.arguments import Subparsers, add_command, add_config, load_config, note
+from deviloc_ros.cli.arguments import (
+    Subparsers,
+    add_command,
+    add_config,
+    add_workers,
+    load_config,
+    note,
+)
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,6 +85,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--pictures", type=int, default=6, metavar="N", help="worst cases in the report (6)"
     )
+    add_workers(parser)
     add_config(parser)
 
 
@@ -95,12 +104,14 @@ def run(args: argparse.Namespace) -> int:
 
     from deviloc_ros.benchmark.open import open_benchmark
     from deviloc_ros.benchmark.run import RunOptions, plan
+    from deviloc_ros.cluster.workers import open_workers
 
     places = None if args.places is None else args.places.split(",")
     benchmark = open_benchmark(args.name, args.root, places)
     options = RunOptions(config, args.subset, args.pairs, args.global_features, args.matches)
     runs = plan(benchmark, args.output, options)
-    return _run(benchmark, runs, options, method, args)
+    with open_workers(args.workers) as workers:
+        return _run(benchmark, runs, replace(options, workers=workers), method, args)
 
 
 class _Progress:

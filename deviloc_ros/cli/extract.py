@@ -9,9 +9,9 @@ from deviloc_ros.cli.arguments import Subparsers, add_bag_images, add_command, n
 from deviloc_ros.errors import InputError
 
 DESCRIPTION = """\
-Write the images of a rosbag2 (sqlite3 or mcap) into a folder, to make a map of them. Where the
-bag's transforms tell the camera's place in the odometry frame, one image every --distance metres is
-taken; elsewhere one every --every seconds. No ROS is needed.
+Write the images of a bag (rosbag2, or a .bag of ROS 1) into a folder, to make a map of them. Where
+the bag's transforms tell the camera's place in the odometry frame, one image every --distance
+metres is taken; elsewhere one every --every seconds. No ROS is needed.
 
 --output is a folder that gets
   images/        STAMP.png, the stamp in nanoseconds

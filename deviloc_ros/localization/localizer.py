@@ -17,7 +17,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.deviloc import localize_query
 from deviloc_ros.localization.pipeline import Pipeline
-from deviloc_ros.localization.query import admit
+from deviloc_ros.localization.query import Admitted, admit
 from deviloc_ros.localization.rig.localize import localize_rig
 from deviloc_ros.localization.rig.types import RigEstimate
 from deviloc_ros.localization.stage_clock import StageClock
@@ -55,8 +55,9 @@ class Localizer:
         self._pipeline = Pipeline.of(reference_map, config or LocalizerConfig())
         self._warm_for = 0
         self._index = {reference.name: i for i, reference in enumerate(reference_map.references)}
-        # Networks and their work memory are for one image at a time. Methods call each other.
-        self._in_use = threading.RLock()
+        # Networks and their work memory are for one image at a time: those that find features, and
+        # those that match them. Methods call each other.
+        self._extracting, self._in_use = threading.Lock(), threading.RLock()
 
     @staticmethod
     def load(map_path: str | Path, config: LocalizerConfig | None = None) -> Localizer:
@@ -96,7 +97,7 @@ class Localizer:
         """
         batches = range(self._warm_for + 1, num_images + 1)
         if batches:
-            with self._in_use, self._pipeline.threads():
+            with self._extracting, self._in_use, self._pipeline.threads():
                 warm_up(self._pipeline, self.localize_query, batches)
             self._warm_for = num_images
 
@@ -145,18 +146,40 @@ class Localizer:
         Raises:
             InputError: an image has another shape or type.
         """
-        expected = priors if priors is not None else [None] * len(images)
-        given = references if references is not None else [None] * len(images)
-        clock = self._clock()
+        return self.localize_admitted(self.admit(images, cameras), priors, references)
+
+    def admit(self, images: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera]) -> Admitted:
+        """Find the features of images: what can be done before any prior is known.
+
+        Another thread may meanwhile localize what was admitted before.
+
+        Args:
+            images: as for `localize`; those of equal size run through the network as one batch.
+            cameras: intrinsics, one for each image.
+
+        Raises:
+            InputError: an image has another shape or type.
+        """
+        with self._extracting, self._pipeline.threads():
+            return admit(images, cameras, self._pipeline.extractor, self._clock())
+
+    def localize_admitted(
+        self,
+        admitted: Admitted,
+        priors: Sequence[PosePrior | None] | None = None,
+        references: Sequence[Sequence[str] | None] | None = None,
+    ) -> list[Localization]:
+        """Localize what `admit` returned; see `localize_batch`."""
+        count = len(admitted.cameras)
+        expected = priors if priors is not None else [None] * count
+        given = references if references is not None else [None] * count
+        results: dict[int, Localization] = dict(admitted.refused)
         with self._in_use, self._pipeline.threads():
-            with clock("extract"):
-                admitted = admit(images, cameras, self._pipeline.extractor)
-            results: dict[int, Localization] = dict(admitted.refused)
             for index, query in admitted.queries.items():
-                own = clock.shared(len(admitted.queries))
+                own = admitted.clock.shared(len(admitted.queries))
                 ranking = self._indices(given[index])
                 results[index] = self.localize_query(query, expected[index], own, None, ranking)
-        return [results[index] for index in range(len(images))]
+        return [results[index] for index in range(count)]
 
     def localize_query(
         self,
@@ -204,13 +227,22 @@ class Localizer:
         Raises:
             InputError: an image has another shape or type.
         """
-        clock = self._clock()
+        return self.localize_admitted_rig(self.admit(images, cameras), base_from_camera, prior)
+
+    def localize_admitted_rig(
+        self,
+        admitted: Admitted,
+        base_from_camera: Sequence[Transform],
+        prior: PosePrior | None = None,
+    ) -> RigEstimate | LocalizationFailure:
+        """Localize the base from what `admit` returned; see `localize_rig`."""
         try:
             with self._in_use, self._pipeline.threads():
                 self.map.check()
-                return localize_rig(self._pipeline, images, cameras, base_from_camera, prior, clock)
+                return localize_rig(self._pipeline, admitted, base_from_camera, prior)
         except DamagedMapError as error:
-            return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), clock.seconds)
+            seconds = admitted.clock.seconds
+            return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), seconds)
 
     def _indices(self, names: Sequence[str] | None) -> NDArray[np.int64] | None:
         """Return the indices of those references of the map that are named, in that order."""

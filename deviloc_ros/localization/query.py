@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.images import to_gray
 from deviloc_ros.localization.features import FeatureExtractor
+from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import FailureReason, LocalizationFailure, Query
 
 MIN_IMAGE_SIDE = 64
@@ -23,14 +24,29 @@ class Admitted:
     Attributes:
         queries: those that can be localized.
         refused: those that cannot be queries, and why.
+        cameras: intrinsics of all.
+        clock: has taken the time.
     """
 
     queries: Mapping[int, Query]
     refused: Mapping[int, LocalizationFailure]
+    cameras: Sequence[Camera]
+    clock: StageClock
+
+    def only(self, places: Sequence[int]) -> Admitted:
+        """Return some of the images, by their indices, which are counted anew."""
+        if len(places) == len(self.cameras):
+            return self
+        queries = {i: self.queries[j] for i, j in enumerate(places) if j in self.queries}
+        refused = {i: self.refused[j] for i, j in enumerate(places) if j in self.refused}
+        return Admitted(queries, refused, [self.cameras[j] for j in places], self.clock)
 
 
 def admit(
-    images: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera], extractor: FeatureExtractor
+    images: Sequence[NDArray[np.uint8]],
+    cameras: Sequence[Camera],
+    extractor: FeatureExtractor,
+    clock: StageClock | None = None,
 ) -> Admitted:
     """Make queries of images; the networks see them as one batch where sizes agree.
 
@@ -38,17 +54,20 @@ def admit(
         images: (H, W) gray or (H, W, 3) RGB each.
         cameras: intrinsics, one an image.
         extractor: finds the features.
+        clock: takes the time.
     """
+    clock = clock or StageClock()
     refused = {}
     for index, (image, camera) in enumerate(zip(images, cameras, strict=True)):
         refusal = refuse(image, camera)
         if refusal is not None:
             refused[index] = refusal
     sound = [index for index in range(len(images)) if index not in refused]
-    gray = [to_gray(images[index]) for index in sound]
-    found = zip(sound, gray, extractor.extract(gray), strict=True)
+    with clock("extract"):
+        gray = [to_gray(images[index]) for index in sound]
+        found = zip(sound, gray, extractor.extract(gray), strict=True)
     queries = {index: Query(features, cameras[index], image) for index, image, features in found}
-    return Admitted(queries, refused)
+    return Admitted(queries, refused, cameras, clock)
 
 
 def refuse(image: NDArray[np.uint8], camera: Camera) -> LocalizationFailure | None:

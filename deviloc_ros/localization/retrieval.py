@@ -83,9 +83,7 @@ class Retrieval:
         self._config = config
         self._codebook = torch.from_numpy(np.array(reference_map.codebook)).to(device)
         self._index = SimilarityIndex(reference_map.global_descriptors, device)
-        poses = [reference.camera_from_map.inverse() for reference in reference_map.references]
-        self._centres = np.array([pose.translation for pose in poses])
-        self._axes = np.array([pose.rotation.as_matrix()[:, 2] for pose in poses])
+        self._centres, self._axes = reference_map.viewpoints
 
     def __call__(
         self,

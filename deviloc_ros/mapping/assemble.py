@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,15 @@ import numpy as np
 import pycolmap
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from deviloc_ros import __version__
+from deviloc_ros.cluster.workers import THIS_PROCESS, Workers
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import read_gray
 from deviloc_ros.lifting.geometric import (
     LiftedKeypoints,
-    PointInference,
     ReferenceView,
     lift,
 )
@@ -54,7 +53,9 @@ class KnownPoints:
 NO_POINTS = KnownPoints(np.zeros((0, 2)), np.zeros((0, 3)))
 
 
-def store_images(reference_map: Map, folder: Path, config: LocalizerConfig) -> Map:
+def store_images(
+    reference_map: Map, folder: Path, config: LocalizerConfig, workers: Workers = THIS_PROCESS
+) -> Map:
     """Return the map with its images.
 
     Matches are aligned by them (localization/photometric/aligner.py); they are of the working size
@@ -68,21 +69,36 @@ def store_images(reference_map: Map, folder: Path, config: LocalizerConfig) -> M
         reference_map: the map.
         folder: where its images lie.
         config: the localizer that the map is for.
+        workers: who reduces and encodes images.
 
     Raises:
         InputError: an image cannot be read any more.
     """
-    for_topicfm = config.matching.matcher == "topicfm"
-    parts = []
-    for reference in tqdm(reference_map.references, desc="images", unit="image", disable=None):
-        image = read_gray(folder / reference.name)
-        if for_topicfm:
-            parts.append(_encoded(network_image(image, config.topicfm.image_size)[0], ".png"))
-        else:
-            parts.append(_encoded(reduced_to(image, config.features.max_size), ".webp"))
+    names = [reference.name for reference in reference_map.references]
+    parts = list(workers.map(ReduceImages(folder.resolve(), config), names, "images"))
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    size = config.topicfm.image_size if for_topicfm else None
+    size = config.topicfm.image_size if config.matching.matcher == "topicfm" else None
     return reference_map.with_images(size, offsets, np.concatenate(parts))
+
+
+@dataclass(frozen=True)
+class ReduceImages:
+    """Makes what reduces and encodes images of a folder by name."""
+
+    folder: Path
+    config: LocalizerConfig
+
+    def __call__(self) -> Callable[[str], NDArray[np.uint8]]:
+        """Return it."""
+        for_topicfm = self.config.matching.matcher == "topicfm"
+
+        def reduced(name: str) -> NDArray[np.uint8]:
+            image = read_gray(self.folder / name)
+            if for_topicfm:
+                return _encoded(network_image(image, self.config.topicfm.image_size)[0], ".png")
+            return _encoded(reduced_to(image, self.config.features.max_size), ".webp")
+
+        return reduced
 
 
 def _encoded(image: NDArray[np.uint8], kind: str) -> NDArray[np.uint8]:
@@ -100,6 +116,7 @@ def assemble(
     metric: bool,
     gravity_aligned: bool,
     known: Mapping[str, KnownPoints] | None = None,
+    workers: Workers = THIS_PROCESS,
 ) -> Map:
     """Lift every feature of every registered image and put the map together, not yet calibrated.
 
@@ -114,6 +131,7 @@ def assemble(
         gravity_aligned: whether its z points up.
         known: points besides those of the reconstruction that images see, by name: features are
             lifted by them too. They are not among the map's points.
+        workers: who lifts.
     """
     point_ids = sorted(reconstruction.points3D)
     index_of = {point_id: i for i, point_id in enumerate(point_ids)}
@@ -143,12 +161,10 @@ def assemble(
         )  # fmt: skip
         seen.append(ids)
         observed_at.append(pixels)
-    infer = make_inference(config)
     chosen = [features[reference.name] for reference in references]
-    lifted = [
-        _lift_features(view, item, config, infer)
-        for view, item in tqdm(list(zip(views, chosen, strict=True)), desc="lifting", disable=None)
-    ]
+    keypoints = [item.keypoints.numpy() for item in chosen]
+    pairs = list(zip(views, keypoints, strict=True))
+    lifted = list(workers.map(LiftKeypoints(config), pairs, "lifting"))
     centres = np.array([r.camera_from_map.inverse().translation for r in references])
     origin = np.round(np.median(centres, axis=0))
     descriptors = torch.cat([item.descriptors for item in chosen])
@@ -186,9 +202,20 @@ def assemble(
     )
 
 
-def _lift_features(
-    view: ReferenceView, features: Features, config: LocalizerConfig, infer: PointInference
-) -> LiftedKeypoints:
-    radius = config.lifting.observed_radius * view.camera.reduction_to(config.features.max_size)
-    keypoints = features.keypoints.numpy().astype(np.float64)
-    return lift(view, keypoints, radius, infer)
+@dataclass(frozen=True)
+class LiftKeypoints:
+    """Makes what lifts keypoints (N, 2) float32 of a view."""
+
+    config: LocalizerConfig
+
+    def __call__(self) -> Callable[[tuple[ReferenceView, NDArray[np.float32]]], LiftedKeypoints]:
+        """Load the network, if lifting is learned."""
+        infer = make_inference(self.config)
+
+        def lifted(item: tuple[ReferenceView, NDArray[np.float32]]) -> LiftedKeypoints:
+            view, keypoints = item
+            reduction = view.camera.reduction_to(self.config.features.max_size)
+            radius = self.config.lifting.observed_radius * reduction
+            return lift(view, keypoints.astype(np.float64), radius, infer)
+
+        return lifted

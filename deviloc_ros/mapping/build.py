@@ -9,6 +9,7 @@ from pathlib import Path
 import pycolmap
 import torch
 
+from deviloc_ros.cluster.workers import THIS_PROCESS, Workers
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.colmap import PosedImage, read_model
 from deviloc_ros.errors import InputError, NothingFoundError
@@ -43,6 +44,7 @@ class BuildOptions:
         odometry: camera_from_odometry of images, metres, z up, by name: the map is brought into
             this frame. Odometry drifts: it tells where the map as a whole lies, not where images
             are. Empty: it is not known.
+        workers: who does what is done image by image; the map does not depend on it.
     """
 
     intrinsics: Intrinsics = field(default_factory=Intrinsics)
@@ -53,6 +55,7 @@ class BuildOptions:
     keep_workspace: bool = False
     names: tuple[str, ...] | None = None
     odometry: Mapping[str, Transform] = field(default_factory=dict)
+    workers: Workers = THIS_PROCESS
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def _build(
     workspace: Workspace,
 ) -> Map:
     """Return the map of images of these sizes; see build_map."""
-    config = options.config
+    config, workers = options.config, options.workers
     depths_from_views = config.matching.matcher == "xfeat" and config.lifting.neighbours > 0
     sift = FINE_SIFT if model is None or not depths_from_views else settings_for(sizes.values())
     sfm = StructureFromMotion(images, workspace.folder, config.seed, sift)
@@ -140,7 +143,7 @@ def _build(
     if model is None or not len(read_model(model).points3D):
         refused |= sfm.stage(usable)
         usable = [name for name in usable if name not in refused]
-    features, undescribed = workspace.features(usable, options.config)
+    features, undescribed = workspace.features(usable, options.config, workers)
     refused |= undescribed
     unregistered |= refused
     if not features:
@@ -182,12 +185,13 @@ def _build(
     alone = assemble(
         reconstruction, features, codebook, descriptors, unregistered, options.config,
         options.metric, options.gravity_aligned and options.up == "z",
+        workers=workers,
     )  # fmt: skip
-    alone = store_images(alone, images, options.config)
+    alone = store_images(alone, images, options.config, workers)
     built, left_out = alone, LeftOut(calibration_queries(alone))
     if options.config.lifting.neighbours:
-        built = make_consistent(alone, options.config, left_out=left_out)
-    built = calibrate(built, options.config, alone, left_out)
+        built = make_consistent(alone, options.config, left_out=left_out, workers=workers)
+    built = calibrate(built, options.config, alone, left_out, workers)
     if options.gravity_aligned and options.up != "z":
         built = transform_map(built, z_up_from(options.up), options.metric, gravity_aligned=True)
     return built

@@ -6,15 +6,15 @@ an image or of a part of it, so that a covariance from residuals alone is too sm
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import chi2
-from tqdm import tqdm
 
+from deviloc_ros.cluster.workers import THIS_PROCESS, Workers
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.uncertainty import (
     DEGREES_OF_FREEDOM,
@@ -23,7 +23,8 @@ from deviloc_ros.geometry.uncertainty import (
 )
 from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.localization.types import PoseEstimate, Query
-from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
+from deviloc_ros.mapping.multiview.depth_fusion import FusedDepths
+from deviloc_ros.mapping.multiview.leave_one_out import EditableMap, LeftOut
 from deviloc_ros.mapping.multiview.matching import reference_features
 from deviloc_ros.maps.calibration import USUAL_SHARED_ERROR
 from deviloc_ros.maps.map import Map
@@ -38,7 +39,10 @@ SHARED_ERROR = (0.01, 2.0)
 
 
 def covariance_scale(
-    localizer: Localizer, queries: NDArray[np.int64], config: LocalizerConfig
+    reference_map: Map,
+    queries: NDArray[np.int64],
+    config: LocalizerConfig,
+    workers: Workers = THIS_PROCESS,
 ) -> tuple[float, int]:
     """Return the factor on the covariance, and how many poses it rests on.
 
@@ -46,23 +50,25 @@ def covariance_scale(
     which both come. How they divide between the two depends on the direction in which the map's
     images see the place from one another, and a robot's need not be that.
     """
-    found = []
-    for query in _progress(queries):
-        result = localize_own(localizer, query, config)
-        if result is not None:
-            found.append((error_of_own(result, localizer.map, query), result.covariance))
+    images = [int(query) for query in queries]
+    results = workers.map(LocalizeOwn(reference_map, config), images, "covariance")
+    found = [item for item in results if item is not None]
     if len(found) < MIN_POSES:
         return 1.0, len(found)
     normalised = [
         squared
-        for error, covariance in found
-        for squared in normalised_squared_errors(error, covariance)
+        for item in found
+        for squared in normalised_squared_errors(item.error, item.covariance)
     ]
     return max(_scale_of(np.array(normalised)), 1.0), len(found)
 
 
 def shared_error(
-    reference_map: Map, queries: NDArray[np.int64], config: LocalizerConfig, left_out: LeftOut
+    reference_map: Map,
+    queries: NDArray[np.int64],
+    config: LocalizerConfig,
+    left_out: LeftOut,
+    workers: Workers = THIS_PROCESS,
 ) -> tuple[float, int]:
     """Return the error that aligned matches share, pixels, and how many poses it rests on.
 
@@ -70,14 +76,15 @@ def shared_error(
     say; the jackknife's part stays as it is. By the median of the errors: images whose given poses
     are wrong must not make all others look uncertain, as long as they are fewer than half.
     """
-    poses = []
     unshared = replace(reference_map.calibration, aligned_shared_error=0.0)
-    for query, without in left_out.maps(reference_map, _progress(queries)):
-        localizer = Localizer(without.with_calibration(unshared), config)
-        result = localize_own(localizer, query, config)
-        if result is not None and result.alignment is not None:
-            unit = result.alignment.of_shared_error
-            poses.append((error_of_own(result, without, query), result.covariance, unit))
+    localize = LocalizeLeftOut(reference_map.with_calibration(unshared), config)
+    images = [(int(query), left_out.of(query)) for query in queries]
+    results = workers.map(localize, images, "covariance")
+    poses = [
+        (item.error, item.covariance, item.of_shared_error)
+        for item in results
+        if item is not None and item.of_shared_error is not None
+    ]
     if len(poses) < MIN_POSES:
         return USUAL_SHARED_ERROR, len(poses)
 
@@ -98,9 +105,62 @@ def shared_error(
     return float(np.exp(brentq(excess, low, high, xtol=0.01))), len(poses)
 
 
-def _progress(queries: NDArray[np.int64]) -> Iterator[int]:
-    yield from tqdm(
-        [int(query) for query in queries], desc="covariance", unit="image", disable=None
+@dataclass(frozen=True)
+class OwnPose:
+    """An image of the map that was localized in it.
+
+    Attributes:
+        error: (6,), see `error_of_own`.
+        covariance: (6, 6) that was said.
+        of_shared_error: (6, 6), see `AlignmentEvidence`; None where matches were not aligned.
+    """
+
+    error: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    of_shared_error: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class LocalizeOwn:
+    """Makes what localizes images of the map by their index; None where that fails."""
+
+    reference_map: Map
+    config: LocalizerConfig
+
+    def __call__(self) -> Callable[[int], OwnPose | None]:
+        """Load the networks."""
+        localizer = Localizer(self.reference_map, self.config)
+        return lambda query: _own_pose(localizer, query, self.config)
+
+
+@dataclass(frozen=True)
+class LocalizeLeftOut:
+    """The same in the map without what the image says of depths of others (by their index)."""
+
+    reference_map: Map
+    config: LocalizerConfig
+
+    def __call__(self) -> Callable[[tuple[int, Mapping[int, FusedDepths]]], OwnPose | None]:
+        """Make a map that can be edited."""
+        editable = EditableMap(self.reference_map)
+
+        def localize(item: tuple[int, Mapping[int, FusedDepths]]) -> OwnPose | None:
+            query, depths = item
+            with editable.with_depths(depths) as without:
+                # One of its own for each: localizers keep what they know of references.
+                return _own_pose(Localizer(without, self.config), query, self.config)
+
+        return localize
+
+
+def _own_pose(localizer: Localizer, query: int, config: LocalizerConfig) -> OwnPose | None:
+    result = localize_own(localizer, query, config)
+    if result is None:
+        return None
+    return OwnPose(
+        error_of_own(result, localizer.map, query),
+        result.covariance,
+        None if result.alignment is None else result.alignment.of_shared_error,
     )
 
 

@@ -20,7 +20,7 @@ def cut_map(whole: Map, size: float) -> Sequence[Map]:
         whole: the map.
         size: longest side of the box of a part's cameras, map units.
     """
-    centres = np.array([r.camera_from_map.inverse().translation for r in whole.references])
+    centres, _ = whole.viewpoints
     return [
         select(whole, part)
         for part in _parts(np.arange(len(centres), dtype=np.int64), centres, size)

@@ -155,7 +155,7 @@ def draw_map(path: Path, reference_map: Map) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    centres = np.array([r.camera_from_map.inverse().translation for r in reference_map.references])
+    centres = reference_map.viewpoints[0]
     forward = np.array(
         [r.camera_from_map.rotation.inv().apply((0, 0, 1)) for r in reference_map.references]
     )

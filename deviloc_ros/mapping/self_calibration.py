@@ -7,12 +7,13 @@ is too small. Both show where a reference is matched with its neighbours as if i
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from deviloc_ros.cluster.workers import THIS_PROCESS, Workers
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.features import LEVELS
 from deviloc_ros.localization.localizer import Localizer
@@ -44,6 +45,7 @@ def calibrate(
     config: LocalizerConfig,
     lifted_alone: Map | None = None,
     left_out: LeftOut | None = None,
+    workers: Workers = THIS_PROCESS,
 ) -> Map:
     """Return the map with its offset bias and covariance scale measured.
 
@@ -59,29 +61,30 @@ def calibrate(
             image has a part in those depths, so that localizing it would flatter them.
         left_out: the depths without each of `calibration_queries`, if references were made to
             agree.
+        workers: who localizes.
     """
     config = _without_factor(config)
     xfeat = plain_xfeat(config)
     queries = calibration_queries(reference_map)
     # What is left of the bias that the map has already (mapping/multiview/epipolar.py).
-    left, num_residuals = _offset_bias(Localizer(reference_map, xfeat), queries, xfeat)
+    left, num_residuals = _offset_bias(reference_map, queries, xfeat, workers)
     pull = reference_map.calibration.offset_pull
     unbiased = Calibration(reference_map.calibration.offset_bias + left, offset_pull=pull)
     unscaled = reference_map.with_calibration(unbiased)
     independent = (lifted_alone or reference_map).with_calibration(unbiased)
     plain = aligning(xfeat, False)
-    scale, num_poses = covariance_scale(Localizer(independent, plain), queries, plain)
+    scale, num_poses = covariance_scale(independent, queries, plain, workers)
     calibration = replace(unbiased, covariance_scale=scale)
     evidence = {"calibration_matches": num_residuals, "calibration_poses": num_poses}
     if reference_map.alignable:
         shared, num_poses = shared_error(
-            unscaled, queries, aligning(xfeat, True), left_out or LeftOut()
+            unscaled, queries, aligning(xfeat, True), left_out or LeftOut(), workers
         )
         calibration = replace(calibration, aligned_shared_error=shared)
         evidence["aligned_calibration_poses"] = num_poses
     if config.matching.matcher == "topicfm":
         queries = spread(len(reference_map.references), MAX_TOPICFM_QUERIES)
-        scale, num_poses = covariance_scale(Localizer(unscaled, config), queries, config)
+        scale, num_poses = covariance_scale(unscaled, queries, config, workers)
         calibration = replace(calibration, topicfm_covariance_scale=scale)
         evidence["topicfm_calibration_poses"] = num_poses
     return unscaled.with_calibration(calibration).with_meta(evidence)
@@ -114,34 +117,57 @@ def spread(count: int, limit: int) -> NDArray[np.int64]:
 
 
 def _offset_bias(
-    localizer: Localizer, queries: NDArray[np.int64], config: LocalizerConfig
+    reference_map: Map, queries: NDArray[np.int64], config: LocalizerConfig, workers: Workers
 ) -> tuple[NDArray[np.float64], int]:
     """Return the median residual of refined keypoints per level (levels, 2), and their number."""
-    reference_map = localizer.map
-    residuals: list[list[NDArray[np.float64]]] = [[] for _ in LEVELS]
-    for query in tqdm(queries, desc="offset bias", unit="image", disable=None):
-        shared = reference_map.shared_points_with(int(query))
-        shared[query] = 0
-        neighbours = np.argsort(-shared, kind="stable")[:MAX_NEIGHBOURS]
-        neighbours = neighbours[shared[neighbours] >= MIN_SHARED_POINTS]
-        if not len(neighbours):
-            continue
-        features = reference_features(reference_map, int(query), config, localizer.device)
-        for level in range(len(LEVELS)):
-            kept = features.levels == level
-            part = Features(*(getattr(features, name)[kept] for name in Features.__annotations__))
-            reference = reference_map.references[query]
-            matches = localizer.match_and_lift(Query(part, reference.camera, None), neighbours)
-            matches = matches.select(matches.confidence == 1.0)
-            projected = reference.camera.project(reference.camera_from_map.apply(matches.points3d))
-            residual = (matches.keypoints - projected) / float(part.scales[0])
-            sound = np.abs(np.nan_to_num(residual, nan=np.inf)).max(axis=1, initial=0.0) < GATE
-            residuals[level].append(residual[sound])
+    images = [int(query) for query in queries]
+    found = list(workers.map(OffsetResiduals(reference_map, config), images, "offset bias"))
     bias = np.zeros((len(LEVELS), 2))
     total = 0
-    for level, parts in enumerate(residuals):
-        joined = np.concatenate([np.zeros((0, 2)), *parts])
+    for level in range(len(LEVELS)):
+        joined = np.concatenate([np.zeros((0, 2)), *(parts[level] for parts in found if parts)])
         total += len(joined)
         if len(joined) >= MIN_RESIDUALS:
             bias[level] = np.median(joined, axis=0)
     return bias, total
+
+
+@dataclass(frozen=True)
+class OffsetResiduals:
+    """Makes what measures how far an image's keypoints are from where points are seen.
+
+    Of each level (N, 2), network pixels; nothing of an image that shares too little with others.
+    """
+
+    reference_map: Map
+    config: LocalizerConfig
+
+    def __call__(self) -> Callable[[int], list[NDArray[np.float64]]]:
+        """Load the networks."""
+        localizer = Localizer(self.reference_map, self.config)
+        return lambda query: _residuals(localizer, query, self.config)
+
+
+def _residuals(
+    localizer: Localizer, query: int, config: LocalizerConfig
+) -> list[NDArray[np.float64]]:
+    reference_map = localizer.map
+    shared = reference_map.shared_points_with(query)
+    shared[query] = 0
+    neighbours = np.argsort(-shared, kind="stable")[:MAX_NEIGHBOURS]
+    neighbours = neighbours[shared[neighbours] >= MIN_SHARED_POINTS]
+    if not len(neighbours):
+        return []
+    features = reference_features(reference_map, query, config, localizer.device)
+    reference = reference_map.references[query]
+    residuals = []
+    for level in range(len(LEVELS)):
+        kept = features.levels == level
+        part = Features(*(getattr(features, name)[kept] for name in Features.__annotations__))
+        matches = localizer.match_and_lift(Query(part, reference.camera, None), neighbours)
+        matches = matches.select(matches.confidence == 1.0)
+        projected = reference.camera.project(reference.camera_from_map.apply(matches.points3d))
+        residual = (matches.keypoints - projected) / float(part.scales[0])
+        sound = np.abs(np.nan_to_num(residual, nan=np.inf)).max(axis=1, initial=0.0) < GATE
+        residuals.append(residual[sound])
+    return residuals

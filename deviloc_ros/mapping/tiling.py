@@ -39,10 +39,7 @@ def border(
     Tiles have no points in common. Two references belong together where many of the points that
     one observes fall into the other's image, and the other way round; walls are not looked at.
     """
-    centres = [
-        np.array([r.camera_from_map.inverse().translation for r in tile.references])
-        for tile in maps
-    ]
+    centres = [tile.viewpoints[0] for tile in maps]
     pairs, counts = [], []
     for a, b in _neighbours(maps):
         near = cKDTree(centres[a]).query_ball_tree(cKDTree(centres[b]), BORDER_REACH)

@@ -7,17 +7,18 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import torch
 from safetensors.torch import load_file, save_file
-from tqdm import tqdm
 
 from deviloc_ros import __version__
 from deviloc_ros.atomic import atomic_path, check_writable
+from deviloc_ros.cluster.workers import THIS_PROCESS, Workers
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.images import read_gray
@@ -105,36 +106,58 @@ class Workspace:
         return folder / f"{digest[:24]}{suffix}"
 
     def features(
-        self, names: Sequence[str], config: LocalizerConfig
+        self, names: Sequence[str], config: LocalizerConfig, workers: Workers = THIS_PROCESS
     ) -> tuple[dict[str, Features], dict[str, str]]:
         """Describe every image that can be read.
 
         Args:
             names: the images.
             config: the localizer's configuration.
+            workers: who describes them.
 
         Returns:
             The features of each image, and why the others have none.
         """
-        extractor = backend_of(config).extractor()
-        features: dict[str, Features] = {}
+        paths = {name: self.path_for("features", name, ".safetensors") for name in names}
+        missing = [name for name in names if not paths[name].exists()]
         refused: dict[str, str] = {}
-        for name in tqdm(names, desc="dense features", unit="image", disable=None):
-            source = self._images / name
-            path = self.path_for("features", name, ".safetensors")
-            if not path.exists():
-                try:
-                    image = read_gray(source)
-                except InputError as error:
-                    refused[name] = str(error).removeprefix(f"{source}: ")
-                    continue
-                (found,) = extractor.extract([image])
-                with atomic_path(path) as temporary:
-                    save_file(_stored(found), temporary)
-            loaded = load_file(path)
-            loaded["descriptors"] = loaded["descriptors"].float()
-            features[name] = Features(**loaded)
+        describe = DescribeImages(self._images.resolve(), config)
+        found = workers.map(describe, missing, "dense features")
+        for name, stored in zip(missing, found, strict=True):
+            if isinstance(stored, str):
+                refused[name] = stored
+                continue
+            with atomic_path(paths[name]) as temporary:
+                save_file(stored, temporary)
+        features: dict[str, Features] = {}
+        for name in names:
+            if name not in refused:
+                loaded = load_file(paths[name])
+                loaded["descriptors"] = loaded["descriptors"].float()
+                features[name] = Features(**loaded)
         return features, refused
+
+
+@dataclass(frozen=True)
+class DescribeImages:
+    """Makes what describes images of a folder by name: stored features, or why there are none."""
+
+    images: Path
+    config: LocalizerConfig
+
+    def __call__(self) -> Callable[[str], dict[str, torch.Tensor] | str]:
+        """Load the network."""
+        extractor = backend_of(self.config).extractor()
+
+        def describe(name: str) -> dict[str, torch.Tensor] | str:
+            try:
+                image = read_gray(self.images / name)
+            except InputError as error:
+                return str(error).removeprefix(f"{self.images / name}: ")
+            (found,) = extractor.extract([image])
+            return _stored(found)
+
+        return describe
 
 
 def _stored(features: Features) -> dict[str, torch.Tensor]:

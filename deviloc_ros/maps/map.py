@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
 
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
@@ -148,8 +149,17 @@ class Map:
     @property
     def bounds(self) -> NDArray[np.float64]:
         """Least and largest camera position (2, 3), map frame."""
-        centres = np.array([r.camera_from_map.inverse().translation for r in self.references])
+        centres, _ = self.viewpoints
         return np.stack([centres.min(axis=0), centres.max(axis=0)])
+
+    @cached_property
+    def viewpoints(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where cameras are (R, 3), and directions in which they look (R, 3), map frame."""
+        poses = [reference.camera_from_map for reference in self.references]
+        # All at once: a large place has thousands.
+        rotations = Rotation.concatenate([pose.rotation for pose in poses]).as_matrix()
+        translations = np.array([pose.translation for pose in poses])
+        return -np.einsum("rji,rj->ri", rotations, translations), rotations[:, 2].copy()
 
     @cached_property
     def _visibility(self) -> Any:

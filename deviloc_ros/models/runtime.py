@@ -2,7 +2,8 @@
 
 OpenVINO's converter never gives back the memory of a module that it was given, about four times its
 weights. A robot that loads map after map would fill the computer, so each module is converted once
-in a process.
+in a process. It is also compiled once for the shapes of its inputs: a map in the making has a
+localizer for each of dozens of images.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import importlib.util
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -26,8 +27,13 @@ from deviloc_ros.models.cuda import compute_exactly
 KEPT = 16
 """Modules that are kept; a process uses a handful."""
 
+COMPILED_KEPT = 16
+"""Compiled forms of modules that are kept for who comes next: they hold weights."""
+
 _lock = threading.Lock()
 _converted: LRUCache[str, Any] = LRUCache(KEPT)
+# With the model, so that no other one gets its address, which is in the key.
+_compiled: LRUCache[tuple[object, ...], tuple[Any, Any]] = LRUCache(COMPILED_KEPT)
 _core: list[Any] = []
 
 
@@ -79,6 +85,27 @@ def openvino_core() -> Any:
         if not _core:
             _core.append(openvino.Core())
         return _core[0]
+
+
+def compiled(
+    model: Any, shapes: Sequence[tuple[int, ...]], settings: Mapping[str, str | int]
+) -> Any:
+    """Return a model compiled for a CPU; several may run requests of it.
+
+    Args:
+        model: see `converted`.
+        shapes: of its inputs; -1: any.
+        settings: of OpenVINO.
+    """
+    core = openvino_core()
+    key = id(model), tuple(shapes), *sorted(settings.items())
+    with _lock:
+        if key not in _compiled:
+            reshaped = model.clone()
+            ports = zip(reshaped.inputs, shapes, strict=True)
+            reshaped.reshape({port: list(shape) for port, shape in ports})
+            _compiled[key] = model, core.compile_model(reshaped, "CPU", dict(settings))
+        return _compiled[key][1]
 
 
 def _key(module: nn.Module, examples: Sequence[Tensor]) -> str:
@@ -225,8 +252,7 @@ class OpenVinoProgram:
             any_length: compile once for all sizes of the second dimension. As quick for networks of
                 matrix products; convolutions are quicker when their sizes are known.
         """
-        self._core = openvino_core()
-        self._settings = {
+        self._settings: dict[str, str | int] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
@@ -245,11 +271,8 @@ class OpenVinoProgram:
         shapes = tuple(self._shape(each) for each in inputs)
         request = self._requests.get(shapes)
         if request is None:
-            model = self._model.clone()
-            ports = zip(model.inputs, shapes, strict=True)
-            model.reshape({port: list(shape) for port, shape in ports})
-            compiled = self._core.compile_model(model, "CPU", self._settings)
-            request = self._requests[shapes] = compiled.create_infer_request()
+            program = compiled(self._model, shapes, self._settings)
+            request = self._requests[shapes] = program.create_infer_request()
         result = request.infer(
             [each.contiguous().numpy() for each in inputs], share_inputs=True, share_outputs=True
         )

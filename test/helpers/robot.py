@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from at_once import AtOnce
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.context import Context
@@ -54,7 +55,7 @@ class FakeMap:
     gravity_aligned = True
 
 
-class FakeLocalizer:
+class FakeLocalizer(AtOnce):
     """Reads a pose off the first pixel: x = its value / 10; a black image is refused."""
 
     def __init__(self) -> None:

@@ -6,12 +6,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deviloc_ros.cli.arguments import (
     AXES,
     Subparsers,
     add_command,
     add_config,
+    add_workers,
     check_output,
     load_config,
     tell,
@@ -27,6 +29,9 @@ from deviloc_ros.cli.map.tile import add_tile, run_tile
 from deviloc_ros.cli.map.view import add_view, run_view
 from deviloc_ros.errors import InputError
 
+if TYPE_CHECKING:
+    from deviloc_ros.cluster.workers import Workers
+
 BUILD = """\
 Make a map of a place from a folder of images. With --model, poses and intrinsics of a COLMAP model
 are taken as given, and points are triangulated where it has none; without, everything is
@@ -39,6 +44,7 @@ BUILD_EXAMPLES = """\
   deviloc map build --images photos/ --output place.devmap
   deviloc map build --images photos/ --camera "PINHOLE 640 480 500 500 320 240" --output a.devmap
   deviloc map build --images photos/ --model surveyed/ --metric --up z --output place.devmap
+  deviloc map build --images site/ --model surveyed/ --workers head:6379 --output site.devmap
   deviloc map build --bag drive/ --topic /front/image_raw --output street.devmap
   deviloc map build --dataset robotcar-seasons --images RobotCar-Seasons/ --up minus-z \\
       --output oxford.devtiles"""
@@ -133,6 +139,7 @@ def _add_build(actions: Subparsers) -> None:
         action="store_true",
         help="leave COLMAP's database and model in MAP.build",
     )
+    add_workers(parser)
     add_config(parser)
 
 
@@ -147,9 +154,17 @@ def _add_info(actions: Subparsers) -> None:
 
 def _build(args: argparse.Namespace) -> int:
     check_output(args.output)
+
+    from deviloc_ros.cluster.workers import open_workers
+
+    with open_workers(args.workers) as workers:
+        return _build_with(workers, args)
+
+
+def _build_with(workers: Workers, args: argparse.Namespace) -> int:
     taken = take_images(args)
     if args.dataset is not None or args.places is not None:
-        return build_dataset(args)
+        return build_dataset(args, workers)
     if args.model is None and (args.metric or args.up):
         raise InputError(
             "--metric and --up describe a given model: give --model, or use 'map align'"
@@ -180,6 +195,7 @@ def _build(args: argparse.Namespace) -> int:
         up=args.up or "z",
         keep_workspace=args.keep_workspace,
         odometry={} if taken is None else taken.odometry,
+        workers=workers,
     )
     images = args.images if taken is None else taken.folder
     tell_unread(images)

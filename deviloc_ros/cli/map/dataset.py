@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import TYPE_CHECKING
 
 from deviloc_ros.cli.arguments import load_config
 from deviloc_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from deviloc_ros.cluster.workers import Workers
 
 DATASETS = ("robotcar-seasons",)
 MAX_PLACE = 9999
@@ -27,7 +31,7 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def build_dataset(args: argparse.Namespace) -> int:
+def build_dataset(args: argparse.Namespace, workers: Workers) -> int:
     """Build the tiles and their index."""
     if args.dataset is None:
         raise InputError("--places chooses submaps of a data set: give --dataset")
@@ -44,7 +48,9 @@ def build_dataset(args: argparse.Namespace) -> int:
     from deviloc_ros.robotcar.seasons_files import Seasons
     from deviloc_ros.robotcar.seasons_map import build_seasons
 
-    options = BuildOptions(config=load_config(args), keep_workspace=args.keep_workspace)
+    options = BuildOptions(
+        config=load_config(args), keep_workspace=args.keep_workspace, workers=workers
+    )
     summary = build_seasons(Seasons(args.images), args.output, args.up, options, places)
     kept = f", {summary.num_kept} of them kept from before" if summary.num_kept else ""
     print(

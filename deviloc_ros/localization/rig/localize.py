@@ -19,7 +19,7 @@ from deviloc_ros.localization.context.escalation import escalate
 from deviloc_ros.localization.matching import Matcher
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.pose import MIN_MATCHES
-from deviloc_ros.localization.query import admit
+from deviloc_ros.localization.query import Admitted
 from deviloc_ros.localization.rig.evidence import weigh
 from deviloc_ros.localization.rig.matches import Group, gather
 from deviloc_ros.localization.rig.photometric import aligned_rig_pose
@@ -46,15 +46,12 @@ from deviloc_ros.localization.verification.verify import judge
 
 def localize_rig(
     stages: Pipeline,
-    images: Sequence[NDArray[np.uint8]],
-    cameras: Sequence[Camera],
+    admitted: Admitted,
     base_from_camera: Sequence[Transform],
     prior: PosePrior | None,
-    clock: StageClock,
 ) -> RigEstimate | LocalizationFailure:
     """Localize the base from images of one instant; see `Localizer.localize_rig`."""
-    with clock("extract"):
-        admitted = admit(images, cameras, stages.extractor)
+    clock = admitted.clock
     if not admitted.queries:
         nothing = _failure(FailureReason.BAD_IMAGE, "no image", clock)
         return next(iter(admitted.refused.values()), nothing)
@@ -67,7 +64,7 @@ def localize_rig(
             clusters[index] = found
     if not clusters:
         return _failure(FailureReason.NO_REFERENCES, "0 references to match with", clock)
-    rig = Rig(admitted.queries, clusters, cameras, base_from_camera)
+    rig = Rig(admitted.queries, clusters, admitted.cameras, base_from_camera)
 
     def localize_by(way: Way, match: Matcher) -> RigEstimate | LocalizationFailure:
         return _estimate(stages, rig, way, match, prior, clock)

@@ -130,7 +130,8 @@ def _pixels(
     """Return how many poses chance would give that agree as well in the pixels, log10."""
     if aligned is None:
         return 0.0
-    found = aligned.matches.select(aligned.found)
+    # Guided matches lie near the pose because they were searched there, right or wrong.
+    found = aligned.matches.select(aligned.found & aligned.matches.free)
     agreement = camera_agreement(pose.camera_from_map, found, camera, config, pixel_scale)
     patches = pieces_of(found.keypoints, pixel_scale, PATCH)
     return log10_false_alarms_of_pixels(replace(agreement, pieces=patches))

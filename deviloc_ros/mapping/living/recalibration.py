@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
-from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.mapping.covariance_calibration import MIN_POSES, covariance_scale, shared_error
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
 from deviloc_ros.mapping.self_calibration import aligning, plain_xfeat
@@ -38,7 +37,7 @@ def recalibrate(
     xfeat = plain_xfeat(config)
     calibration = extended.calibration
     plain = aligning(xfeat, False)
-    scale, num_poses = covariance_scale(Localizer(lifted_alone, plain), queries, plain)
+    scale, num_poses = covariance_scale(lifted_alone, queries, plain)
     if num_poses >= MIN_POSES:
         scale = max(scale, calibration.covariance_scale)
         calibration = replace(calibration, covariance_scale=scale)

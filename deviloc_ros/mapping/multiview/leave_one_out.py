@@ -6,7 +6,8 @@ the references it is localized against: it would be localized better than a robo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -31,13 +32,18 @@ class LeftOut:
         """Take the depths of a reference without an image."""
         self._depths[image][reference] = depths
 
-    def maps(self, reference_map: Map, images: Iterable[int]) -> Iterator[tuple[int, Map]]:
-        """Yield each of the images, and the map without what it says of depths.
+    def of(self, image: int) -> Mapping[int, FusedDepths]:
+        """Return the depths of references, by index, that an image had a part in, without it."""
+        return self._depths.get(int(image), {})
 
-        A map is good until the next one is asked for: they share their arrays. The image itself is
-        still in it.
-        """
-        edited = replace(
+
+class EditableMap:
+    """A map whose depths can be replaced for a while."""
+
+    def __init__(self, reference_map: Map) -> None:
+        """Copy the arrays that are edited."""
+        self._original = reference_map
+        self._edited = replace(
             reference_map,
             feature_points=np.array(reference_map.feature_points),
             confidence=np.array(reference_map.confidence),
@@ -45,13 +51,17 @@ class LeftOut:
             if reference_map.depth_sigma is None
             else np.array(reference_map.depth_sigma),
         )
-        for image in images:
-            depths = self._depths.get(int(image), {})
-            for index, without in depths.items():
-                _write(edited, index, without)
-            yield int(image), edited
+
+    @contextmanager
+    def with_depths(self, depths: Mapping[int, FusedDepths]) -> Iterator[Map]:
+        """Lend the map with other depths of references, by index; it is good until the end."""
+        for index, without in depths.items():
+            _write(self._edited, index, without)
+        try:
+            yield self._edited
+        finally:
             for index in depths:
-                _write(edited, index, _depths_of(reference_map, index))
+                _write(self._edited, index, _depths_of(self._original, index))
 
 
 def _depths_of(reference_map: Map, index: int) -> FusedDepths:

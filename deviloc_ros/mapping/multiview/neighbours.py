@@ -27,10 +27,8 @@ class Neighbourhood:
         """Measure how deep the views of a map are."""
         self._map = reference_map
         self._descriptors = np.asarray(reference_map.global_descriptors, dtype=np.float32)
-        poses = [reference.camera_from_map.inverse() for reference in reference_map.references]
-        self._centres = np.array([pose.translation for pose in poses])
-        self._axes = np.array([pose.rotation.as_matrix()[:, 2] for pose in poses])
-        depths = [self._median_depth(i) for i in range(len(poses))]
+        self._centres, self._axes = reference_map.viewpoints
+        depths = [self._median_depth(i) for i in range(len(self._centres))]
         known = [depth for depth in depths if depth is not None]
         typical = float(np.median(known)) if known else None
         self._depths = [typical if depth is None else depth for depth in depths]

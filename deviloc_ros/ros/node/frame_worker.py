@@ -16,7 +16,7 @@ from rclpy.lifecycle import LifecycleNode
 from deviloc_ros.localization.types import FailureReason
 from deviloc_ros.robot.extrinsics import Extrinsics
 from deviloc_ros.robot.frame_set import FrameSet
-from deviloc_ros.robot.localize_frames import localize_frames
+from deviloc_ros.robot.localize_frames import localize_seen, see
 from deviloc_ros.robot.outcome import Fix, Outcome, Refusal
 from deviloc_ros.robot.priors import Priors
 from deviloc_ros.robot.told_once import ToldOnce
@@ -190,10 +190,9 @@ class FrameWorker:
         wait = self._age(frames)
         loaded, jumps = self._map, self._jumps
         assert loaded is not None
+        seen = see(frames, loaded.localizer, self._read_pixels)
         prior, token = self._priors.predict(frames.stamp)
-        outcome = localize_frames(
-            frames, self._extrinsics, loaded.localizer, prior, self._read_pixels
-        )
+        outcome = localize_seen(seen, self._extrinsics, loaded.localizer, prior)
         with self._map_lock:
             if jumps != self._jumps:
                 self.statistics.count_dropped()

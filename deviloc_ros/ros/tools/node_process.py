@@ -21,7 +21,12 @@ class NodeProcess:
     """
 
     def __init__(
-        self, parameters: Mapping[str, str], remaps: Mapping[str, str], log: Path, domain: int
+        self,
+        parameters: Mapping[str, str],
+        remaps: Mapping[str, str],
+        log: Path,
+        domain: int,
+        parameters_file: Path | None = None,
     ) -> None:
         """Say what to start.
 
@@ -30,8 +35,11 @@ class NodeProcess:
             remaps: topic of the node to topic.
             log: file for its output.
             domain: ROS domain id.
+            parameters_file: parameters that those before replace.
         """
         self._command = [sys.executable, "-m", "deviloc_ros.ros.main", "--ros-args"]
+        if parameters_file is not None:
+            self._command += ["--params-file", str(parameters_file)]
         for name, value in parameters.items():
             self._command += ["-p", f"{name}:={value}"]
         for name, topic in remaps.items():

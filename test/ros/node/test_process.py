@@ -72,6 +72,7 @@ def test_a_parameters_file_that_is_none_is_named_in_one_line(
     assert done.stderr.startswith(f"error: {path}: not a readable YAML file: ")
 
 
+# Both only where the node has the most to give back: each test starts a node, which takes seconds.
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
@@ -132,42 +133,36 @@ def test_signals_end_it_while_it_starts(ending: Ending, number: signal.Signals) 
     ending.end(number)
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_signals_end_it_unconfigured(robot: Robot, ending: Ending, number: signal.Signals) -> None:
+def test_signals_end_it_unconfigured(robot: Robot, ending: Ending) -> None:
     ending.start()
     robot.spin_until(lambda: bool(robot.diagnostics), seconds=120)
     assert robot.diagnostics[0].status[0].message == "unconfigured"
-    ending.end(number)
+    ending.end(signal.SIGINT)
 
 
-@pytest.mark.parametrize("number", SIGNALS)
 def test_signals_end_it_while_a_map_is_loaded(
-    robot: Robot, ending: Ending, slow_map_path: Path, number: signal.Signals
+    robot: Robot, ending: Ending, slow_map_path: Path
 ) -> None:
     ending.start(f"map.path:={slow_map_path}", "autostart:=true")
     robot.spin_until(lambda: ending.said("loading map"), seconds=120)
-    assert "is loaded" not in ending.end(number)
+    assert "is loaded" not in ending.end(signal.SIGTERM)
 
 
-@pytest.mark.parametrize("number", SIGNALS)
 def test_signals_end_it_while_a_service_loads_a_map(
-    robot: Robot, ending: Ending, slow_map_path: Path, number: signal.Signals
+    robot: Robot, ending: Ending, slow_map_path: Path
 ) -> None:
     ending.start(f"map.path:={slow_map_path}")
     change_state(robot, Transition.TRANSITION_CONFIGURE)
     robot.spin_until(lambda: ending.said("loading map"), seconds=120)
-    assert "is loaded" not in ending.end(number)
+    assert "is loaded" not in ending.end(signal.SIGINT)
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_signals_end_it_inactive(
-    robot: Robot, ending: Ending, map_path: Path, number: signal.Signals
-) -> None:
+def test_signals_end_it_inactive(robot: Robot, ending: Ending, map_path: Path) -> None:
     ending.start(f"map.path:={map_path}")
     answer = change_state(robot, Transition.TRANSITION_CONFIGURE)
     robot.spin_until(answer.done, seconds=120)
     assert answer.result().success
-    ending.end(number)
+    ending.end(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from at_once import AtOnce
 from scipy.spatial.transform import Rotation
 
 import deviloc_ros.localization
@@ -64,7 +65,7 @@ def write_drive(path, storage="mcap", count=5, topic="/camera/image_raw", odomet
     return path
 
 
-class KnownPoses:
+class KnownPoses(AtOnce):
     """A localizer that reads the index off the image's brightness; image 2 fails."""
 
     def __init__(self, base_from_camera=None):
@@ -207,7 +208,7 @@ def test_metadata_of_other_types_is_refused(tmp_path, old, new):
     text = metadata.read_text()
     assert old in text
     metadata.write_text(text.replace(old, new))
-    with pytest.raises(InputError, match="not a readable rosbag2"):
+    with pytest.raises(InputError, match="not a readable bag"):
         Bag(path)
 
 
@@ -225,7 +226,7 @@ def test_messages_without_stamp_or_data_are_refused(tmp_path, change):
 
 @pytest.mark.parametrize("error", [MemoryError(), RecursionError("deep"), RuntimeError("zstd")])
 def test_whatever_the_library_raises_is_one_line(error):
-    with pytest.raises(InputError, match="place: not a readable rosbag2"), readable(Path("place")):
+    with pytest.raises(InputError, match="place: not a readable bag"), readable(Path("place")):
         raise error
 
 

@@ -248,3 +248,13 @@ def test_shared_points_counts_common_observations() -> None:
         assert shared[0, 1] == len(points[0] & points[2])
         assert whole.shared_points_with(0)[2] == shared[0, 1]
     assert shared[0, 1] == shared[1, 0]
+
+
+def test_viewpoints_are_where_cameras_are_and_where_they_look() -> None:
+    place = small_map(references=4)
+    centres, axes = place.viewpoints
+    for reference, centre, axis in zip(place.references, centres, axes, strict=True):
+        pose = reference.camera_from_map.inverse()
+        np.testing.assert_allclose(centre, pose.translation, rtol=1e-12)
+        np.testing.assert_allclose(axis, pose.rotation.apply([0.0, 0.0, 1.0]), atol=1e-12)
+    np.testing.assert_array_equal(place.bounds, [centres.min(axis=0), centres.max(axis=0)])

@@ -111,7 +111,9 @@ class Mixed(nn.Module):
         return torch.softmax(x @ x.transpose(1, 2), dim=-1) @ x
 
 
-def test_any_length_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return a list that gets an entry for each compilation."""
     compiled: list[object] = []
     core = openvino_core()
 
@@ -121,13 +123,31 @@ def test_any_length_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
             return core.compile_model(*arguments)
 
     monkeypatch.setattr("deviloc_ros.models.runtime.openvino_core", CountingCore)
+    return compiled
+
+
+def test_equal_modules_are_compiled_once_for_a_shape(compilations: list[object]) -> None:
+    first, second = (OpenVinoProgram(Affine(3.0).eval(), EXAMPLE, precision="f32") for _ in "ab")
+    x = torch.tensor([[1.0, -2.0, 3.0], [0.0, 5.0, 1.0]])
+    before = first.lend(x)[0]
+    torch.testing.assert_close(second(2 * x)[0], Affine(3.0)(2 * x))
+    assert len(compilations) == 1
+    # Each has work memory of its own.
+    torch.testing.assert_close(before, Affine(3.0)(x))
+    second(x[:1])
+    assert len(compilations) == 2
+    OpenVinoProgram(Affine(4.0).eval(), EXAMPLE, precision="f32")(x)
+    assert len(compilations) == 3
+
+
+def test_any_length_is_compiled_once(compilations: list[object]) -> None:
     example = torch.zeros(1, 2, 3)
     program = OpenVinoProgram(Mixed().eval(), example, precision="f32", any_length=True)
     generator = torch.Generator().manual_seed(0)
     for length in (5, 3, 8, 5):
         x = torch.randn(1, length, 3, generator=generator)
         torch.testing.assert_close(program(x)[0], Mixed()(x))
-    assert len(compiled) == 1
+    assert len(compilations) == 1
 
 
 class SignalStack(ctypes.Structure):

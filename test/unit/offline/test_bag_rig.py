@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from at_once import AtOnce
 from scipy.spatial.transform import Rotation
 
 import deviloc_ros.localization
@@ -52,7 +53,7 @@ def place(index: int) -> Transform:
     return Transform(Rotation.from_euler("z", 0.1 * index), np.array([1.0 * index, 0.5, 0.0]))
 
 
-class Localizer:
+class Localizer(AtOnce):
     """Reads the base's pose off an image's brightness, 10 i + 10; keeps what it was asked."""
 
     map = type("Map", (), {"metric": True, "gravity_aligned": True})()
