@@ -23,9 +23,13 @@ from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 def fix_topic(bag: Bag, wanted: str | None) -> str | None:
     """Return the topic of fixes: the one wanted, or the only one there is; None: there is none.
 
+    Empty is none, too.
+
     Raises:
         InputError: several to choose from, or the wanted one has no fixes.
     """
+    if wanted == "":
+        return None
     found = [item.name for item in bag.topics.values() if item.type == FIX_TYPE and item.count]
     if wanted is not None:
         name = next((name for name in found if name in (wanted, f"/{wanted}")), None)

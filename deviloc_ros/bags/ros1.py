@@ -53,6 +53,9 @@ class Ros1Reader:
     reads as a message either: only its reader can say whether one bad message matters.
     """
 
+    packed = False
+    """Messages are compressed in chunks only, which the library unpacks."""
+
     def __init__(self, path: Path) -> None:
         """Name the file; `open` reads its index.
 

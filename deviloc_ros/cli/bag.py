@@ -14,6 +14,7 @@ from deviloc_ros.cli.arguments import (
     add_config,
     assignments,
     note,
+    tell_left_out,
 )
 
 if TYPE_CHECKING:
@@ -126,7 +127,10 @@ def run(args: argparse.Namespace) -> int:
             tell=note,
         )
     result.write(args.output)
+    tell_left_out(result.left_out)
     print(result.line())
+    if result.damage:
+        raise InputError(f"{result.damage}; {args.output} holds what came before it")
     if result.interrupted:
         raise KeyboardInterrupt
     return 0 if result.localized else 3

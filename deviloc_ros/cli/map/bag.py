@@ -1,4 +1,4 @@
-"""`deviloc map build --bag`: the images of a drive, their camera and its odometry."""
+"""--bag of `deviloc map build` and `extend`: images of a drive, their camera, its odometry."""
 
 from __future__ import annotations
 
@@ -49,12 +49,15 @@ class TakenImages:
             shutil.rmtree(self.folder.parent)
 
 
-def add_bag(parser: argparse.ArgumentParser, images: argparse._MutuallyExclusiveGroup) -> None:
+def add_bag(
+    parser: argparse.ArgumentParser, images: argparse._MutuallyExclusiveGroup, frame: bool = True
+) -> None:
     """Describe the arguments.
 
     Args:
         parser: of the command.
         images: --bag is one of this group.
+        frame: whether the bag gives the map its frame.
     """
     images.add_argument(
         "--bag", type=Path, metavar="BAG", help="folder, .mcap or .db3 file, or .bag of ROS 1"
@@ -76,6 +79,10 @@ def add_bag(parser: argparse.ArgumentParser, images: argparse._MutuallyExclusive
     group.add_argument(
         "--every", type=float, metavar="S", help=f"without odometry: every so many s ({EVERY})"
     )
+    parser.set_defaults(frame_of_bag=frame)
+    if not frame:
+        parser.set_defaults(fix=None, no_odometry=None, no_fixes=None)
+        return
     group.add_argument(
         "--no-odometry",
         action="store_true",
@@ -108,8 +115,8 @@ def take_images(args: argparse.Namespace) -> TakenImages | None:
                 f"--{given[0].replace('_', '-')} is of the images of a bag: give --bag"
             )
         return None
-    for name in ("model", "camera", "camera_model", "dataset", "places"):
-        if getattr(args, name):
+    for name in ("model", "camera", "cameras", "camera_model", "dataset", "places", "metric"):
+        if getattr(args, name, None):
             raise InputError(f"--{name.replace('_', '-')} does not go with --bag")
     for name in ("distance", "turn", "every"):
         value = getattr(args, name)
@@ -131,7 +138,7 @@ def take_images(args: argparse.Namespace) -> TakenImages | None:
         turn=math.radians(args.turn or TURN),
         every=args.every or EVERY,
         odom_frame=args.odom_frame or "odom",
-        fix=args.fix,
+        fix=args.fix if args.frame_of_bag and not args.no_fixes else "",
     )
     folder = args.output.with_name(f"{args.output.name}.images")
     source, stamp = folder / "source.json", _source(args.bag, asdict(options))

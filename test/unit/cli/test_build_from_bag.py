@@ -22,7 +22,7 @@ DRIFT = 1.01
 ODOM_FROM_MAP = Transform(Rotation.from_euler("z", 30, degrees=True), np.array([4.0, -2.0, 0.5]))
 
 
-def write_drive(path: Path, odometry: bool) -> Path:
+def write_drive(path: Path, odometry: bool, start: float = -2.0) -> Path:
     """Write a bag of a robot that moves sideways along the wall, turning to and fro.
 
     It stands still for half of the time, with images as often as on its way. Its odometry says
@@ -31,7 +31,7 @@ def write_drive(path: Path, odometry: bool) -> Path:
     with BagWriter(path) as writer:
         mount = types.tf(START, "base_link", "camera", BASE_FROM_CAMERA)
         writer.write("/tf_static", START, mount, latched=True)
-        places = [*np.linspace(-2, 2, 13), *[2.0] * 13]
+        places = [*np.linspace(start, 2, 13), *[2.0] * 13]
         for index, x in enumerate(places):
             stamp = START + index * SECOND // 4
             base = map_from_base(float(x), yaw=8 * (-1) ** index if x < 2 else 8)
@@ -45,7 +45,7 @@ def write_drive(path: Path, odometry: bool) -> Path:
     return path
 
 
-def test_a_drive_becomes_a_metric_map_with_z_up(
+def test_a_drive_becomes_a_metric_map_with_z_up_and_another_one_extends_it(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     bag = write_drive(tmp_path / "drive", odometry=True)
@@ -59,6 +59,7 @@ def test_a_drive_becomes_a_metric_map_with_z_up(
     assert code == 0, err
     assert "metric, z up" in out
     assert "it drifted against the map by" in out
+    assert "a metre of it is 1.0000 m" in out
     built = Map.load(output)
     assert built.metric
     assert built.gravity_aligned
@@ -73,6 +74,18 @@ def test_a_drive_becomes_a_metric_map_with_z_up(
         assert metres < 0.05
         assert degrees < 0.5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drive", "wall.devmap"]
+
+    later = write_drive(tmp_path / "later", odometry=True, start=0.2)
+    both = tmp_path / "both.devmap"
+    code = main(
+        ["map", "extend", str(output), "--bag", str(later), "--output", str(both), "--label",
+         "later", "--distance", "0.6", "--turn", "40", *settings]
+    )  # fmt: skip
+    out, err = capfd.readouterr()
+    assert code == 0, err
+    assert "4 of 4 images added as look 'later', 4 of them localized in the map" in out
+    assert [r.look for r in Map.load(both).references[7:]] == ["later"] * 4
+    assert not (tmp_path / "both.devmap.images").exists()
 
 
 @pytest.mark.parametrize(
