@@ -19,6 +19,9 @@ from deviloc_ros.robot.config import GnssConfig
 from deviloc_ros.robot.gnss import SatelliteFixes
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 
+MIN_SIGMA = 0.01
+"""No receiver knows better, metres, whatever it says."""
+
 
 def fix_topic(bag: Bag, wanted: str | None) -> str | None:
     """Return the topic of fixes: the one wanted, or the only one there is; None: there is none.
@@ -71,7 +74,8 @@ def read_fixes(
     names = sorted(taken, key=lambda name: taken[name][0])
     stamps = np.array([taken[name][0] for name in names], dtype=np.int64)
     transforms = BagTransforms(bag, tell=tell)
-    reader = SatelliteFixes(GnssConfig())
+    # The antenna's place is known here, so that a fix may be as good as it says.
+    reader = SatelliteFixes(GnssConfig(min_sigma=MIN_SIGMA))
     fixes: list[PositionFix] = []
     refused: list[str] = []
 
@@ -104,7 +108,7 @@ def read_fixes(
     if at_camera:
         tell(f"{topic}: transforms do not have its frame; the antenna is taken to be at the camera")
     if refused:
-        tell(f"{len(refused)} fixes are not used: {refused[0]}")
+        tell(f"fixes that are not used: {len(refused)}, the first: {refused[0]}")
     return fixes
 
 

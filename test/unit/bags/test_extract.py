@@ -272,7 +272,7 @@ def test_fixes_are_placed_along_the_odometry(tmp_path: Path) -> None:
         np.testing.assert_allclose(item.from_camera, arm.apply(antenna), atol=1e-9)
         np.testing.assert_allclose(item.place, [52.0, 13.0, 40.0])
         np.testing.assert_allclose(item.sigmas, [2.0, 2.0, 3.0])
-    assert any("1 fixes are not used" in line and "latitude 152" in line for line in told)
+    assert any("fixes that are not used: 1" in line and "latitude 152" in line for line in told)
 
 
 def fix(stamp: int, frame: str, latitude: float, none: bool) -> Any:

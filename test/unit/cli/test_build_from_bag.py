@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pycolmap
 import pytest
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from wall_map import BASE_FROM_CAMERA, CAMERA, SETTINGS, map_from_base, view
 
@@ -19,6 +23,7 @@ SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
 QUICK = {"features.backend": "torch", "matching.context": "never"}
 DRIFT = 1.01
+PLACE = np.array([52.0, 13.0, 40.0])
 ODOM_FROM_MAP = Transform(Rotation.from_euler("z", 30, degrees=True), np.array([4.0, -2.0, 0.5]))
 
 
@@ -26,8 +31,9 @@ def write_drive(path: Path, odometry: bool, start: float = -2.0) -> Path:
     """Write a bag of a robot that moves sideways along the wall, turning to and fro.
 
     It stands still for half of the time, with images as often as on its way. Its odometry says
-    that it went 1 % further than it did.
+    that it went 1 % further than it did. A satellite receiver on it knows its place to 1 cm.
     """
+    earth = pycolmap.GPSTransform(pycolmap.GPSTransformEllipsoid.WGS84)
     with BagWriter(path) as writer:
         mount = types.tf(START, "base_link", "camera", BASE_FROM_CAMERA)
         writer.write("/tf_static", START, mount, latched=True)
@@ -39,10 +45,26 @@ def write_drive(path: Path, odometry: bool, start: float = -2.0) -> Path:
                 drifted = Transform(base.rotation, base.translation * (DRIFT, 1, 1))
                 pose = types.tf(stamp, "odom", "base_link", ODOM_FROM_MAP @ drifted)
                 writer.write("/tf", stamp, pose)
+            place = earth.enu_to_ellipsoid(base.translation[None], *PLACE)[0]
+            writer.write("/fix", stamp, fix(stamp, place))
             writer.write("/front/camera_info", stamp, types.camera_info(stamp, "camera", CAMERA))
             image = view(base @ BASE_FROM_CAMERA)
             writer.write("/front/image_raw", stamp, types.image(stamp, "camera", image))
     return path
+
+
+def fix(stamp: int, place: NDArray[np.float64]) -> Any:
+    """Return sensor_msgs/NavSatFix of an antenna at the base."""
+    return types.message(
+        "sensor_msgs/msg/NavSatFix",
+        header=types.header(stamp, "base_link"),
+        status=types.message("sensor_msgs/msg/NavSatStatus", status=2, service=1),
+        latitude=place[0],
+        longitude=place[1],
+        altitude=place[2],
+        position_covariance=(1e-4 * np.eye(3)).ravel(),
+        position_covariance_type=2,
+    )
 
 
 def test_a_drive_becomes_a_metric_map_with_z_up_and_another_one_extends_it(
@@ -59,19 +81,23 @@ def test_a_drive_becomes_a_metric_map_with_z_up_and_another_one_extends_it(
     assert code == 0, err
     assert "metric, z up" in out
     assert "it drifted against the map by" in out
-    assert "a metre of it is 1.0000 m" in out
+    assert "x east, y north; origin latitude 52.0" in out
     built = Map.load(output)
     assert built.metric
     assert built.gravity_aligned
     # By the way that was gone, not by time: no image more while the robot stood.
     assert len(built.references) == 7
-    # Everything is where odometry says, as far as that is right: 1 % of 2 m.
+    # Everything is where the receiver says, and the odometry is known to be too long.
+    [scale] = re.findall(r"a metre of it is (\S+) m", out)
+    assert float(scale) == pytest.approx(1 / DRIFT, abs=0.003)
+    earth = pycolmap.GPSTransform(pycolmap.GPSTransformEllipsoid.WGS84)
+    [shift] = earth.ellipsoid_to_enu(np.array([built.meta["origin"]]), *PLACE)
     for reference in built.references:
         index = (int(Path(reference.name).stem) - START) * 4 // SECOND
         base = map_from_base(float(np.linspace(-2, 2, 13)[index]), yaw=8 * (-1) ** index)
-        true = ODOM_FROM_MAP @ base @ BASE_FROM_CAMERA
+        true = Transform(base.rotation, base.translation - shift) @ BASE_FROM_CAMERA
         metres, degrees = reference.camera_from_map.inverse().distance_to(true)
-        assert metres < 0.05
+        assert metres < 0.03
         assert degrees < 0.5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drive", "wall.devmap"]
 
