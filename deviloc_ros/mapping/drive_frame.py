@@ -262,8 +262,10 @@ def _adjust(
     for camera_id in model.cameras:
         config.set_constant_cam_intrinsics(camera_id)
     options = pycolmap.BundleAdjustmentOptions(print_summary=False)
+    prior_options = pycolmap.PosePriorBundleAdjustmentOptions()
+    prior_options.alignment_ransac.random_seed = 0
     pycolmap.create_pose_prior_bundle_adjuster(
-        options, pycolmap.PosePriorBundleAdjustmentOptions(), config, priors, model
+        options, prior_options, config, priors, model
     ).solve()
 
 
