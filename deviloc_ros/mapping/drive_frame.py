@@ -201,8 +201,13 @@ def _fit_to_fixes(
     robust = least_squares(errors, start, loss="cauchy", x_scale=STEPS)
     agrees = np.linalg.norm(errors(robust.x)[:-1].reshape(-1, 3), axis=1) <= MAX_FIX_ERROR
     rows = np.append(np.repeat(agrees, 3), True)
-    best = least_squares(lambda values: errors(values)[rows], robust.x, x_scale=STEPS)
-    heading_sigma = float(np.sqrt(np.linalg.pinv(best.jac.T @ best.jac)[1, 1]))
+
+    def errors_of_agreeing(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(errors(values)[rows])
+
+    best = least_squares(errors_of_agreeing, robust.x, x_scale=STEPS)
+    jacobian = np.asarray(best.jac, dtype=np.float64)
+    heading_sigma = float(np.sqrt(np.linalg.pinv(jacobian.T @ jacobian)[1, 1]))
     if heading_sigma > MAX_HEADING_SIGMA or agrees.sum() < max(MIN_FIXES, len(fixes) / 2):
         return (
             f"the fixes do not give the frame: {agrees.sum()} of {len(fixes)} agree, the heading "
