@@ -7,6 +7,7 @@ the query, but for a shift; that shift is found in the pixels (lucas_kanade.py).
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -104,6 +105,7 @@ class Aligner:
         self._max_size = config.features.max_size
         self._num_matches = config.alignment.num_matches
         self._images: LRUCache[int, AlignableImage] = LRUCache(config.matching.cached_references)
+        self._decoding = threading.Lock()
         self._pool = ThreadPoolExecutor(torch.get_num_threads(), "alignment")
 
     def __call__(
@@ -151,7 +153,6 @@ class Aligner:
             result.covariance[rows], result.found[rows] = part.covariance, part.found
             result.contrast[rows] = part.contrast
 
-        # Images are decoded in this thread: the cache is not locked.
         references = [int(index) for index in np.unique(matches.reference)]
         images = [self.image_of(index) for index in references]
         list(self._pool.map(with_reference, references, images))
@@ -159,12 +160,13 @@ class Aligner:
 
     def image_of(self, reference: int) -> AlignableImage:
         """Return a reference's image, from memory or decoded now."""
-        image = self._images.get(reference)
-        if image is None:
-            camera = self._map.references[reference].camera
-            image = AlignableImage.of(self._map.image_of(reference), camera, self._max_size)
-            self._images[reference] = image
-        return image
+        with self._decoding:  # several queries may be aligned at once
+            image = self._images.get(reference)
+            if image is None:
+                camera = self._map.references[reference].camera
+                image = AlignableImage.of(self._map.image_of(reference), camera, self._max_size)
+                self._images[reference] = image
+            return image
 
 
 def _aligned(
