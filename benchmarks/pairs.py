@@ -1,6 +1,6 @@
 """Real pairs of images, by day and by night, in summer and in snow: who still matches them?
 
-    ./run bench pairs DIR [--ways NAME ...] [--draw FOLDER]
+    ./run bench pairs DIR [--ways NAME ...] [--draw FOLDER] [--set KEY=VALUE]
 
 DIR holds one folder a pair: a.jpg, b.jpg and corrs.txt, hand-made correspondences, one a line:
 `xa ya xb yb`, pixels. Both images are brought to 1,024 pixels along the longer side; a fundamental
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from shared.epipolar import MIN_MATCHES, epipolar_windows, fundamental_matrix
 from shared.one_image_map import map_of
 
-from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.config import LocalizerConfig, load
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.context.attention import AttentionMatcher
 from deviloc_ros.localization.context.escalation import CONVINCING_INLIERS, CONVINCING_SHARE
@@ -132,9 +132,9 @@ class Pair:
 class OwnWays:
     """The localizer's stages on a pair: the first image is the query, the second the reference."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: LocalizerConfig) -> None:
         """Load the networks."""
-        self._config = LocalizerConfig()
+        self._config = config
         self._extractor = FeatureExtractor(self._config)
         self._attention = AttentionMatcher(self._config)
 
@@ -268,11 +268,11 @@ def published_aliked_lightglue() -> Match:
     return run
 
 
-def _ways() -> dict[str, Callable[[], Match]]:
+def _ways(config: LocalizerConfig) -> dict[str, Callable[[], Match]]:
     return {
-        "fast": lambda: OwnWays().fast,
-        "context": lambda: OwnWays().context,
-        "auto": lambda: OwnWays().auto,
+        "fast": lambda: OwnWays(config).fast,
+        "context": lambda: OwnWays(config).context,
+        "auto": lambda: OwnWays(config).auto,
         "aliked": aliked,
         "published-lighterglue": published_lighterglue,
         "published-aliked-lightglue": published_aliked_lightglue,
@@ -315,8 +315,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--ways", nargs="+", choices=_ways(), default=list(_ways()))
+    names = list(_ways(LocalizerConfig()))
+    parser.add_argument("--ways", nargs="+", choices=names, default=names)
     parser.add_argument("--draw", type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="of fast, context and auto"
+    )
     args = parser.parse_args(arguments)
     if args.draw is not None:
         args.draw.mkdir(parents=True, exist_ok=True)
@@ -330,10 +334,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {args.folder}: holds no pair: a folder with a.jpg, b.jpg, corrs.txt",
               file=sys.stderr)  # fmt: skip
         return 2
-    lines = []
+    lines, ways = [], _ways(load(LocalizerConfig, None, args.set))
     for way in args.ways:
         try:
-            lines.append(measure(way, _ways()[way](), pairs, args.draw))
+            lines.append(measure(way, ways[way](), pairs, args.draw))
         except (ImportError, InputError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             print(f"left out: {way}: {reason}", file=sys.stderr)

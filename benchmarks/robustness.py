@@ -1,6 +1,7 @@
 """Whether anything that people, disks or robots do to it makes it crash, hang or answer wrongly.
 
-    ./run bench robustness [inputs] [kills] [--cases 10000] [--kills 50] [--seed 0] [--work DIR]
+    ./run bench robustness [inputs] [kills] [everything] [--cases 10000] [--kills 50] [--minutes 10]
+                           [--seed 0] [--work DIR]
     ./run bench robustness inputs --only 'map, content:17'
 
 inputs    damaged maps, COLMAP models, bags, messages, images, checkpoints, text and YAML files:
@@ -9,9 +10,13 @@ inputs    damaged maps, COLMAP models, bags, messages, images, checkpoints, text
           loading a pickle or starting a program, and without half a file. Every 25th is intact.
 kills     a map is built from images alone; builds are killed (SIGKILL) at random moments, and the
           same command has to go on to the same map, byte for byte.
+everything
+          the real node over DDS, and all at once: 1920x1080 colour at 30 Hz, a slow reader, maps
+          exchanged, parameters changed, pauses, jumps of simulated time. Every image has to be
+          accounted for, every service has to answer, and memory must not grow after a minute.
 
-A run goes on where it was stopped if --work names the same folder, and does again what showed a
-fault. Its inputs stay in DIR/inputs/faults.
+A run of the first two goes on where it was stopped if --work names the same folder, and does again
+what showed a fault. Its inputs stay in DIR/inputs/faults.
 """
 
 from __future__ import annotations
@@ -53,7 +58,24 @@ def killed_builds(work: Path, args: argparse.Namespace) -> bool:
     return not outcome.faults
 
 
-SECTIONS = {"inputs": damaged_inputs, "kills": killed_builds}
+def everything_at_once(work: Path, args: argparse.Namespace) -> bool:
+    """Run the section and print its figures and faults."""
+    # It starts threads: the other sections, which fork, come before it.
+    from node_load.everything import run_everything
+
+    outcome = run_everything(work / "everything", args.minutes, args.seed)
+    for name, value in outcome.figures.items():
+        print(f"{name:<50}{value}")
+    for fault in outcome.faults:
+        print(f"fault: {fault}")
+    return not outcome.faults
+
+
+SECTIONS = {
+    "inputs": damaged_inputs,
+    "kills": killed_builds,
+    "everything": everything_at_once,
+}
 
 
 def main() -> int:
@@ -62,6 +84,7 @@ def main() -> int:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--cases", type=int, default=10_000, help="damaged inputs")
     parser.add_argument("--kills", type=int, default=50, help="builds to kill")
+    parser.add_argument("--minutes", type=float, default=10, help="of everything at once")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", metavar="KIND:NUMBER", help="one damaged input")
     parser.add_argument("--work", type=Path, help="folder that lets a run go on")
@@ -70,7 +93,11 @@ def main() -> int:
         parser.error(f"no such section: {', '.join(unknown)}")
     with tempfile.TemporaryDirectory(prefix="deviloc-robustness-") as temporary:
         work = args.work or Path(temporary)
-        well = [SECTIONS[name](work.absolute(), args) for name in args.sections or SECTIONS]
+        well = [
+            run(work.absolute(), args)
+            for name, run in SECTIONS.items()
+            if name in (args.sections or SECTIONS)
+        ]
     return 0 if all(well) else 1
 
 

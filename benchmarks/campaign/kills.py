@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import NoReturn
@@ -36,18 +37,30 @@ class Outcome:
     """What came of it.
 
     Attributes:
-        seconds: that a build takes which nobody disturbs.
+        expected: digest of the map that nobody disturbed.
+        seconds: that its build takes.
         kills: builds that were killed.
         maps: builds that came to their end after others had been killed.
         kept: of the kills, how many had left something for the next build.
         faults: what was wrong.
     """
 
+    expected: str = ""
     seconds: float = 0.0
     kills: int = 0
     maps: int = 0
     kept: int = 0
     faults: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Return the line for people."""
+        return "; ".join(
+            [
+                f"{self.kills} kills ({self.kept} left something to go on with), {self.maps} maps, "
+                f"{len(self.faults)} faults",
+                *self.faults,
+            ]
+        )
 
 
 def kill_builds(
@@ -55,42 +68,66 @@ def kill_builds(
 ) -> Outcome:
     """Build the same map again and again, and kill most builds; compare what comes of it.
 
+    A run goes on where another one stopped, if an undisturbed build still gives the same map.
+
     Args:
         work: folder for everything.
         kills: how many builds to kill.
         seed: of the moments.
         tell: takes a line about progress.
     """
+    outcome = _begin(work, seed, tell)
+    record = work / f"outcome-{seed}.json"
+    while outcome.kills < kills and not outcome.faults:
+        record.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+        _one_map(work, outcome, kills, Random(f"{seed} {outcome.maps}"))
+        tell(f"{outcome.kills} kills, {outcome.maps} maps")
+    if not outcome.faults:  # another run does again what showed a fault
+        record.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    return outcome
+
+
+def _begin(work: Path, seed: int, tell: Callable[[str], object]) -> Outcome:
+    """Return what was done before, or begin; build the map that nobody disturbs."""
+    record = work / f"outcome-{seed}.json"
+    done = Outcome(**json.loads(record.read_text("utf-8"))) if record.exists() else Outcome()
     shutil.rmtree(work, ignore_errors=True)
     poses = [
         wall.before_the_wall(float(x), yaw=float(8 * (-1) ** index)) @ MOUNT
         for index, x in enumerate(np.linspace(-2, 2, 5))
     ]
     images, _ = wall.write_map_images(poses, CAMERA, work)
-    random = Random(seed)
-    outcome = Outcome()
-    place = work / "first"
+    if done.expected:
+        record.write_text(json.dumps(asdict(done)), encoding="utf-8")
+    new = Outcome()
     begin = time.monotonic()
-    expected = _finish(place, images, outcome)
-    outcome.seconds = round(time.monotonic() - begin, 1)
-    tell(f"a build takes {outcome.seconds} s")
-    while outcome.kills < kills and not outcome.faults:
-        place = work / f"map_{outcome.maps}"
-        for _ in range(min(KILLS_A_MAP, kills - outcome.kills)):
-            if _killed(place, images, random.uniform(0, outcome.seconds)):
-                outcome.kills += 1
-                outcome.kept += (place / "wall.devmap.build" / "fingerprint").exists()
-                if (place / "wall.devmap").exists() and _digest(place) != expected:
-                    outcome.faults.append(f"half a map after kill {outcome.kills}")
-            else:  # it was done before: a map that is there is made anew by the next command
-                (place / "wall.devmap").unlink(missing_ok=True)
-        if _finish(place, images, outcome) != expected:
-            outcome.faults.append(f"{place}: not the map of a build that nobody disturbed")
-        outcome.maps += 1
-        tell(f"{outcome.kills} kills, {outcome.maps} maps")
-        if not outcome.faults:
-            shutil.rmtree(place)
-    return outcome
+    new.expected = _finish(work / "first", images, new)
+    new.seconds = round(time.monotonic() - begin, 1)
+    tell(f"a build takes {new.seconds} s")
+    if new.faults or done.expected != new.expected:
+        return new
+    tell(f"goes on after {done.kills} kills")
+    return replace(done, seconds=new.seconds)
+
+
+def _one_map(work: Path, outcome: Outcome, kills: int, random: Random) -> None:
+    """Kill some builds of a map, finish it and compare it."""
+    images = work / "images"
+    place = work / f"map_{outcome.maps}"
+    shutil.rmtree(place, ignore_errors=True)
+    for _ in range(min(KILLS_A_MAP, kills - outcome.kills)):
+        if _killed(place, images, random.uniform(0, outcome.seconds)):
+            outcome.kills += 1
+            outcome.kept += (place / "wall.devmap.build" / "fingerprint").exists()
+            if (place / "wall.devmap").exists() and _digest(place) != outcome.expected:
+                outcome.faults.append(f"half a map after kill {outcome.kills}")
+        else:  # it was done before: a map that is there is made anew by the next command
+            (place / "wall.devmap").unlink(missing_ok=True)
+    if _finish(place, images, outcome) != outcome.expected:
+        outcome.faults.append(f"{place}: not the map of a build that nobody disturbed")
+    outcome.maps += 1
+    if not outcome.faults:
+        shutil.rmtree(place)
 
 
 def _command(images: Path) -> list[str]:
@@ -116,7 +153,7 @@ def _build(place: Path, images: Path) -> NoReturn:
     try:
         os.setpgid(0, 0)
         os.chdir(place)
-        log = os.open(place.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        log = os.open(place.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(log, 1)
         os.dup2(log, 2)
         code = main(_command(images))

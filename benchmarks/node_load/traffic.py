@@ -32,6 +32,7 @@ class Load:
         camera: intrinsics of all cameras.
         rate: sets a second.
         process: of the node, its id.
+        now: the time of stamps, nanoseconds.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class Load:
         camera: Camera,
         rate: float,
         process: int,
+        now: Callable[[], int] = time.time_ns,
     ) -> None:
         """Make publishers and subscriptions."""
         self.record = Record()
-        self._rate, self._process = rate, process
+        self._rate, self._process, self._now = rate, process, now
+        self._resting = threading.Event()
         self._node = Node("load", context=context)
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._images = {
@@ -90,6 +93,10 @@ class Load:
         self._threads[0].join()
         self._node.destroy_node()
 
+    def rest(self) -> None:
+        """Publish no more images; go on listening."""
+        self._resting.set()
+
     def wait(self, condition: Callable[[], bool], seconds: float) -> None:
         """Wait until a condition holds.
 
@@ -108,8 +115,8 @@ class Load:
 
     def _publish(self) -> None:
         count, due = 0, time.monotonic()
-        while not self._stopping.is_set():
-            stamp = time.time_ns()
+        while not (self._stopping.is_set() or self._resting.is_set()):
+            stamp = self._now()
             for infos, info in self._infos.values():
                 info.header.stamp = stamp_message(stamp)
                 infos.publish(info)
@@ -129,6 +136,8 @@ class Load:
                 self.record.memory.append((time.monotonic(), resident_mb(self._process)))
 
     def _on_status(self, message: DiagnosticArray) -> None:
+        if not message.status[0].name.endswith(": localization"):
+            return  # The search mode changed; that is no result.
         stamp = stamp_ns(message.header.stamp)
         if stamp in (0, round((self.record.answers or [Answer(0, 0, "")])[-1].stamp * 1e9)):
             return

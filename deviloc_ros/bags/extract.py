@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.atomic import atomic_path
+from deviloc_ros.bags.left_out import LeftOut
 from deviloc_ros.bags.reader import Bag, Recorded, Topic
 from deviloc_ros.bags.transforms import BagTransforms
 from deviloc_ros.bags.types import stamp_of
@@ -49,25 +50,6 @@ class ExtractOptions:
     turn: float = math.inf
     every: float = 0.5
     odom_frame: str = "odom"
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """An image that could not be used.
-
-    Attributes:
-        topic: where it was recorded.
-        stamp: its own, or where it could not be read when it was received, nanoseconds.
-        reason: why.
-    """
-
-    topic: str
-    stamp: int
-    reason: str
-
-    def __str__(self) -> str:
-        """Return the line that tells it."""
-        return f"{self.topic} at {self.stamp} ns: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -215,34 +197,19 @@ def _camera(
     """
     advice = "choose with --camera-info"
     info_topic = bag.info_topic(topic, options.camera_info, advice)
-    errors: list[InputError] = []
-
-    def refuse(_: Recorded, error: InputError) -> None:
-        errors.append(error)
-
-    info = next((message for _, message in bag.read([info_topic.name], refuse)), None)
-    if info is None:
-        raise errors[0] if errors else _without_messages(bag, info_topic)
-    errors.clear()
+    _, info = bag.first(info_topic.name)
     decided = rectification(options.rectified, topic.name, info)
     tell(f"{topic.name}: {decided}")
-    for _, message in bag.read([topic.name], refuse):
+    bag.first(topic.name)
+    errors: list[InputError] = []
+    for _, message in bag.read([topic.name], lambda _, error: errors.append(error)):
         try:
             pixels = pixels_from_message(message)
             size = pixels.shape[1], pixels.shape[0]
             return camera_from_info(info, size, decided.rectified), size
         except InputError as error:
             errors.append(error)
-    if not errors:
-        raise _without_messages(bag, topic)
     raise InputError(f"{bag.path}: none of {len(errors)} images can be used: {errors[0]}")
-
-
-def _without_messages(bag: Bag, topic: Topic) -> InputError:
-    return InputError(
-        f"{bag.path}: {topic.name} has no messages, though the bag says that it has {topic.count}; "
-        "it is damaged"
-    )
 
 
 def _pose(transforms: BagTransforms, odom: str, frame: str, stamp: int) -> Transform | None:

@@ -1,20 +1,22 @@
-"""Reading rosbag2 (sqlite3 or mcap, folder or single file) with errors that a person can act on."""
+"""Reading rosbag2 (sqlite3 or mcap) and ROS 1 bags with errors that a person can act on."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rosbags.interfaces import Connection, Qos
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2 import ReaderError
 from rosbags.serde import SerdeError
 
 from deviloc_ros.atomic import is_disk_full
+from deviloc_ros.bags.decompression import PackedReader, unpack_zstd
+from deviloc_ros.bags.ros1 import Ros1Reader
 from deviloc_ros.bags.types import TYPESTORE
 from deviloc_ros.errors import InputError
 
@@ -62,24 +64,20 @@ class Recorded:
 
 
 class Bag:
-    """An opened rosbag2; use it as a context manager."""
+    """An opened bag; use it as a context manager."""
 
     def __init__(self, path: str | Path) -> None:
-        """Open a folder with metadata.yaml, or a single .mcap or .db3 file.
+        """Open a folder with metadata.yaml, or a single .mcap or .db3 file, or .bag of ROS 1.
 
         Raises:
-            InputError: it is not there, not a rosbag2, or damaged.
+            InputError: it is not there, no bag, or damaged.
         """
         self.path = Path(path)
         if not self.path.exists():
             raise InputError(f"{path}: there is no such bag")
-        if self.path.suffix == ".bag" and self.path.is_file():
-            raise InputError(
-                f"{path}: is a ROS 1 bag; convert it first: rosbags-convert --src {path} "
-                f"--dst {self.path.with_suffix('')}"
-            )
+        ros1 = self.path.suffix == ".bag" and self.path.is_file()
         with readable(self.path):
-            self._reader = Reader(self.path)
+            self._reader = Ros1Reader(self.path) if ros1 else PackedReader(self.path)
             self._reader.open()
             try:
                 self._topics = self._read_topics()
@@ -146,8 +144,17 @@ class Bag:
             raise ReaderError(f"its messages were received from {first!r} to {last!r} ns")
         return first, last
 
-    def raw(self, topics: Collection[str] | None = None) -> Iterator[Recorded]:
-        """Yield messages in the order of reception; of all topics, or of those named.
+    def raw(
+        self,
+        topics: Collection[str] | None = None,
+        refuse: Callable[[Recorded, InputError], object] | None = None,
+    ) -> Iterator[Recorded]:
+        """Yield messages in the order of reception.
+
+        Args:
+            topics: their names; None: all.
+            refuse: is told of a message that cannot be unpacked, which is then passed over; None:
+                it is an error.
 
         Raises:
             InputError: the bag is damaged.
@@ -161,7 +168,20 @@ class Bag:
             for connection, stamp, data in self._reader.messages(connections):
                 if not _is_stamp(stamp) or not isinstance(data, bytes | bytearray | memoryview):
                     raise ReaderError(f"{connection.topic} has a message without stamp or data")
-                yield Recorded(connection.topic, stamp, bytes(data), connection.msgtype)
+                item = Recorded(connection.topic, stamp, bytes(data), connection.msgtype)
+                if self._reader.packed:
+                    try:
+                        item = replace(item, data=unpack_zstd(item.data))
+                    except ReaderError as error:
+                        damage = InputError(f"{self._place(item)} cannot be unpacked: {error}")
+                        if refuse is None:
+                            raise damage from None
+                        refuse(item, damage)
+                        continue
+                yield item
+
+    def _place(self, item: Recorded) -> str:
+        return f"{self.path}: {item.topic}: the message received at {item.stamp} ns"
 
     def read(
         self,
@@ -172,13 +192,13 @@ class Bag:
 
         Args:
             topics: their names.
-            refuse: is told of a message that cannot be deserialized, which is then passed over;
-                None: it is an error.
+            refuse: is told of a message that cannot be unpacked or deserialized, which is then
+                passed over; None: it is an error.
 
         Raises:
             InputError: the bag is damaged, or a topic's type is not among ROS 2's standard ones.
         """
-        for item in self.raw(topics):
+        for item in self.raw(topics, refuse):
             try:
                 message = self.deserialize(item)
             except InputError as error:
@@ -187,6 +207,23 @@ class Bag:
                 refuse(item, error)
                 continue
             yield item, message
+
+    def first(self, topic: str) -> tuple[Recorded, Any]:
+        """Return the first message of a topic that can be read.
+
+        Raises:
+            InputError: there is none.
+        """
+        errors: list[InputError] = []
+        found = next(self.read([topic], lambda _, error: errors.append(error)), None)
+        if found is not None:
+            return found
+        if errors:
+            raise errors[0]
+        raise InputError(
+            f"{self.path}: {topic} has no messages, though the bag says that it has "
+            f"{self.topics[topic].count}; it is damaged"
+        )
 
     def deserialize(self, item: Recorded) -> Any:
         """Return the message object of a recorded message.
@@ -209,10 +246,7 @@ class Bag:
             OverflowError,
             MemoryError,
         ) as error:
-            raise InputError(
-                f"{self.path}: {item.topic}: the message received at {item.stamp} ns is not a "
-                f"{item.type}: {_line(error)}"
-            ) from None
+            raise InputError(f"{self._place(item)} is not a {item.type}: {_line(error)}") from None
 
     def image_topic(self, wanted: str | None = None) -> Topic:
         """Return the image topic: the one that is wanted, or the only one there is.
@@ -281,7 +315,7 @@ def readable(path: Path) -> Iterator[None]:
     except Exception as error:
         if is_disk_full(error):  # compressed bags are unpacked into a temporary folder
             raise
-        raise InputError(f"{path}: not a readable rosbag2: {_line(error)}") from None
+        raise InputError(f"{path}: not a readable bag: {_line(error)}") from None
 
 
 def _is_stamp(value: object) -> bool:

@@ -27,7 +27,8 @@ class BagTransforms:
     Args:
         bag: opened.
         odometry: a topic of nav_msgs/Odometry that says the same as /tf otherwise would.
-        tell: takes a line about a frame whose transforms are ignored, as tf2 ignores them.
+        tell: takes a line about a frame whose transforms are ignored, as tf2 ignores them, and
+            about a topic with messages that cannot be read.
 
     Raises:
         InputError: the bag is damaged.
@@ -44,11 +45,11 @@ class BagTransforms:
         self._ignored = ToldOnce(tell)
         self._buffer = TransformBuffer()
         moving, fixed = tf_topics(bag)
-        for _, message in bag.read(fixed):
+        for _, message in bag.read(fixed, self._refuse):
             for item in message.transforms:
                 self._read(item, self._buffer.set_static_link)
         names = moving if odometry is None else [*moving, odometry]
-        self._moving: Iterator[tuple[Recorded, Any]] = bag.read(names)
+        self._moving: Iterator[tuple[Recorded, Any]] = bag.read(names, self._refuse)
         self._next = next(self._moving, None)
         self._now = 0
 
@@ -107,6 +108,9 @@ class BagTransforms:
             newest = max(newest, stamp_of(item))
         self._next = next(self._moving, None)
         return newest
+
+    def _refuse(self, recorded: Recorded, error: InputError) -> None:
+        self._ignored.tell((recorded.topic,), str(error))
 
     def _read(self, item: Any, add: Callable[[Link], None]) -> None:
         try:

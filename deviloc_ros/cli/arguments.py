@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from deviloc_ros.config import Key, LocalizerConfig
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+MOST_LEFT_OUT = 20
 AXES = ("x", "y", "z", "minus-x", "minus-y", "minus-z")
+
+
+def tell_left_out(items: Sequence[object]) -> None:
+    """Tell what could not be used on stderr, a line for each as long as they are few."""
+    for item in items[:MOST_LEFT_OUT]:
+        print(f"deviloc: left out: {item}", file=sys.stderr)
+    if len(items) > MOST_LEFT_OUT:
+        print(f"deviloc: left out: {len(items) - MOST_LEFT_OUT} more", file=sys.stderr)
 
 
 def note(text: str) -> None:

@@ -14,6 +14,7 @@ from deviloc_ros.cli.arguments import (
     add_config,
     assignments,
     note,
+    tell_left_out,
 )
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from deviloc_ros.robot.config import RobotConfig
 
 DESCRIPTION = """\
-Localize every image of a rosbag2 (sqlite3 or mcap, folder or single file), frame by frame, as the
+Localize every image of a bag (rosbag2, or a .bag of ROS 1), frame by frame, as the
 node does and with the same poses; no ROS is needed. Odometry (/tf, else nav_msgs/Odometry) carries
 the last pose to the next image (tracking.*); /initialpose and, with gnss.enabled, satellite fixes
 narrow the search. --set tracking.enabled=false searches the whole map for every image.
@@ -126,7 +127,10 @@ def run(args: argparse.Namespace) -> int:
             tell=note,
         )
     result.write(args.output)
+    tell_left_out(result.left_out)
     print(result.line())
+    if result.damage:
+        raise InputError(f"{result.damage}; {args.output} holds what came before it")
     if result.interrupted:
         raise KeyboardInterrupt
     return 0 if result.localized else 3

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 
-from deviloc_ros.cli.arguments import Subparsers, add_bag_images, add_command, note
+from deviloc_ros.cli.arguments import Subparsers, add_bag_images, add_command, note, tell_left_out
 from deviloc_ros.errors import InputError
 
-MOST_LINES = 20
-"""So many images that could not be used are named."""
-
 DESCRIPTION = """\
-Write the images of a rosbag2 (sqlite3 or mcap) into a folder, to make a map of them. Where the
-bag's transforms tell the camera's place in the odometry frame, one image every --distance metres is
-taken; elsewhere one every --every seconds. No ROS is needed.
+Write the images of a bag (rosbag2, or a .bag of ROS 1) into a folder, to make a map of them. Where
+the bag's transforms tell the camera's place in the odometry frame, one image every --distance
+metres is taken; elsewhere one every --every seconds. No ROS is needed.
 
 --output is a folder that gets
   images/        STAMP.png, the stamp in nanoseconds
@@ -82,10 +78,7 @@ def run(args: argparse.Namespace) -> int:
         with tqdm(total=total, unit="image", desc="extract") as bar:
             result = extract(bag, args.output, options, bar.update, note)
     known = f", {len(result.positions)} with their place" if result.positions else ""
-    for item in result.left_out[:MOST_LINES]:
-        print(f"deviloc: left out: {item}", file=sys.stderr)
-    if len(result.left_out) > MOST_LINES:
-        print(f"deviloc: left out: {len(result.left_out) - MOST_LINES} more", file=sys.stderr)
+    tell_left_out(result.left_out)
     print(
         f"{args.output}: {len(result.names)} of {total} images{known}"
         + (f", {len(result.left_out)} could not be used" if result.left_out else "")

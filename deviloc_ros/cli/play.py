@@ -13,9 +13,9 @@ from deviloc_ros.cli.arguments import Subparsers, add_command
 from deviloc_ros.errors import InputError
 
 DESCRIPTION = """\
-Publish every message of a rosbag2 (sqlite3 or mcap) over ROS 2, with the recorded timing and
-quality of service. Where ROS 2 is fully installed, 'ros2 bag play' does the same; this needs only
-rclpy."""
+Publish every message of a bag (rosbag2, or a .bag of ROS 1) over ROS 2, with the recorded timing
+and quality of service. Where ROS 2 is fully installed, 'ros2 bag play' does the same; this needs
+only rclpy."""
 
 EXAMPLES = """\
   deviloc play drive/ --clock

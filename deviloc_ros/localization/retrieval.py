@@ -7,6 +7,7 @@ representation", CVPR 2010) of the matcher's own local descriptors, normalised p
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,7 +46,10 @@ def make_codebook(descriptors: NDArray[np.float32], seed: int) -> NDArray[np.flo
     """Cluster a sample of descriptors (N, D) into words (C, D) of unit length."""
     unit = descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-9)
     size = min(CODEBOOK_SIZE, len(unit))
-    words, _ = kmeans2(unit, size, iter=20, minit="points", rng=np.random.default_rng(seed))
+    with warnings.catch_warnings():
+        # A word that no descriptor is nearest to stays where it began, which does no harm.
+        warnings.filterwarnings("ignore", "One of the clusters is empty", UserWarning)
+        words, _ = kmeans2(unit, size, iter=20, minit="points", rng=np.random.default_rng(seed))
     norms = np.linalg.norm(words, axis=1, keepdims=True)
     return np.asarray(words / np.maximum(norms, 1e-9), dtype=np.float32)
 

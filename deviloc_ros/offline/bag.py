@@ -57,7 +57,7 @@ def localize_bag(
     pose_file, name = PoseFile(drive.priors, tell), map_id(map_path) if keeps_pose else ""
     pose_file.restore(robot.config.prior, name, robot.bag.span[0])
     stamps = RepeatedStamps(robot.cameras[0].topic.name, tell)
-    frames = BagFrames(robot.bag, robot.config, robot.cameras, drive.listeners)
+    frames = BagFrames(robot.bag, robot.config, robot.cameras, drive.listeners, run.leave_out)
     try:
         for moment in progress(frames, frames.count):
             result, outcome = drive.localize(moment)
@@ -66,6 +66,10 @@ def localize_bag(
             watch(result, outcome)
     except KeyboardInterrupt:
         run = run.as_interrupted()
+    except InputError as error:
+        if not run.frames:
+            raise
+        run = replace(run, damage=str(error))
     pose_file.save(robot.config.prior, name)
     return run
 

@@ -116,7 +116,7 @@ def _camera(bag: Bag, config: RobotConfig, choice: CameraChoice, name: str) -> B
         given = f"the camera that was given holds: {fixed}"
         return BagCamera(name, topic, None, False, FixedCalibration(fixed), mount, given)
     info_topic = bag.info_topic(topic, info).name
-    _, first = next(bag.read([info_topic]))
+    _, first = bag.first(info_topic)
     decided = rectification(rectified, topic.name, first)
     calibration = InfoCalibration(first, decided.rectified)
     return BagCamera(name, topic, info_topic, decided.rectified, calibration, mount, str(decided))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from deviloc_ros.bags.reader import Bag, Recorded
+from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.messages.stamped import frame_of, stamp_ns
 from deviloc_ros.offline.bag_cameras import BagCamera
@@ -41,6 +42,7 @@ class BagFrames:
         config: of the robot.
         cameras: in the order of `config.cameras`.
         listeners: hear what else was received, by topic, before the images of a later time.
+        refuse: is told of a message that cannot be read, which is then passed over.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class BagFrames:
         config: RobotConfig,
         cameras: Sequence[BagCamera],
         listeners: Mapping[str, Listener],
+        refuse: Callable[[Recorded, InputError], object],
     ) -> None:
         """Begin at the start."""
         self._bag = bag
         self._cameras = cameras
         self._listeners = listeners
+        self._refuse = refuse
         self._synchronizer: Synchronizer | None = None
         if tuple(config.cameras) != ONE_CAMERA:
             tolerance = round(config.sync.tolerance * NANOSECONDS)
@@ -71,31 +75,28 @@ class BagFrames:
         images = {camera.topic.name: camera for camera in self._cameras}
         infos = {camera.info_topic for camera in self._cameras if camera.info_topic is not None}
         topics = {*images, *infos, *self._listeners}
-        messages = self._bag.raw(topics)
-        for received, together in itertools.groupby(messages, lambda item: item.stamp):
+        messages = self._bag.read(topics, self._refuse)
+        for received, together in itertools.groupby(messages, lambda pair: pair[0].stamp):
             yield from self._overdue(received)
-            due: list[Recorded] = []
+            due: list[tuple[str, Any]] = []
             # Of what was received at once, a calibration holds for the image.
-            for item in together:
+            for item, message in together:
                 if item.topic in infos:
-                    self._calibrate(known, item)
+                    self._calibrate(known, item.topic, message)
                 elif item.topic in images:
-                    due.append(item)
+                    due.append((images[item.topic].name, message))
                 else:
-                    self._listeners[item.topic](self._bag.deserialize(item), received)
-            for item in due:
-                camera = images[item.topic].name
-                yield from self._take(self._frame(item, camera, known[camera]), received)
+                    self._listeners[item.topic](message, received)
+            for camera, message in due:
+                yield from self._take(self._frame(message, camera, known[camera]), received)
         yield from self._overdue(None)
 
-    def _calibrate(self, known: dict[str, CameraCalibration], item: Recorded) -> None:
-        info = self._bag.deserialize(item)
+    def _calibrate(self, known: dict[str, CameraCalibration], topic: str, info: Any) -> None:
         for camera in self._cameras:
-            if camera.info_topic == item.topic:
+            if camera.info_topic == topic:
                 known[camera.name] = InfoCalibration(info, camera.rectified)
 
-    def _frame(self, item: Recorded, camera: str, calibration: CameraCalibration) -> Frame:
-        message = self._bag.deserialize(item)
+    def _frame(self, message: Any, camera: str, calibration: CameraCalibration) -> Frame:
         header = message.header
         return Frame(
             camera, message, stamp_ns(header.stamp), frame_of(header.frame_id), calibration

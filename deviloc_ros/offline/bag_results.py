@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from deviloc_ros.atomic import atomic_path
 from deviloc_ros.bags import types
+from deviloc_ros.bags.left_out import LeftOut
+from deviloc_ros.bags.reader import Recorded
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.datasets.poses import write_poses, write_tum
+from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.offline.bag_robot import BagRobot
@@ -132,12 +135,16 @@ class BagRun:
         robot: what was localized.
         frames: one result an image, or an instant of a rig, in the order of their turn.
         interrupted: the user ended it early.
+        left_out: messages that could not be read.
+        damage: what is wrong with the bag after these images; empty: nothing.
     """
 
     map_path: Path
     robot: BagRobot
     frames: list[FrameResult]
     interrupted: bool = False
+    left_out: list[LeftOut] = field(default_factory=list)
+    damage: str = ""
 
     @property
     def localized(self) -> list[FrameResult]:
@@ -153,6 +160,10 @@ class BagRun:
         """Return the same, ended early."""
         return replace(self, interrupted=True)
 
+    def leave_out(self, recorded: Recorded, error: InputError) -> None:
+        """Note a message that cannot be read."""
+        self.left_out.append(LeftOut(recorded.topic, recorded.stamp, str(error)))
+
     def line(self) -> str:
         """Return the one-line summary."""
         cameras = self.robot.cameras
@@ -166,6 +177,8 @@ class BagRun:
         reasons = Counter(frame.reason for frame in self.frames if frame.reason)
         if reasons:
             text += "; without a pose: " + ", ".join(f"{n} {r}" for r, n in reasons.most_common())
+        if self.left_out:
+            text += f"; {len(self.left_out)} messages could not be read"
         if self.interrupted:
             text += " (interrupted)"
         return text
@@ -204,6 +217,8 @@ class BagRun:
             "images": len(self.frames),
             "localized": len(self.localized),
             "interrupted": self.interrupted,
+            "left_out": [str(item) for item in self.left_out],
+            "damage": self.damage,
             "median_stage_seconds": {
                 name: statistics.median(stage[name] for stage in stages if name in stage)
                 for name in names

@@ -100,7 +100,7 @@ def _with_base(
     for item in cameras:
         if item.name in mounts:
             continue
-        recorded, first = next(bag.read([item.topic.name]))
+        recorded, first = bag.first(item.topic.name)
         optical = frames.camera or frame_of(first.header.frame_id)
         transforms.advance(recorded.stamp)
         if not item.name:
@@ -125,7 +125,7 @@ def _with_base(
 def _odometry(bag: Bag, odom: str, wanted: str | None) -> tuple[str | None, str]:
     """Return the topic of odometry that takes the place of /tf, and where odometry comes from."""
     frames = {
-        topic.name: frame_of(next(bag.read([topic.name]))[1].header.frame_id)
+        topic.name: frame_of(bag.first(topic.name)[1].header.frame_id)
         for topic in bag.topics.values()
         if topic.type == ODOMETRY_TYPE and topic.count
     }
@@ -155,7 +155,7 @@ def _in_tf(bag: Bag, frame: str) -> bool:
     moving, fixed = tf_topics(bag)
     return any(
         frame in (frame_of(item.header.frame_id), frame_of(item.child_frame_id))
-        for _, message in bag.read([*moving, *fixed])
+        for _, message in bag.read([*moving, *fixed], lambda *_: None)
         for item in message.transforms
     )
 

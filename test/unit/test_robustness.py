@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from campaign import kills
 from campaign.mutations import bomb
 from campaign.supervised import MB, Action, supervise
 
@@ -91,3 +92,34 @@ FAULTS: dict[str, tuple[Callable[[], object], str]] = {
 def test_what_must_not_be_is_noticed(tmp_path: Path, name: str) -> None:
     run, expected = FAULTS[name]
     assert expected in judged(tmp_path, run, seconds=1)
+
+
+def test_kills_go_on_as_long_as_the_map_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = {"first": "a", "map_0": "a", "map_1": "a", "map_2": "a"}
+    killed: list[str] = []
+
+    def finish(place: Path, _: Path, __: kills.Outcome) -> str:
+        return digests[place.name]
+
+    def kill(place: Path, _: Path, __: float) -> bool:
+        killed.append(place.name)
+        place.mkdir(exist_ok=True)
+        return True
+
+    monkeypatch.setattr(kills, "_finish", finish)
+    monkeypatch.setattr(kills, "_killed", kill)
+    told: list[str] = []
+    assert kills.kill_builds(tmp_path, 5, 0, told.append).kills == 5
+    assert kills.kill_builds(tmp_path, 7, 0, told.append).kills == 7
+    assert killed == ["map_0"] * 5 + ["map_1"] * 2
+    assert "goes on after 5 kills" in told
+
+    digests["map_2"] = "b"
+    outcome = kills.kill_builds(tmp_path, 9, 0, told.append)
+    assert outcome.faults == [f"{tmp_path / 'map_2'}: not the map of a build that nobody disturbed"]
+    assert kills.kill_builds(tmp_path, 9, 0, told.append).faults, "a fault is tried again"
+
+    digests["first"] = "c"
+    assert kills.kill_builds(tmp_path, 0, 0, told.append).kills == 0, "another program, all anew"

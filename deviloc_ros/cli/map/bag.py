@@ -53,7 +53,7 @@ def add_bag(parser: argparse.ArgumentParser, images: argparse._MutuallyExclusive
         images: --bag is one of this group.
     """
     images.add_argument(
-        "--bag", type=Path, metavar="BAG", help="rosbag2: folder, or .mcap or .db3 file"
+        "--bag", type=Path, metavar="BAG", help="folder, .mcap or .db3 file, or .bag of ROS 1"
     )
     group = parser.add_argument_group("images of a bag")
     group.add_argument("--topic", help="image topic; needed where the bag has several")

@@ -27,6 +27,9 @@ MIN_MODEL_IMAGES = 3
 IMAGES_PER_STEP = 4
 PAIRS_PER_STEP = 40
 FORWARD_MOTION_ANGLE = 2.0
+# Threads of COLMAP's mapper find another first pair of images from run to run; with one of them the
+# same images always give the same map. Small bundle adjustments use one thread in any case.
+MAPPER_THREADS = 1
 
 
 # COLMAP tells every step on stderr, between the progress bars; what goes wrong is raised.
@@ -173,7 +176,10 @@ class StructureFromMotion:
             The model with what could be registered, which may be nothing.
         """
         options = pycolmap.IncrementalPipelineOptions(
-            random_seed=self.seed, min_model_size=MIN_MODEL_IMAGES, multiple_models=False
+            random_seed=self.seed,
+            num_threads=MAPPER_THREADS,
+            min_model_size=MIN_MODEL_IMAGES,
+            multiple_models=False,
         )
         options.fix_existing_frames = True
         options.ba_refine_focal_length = options.ba_refine_extra_params = False
@@ -210,7 +216,7 @@ class StructureFromMotion:
             NothingFoundError: no model came about.
         """
         options = pycolmap.IncrementalPipelineOptions(
-            random_seed=self.seed, min_model_size=MIN_MODEL_IMAGES
+            random_seed=self.seed, num_threads=MAPPER_THREADS, min_model_size=MIN_MODEL_IMAGES
         )
         options.ba_refine_focal_length = options.ba_refine_extra_params = intrinsics.known is None
         models = self._models(options, num_images)

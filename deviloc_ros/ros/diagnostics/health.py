@@ -102,7 +102,8 @@ ITEMS: tuple[Item, ...] = (
     item("frames_refused", "images without a pose", lambda now: str(now.refused)),
     item(
         "frames_dropped",
-        "images replaced by a newer one before they were processed",
+        "images not processed to the end: replaced by a newer one, or time jumped back, or another "
+        "map came",
         lambda now: str(now.dropped),
         warn(
             "their share of 10 s is above `diagnostics.max_dropped`",

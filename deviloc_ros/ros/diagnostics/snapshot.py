@@ -45,7 +45,7 @@ class Snapshot:
         received: images since activation.
         localized: of these, how many gave a pose.
         refused: of these, how many gave none.
-        dropped: of these, how many were replaced by a newer one.
+        dropped: of these, how many were not processed to the end.
         dropped_share: of the images of the last 10 s.
         waiting: images that wait for their turn.
         late: results later than the limit.

@@ -156,6 +156,21 @@ def test_the_same_map_again_keeps_what_is_known(robot: Robot, tmp_path: Path) ->
     assert robot.modes[-1] == ("TRACKING", "localized")
 
 
+def test_an_image_in_hand_while_another_map_comes_is_dropped(robot: Robot, tmp_path: Path) -> None:
+    maps = Maps(tmp_path)
+    maps.start(robot, diagnostics__period=0.1)
+    maps.localizers["first"].seconds = 1.0
+    robot.send_image(30, stamp=1.0)
+    robot.spin_until(lambda: len(maps.localizers["first"].images) == 1)
+    maps.choose(robot, "other")
+    assert robot.call(Trigger, "reload_map").success
+    robot.spin_until(lambda: "other is in use" in diagnosis(robot)[2]["reload"])
+    robot.spin_until(lambda: diagnosis(robot)[2]["frames_dropped"] == "1")
+    values = diagnosis(robot)[2]
+    assert (values["frames_received"], values["frames_localized"]) == ("1", "0")
+    assert robot.poses == []
+
+
 def test_a_map_that_is_written_over_is_refused_until_it_is_loaded_again(
     robot: Robot, tmp_path: Path
 ) -> None:

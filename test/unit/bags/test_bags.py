@@ -12,6 +12,7 @@ import pytest
 from at_once import AtOnce
 from scipy.spatial.transform import Rotation
 
+import deviloc_ros.localization
 from deviloc_ros.bags import types
 from deviloc_ros.bags.reader import Bag, readable
 from deviloc_ros.bags.writer import BagWriter
@@ -207,7 +208,7 @@ def test_metadata_of_other_types_is_refused(tmp_path, old, new):
     text = metadata.read_text()
     assert old in text
     metadata.write_text(text.replace(old, new))
-    with pytest.raises(InputError, match="not a readable rosbag2"):
+    with pytest.raises(InputError, match="not a readable bag"):
         Bag(path)
 
 
@@ -225,7 +226,7 @@ def test_messages_without_stamp_or_data_are_refused(tmp_path, change):
 
 @pytest.mark.parametrize("error", [MemoryError(), RecursionError("deep"), RuntimeError("zstd")])
 def test_whatever_the_library_raises_is_one_line(error):
-    with pytest.raises(InputError, match="place: not a readable rosbag2"), readable(Path("place")):
+    with pytest.raises(InputError, match="place: not a readable bag"), readable(Path("place")):
         raise error
 
 
@@ -385,3 +386,70 @@ def test_images_that_share_a_stamp_keep_their_poses_apart(tmp_path):
     assert [frame["name"] for frame in summary["frames"]] == names
     assert len(read_tum(tmp_path / "poses_tum.txt")) == 3
     assert len([text for text in told if "carry no stamp" in text]) == 1
+
+
+class CutShort(BagWriter):
+    """Writes the data of some messages cut short, as a recorder on a full disk does."""
+
+    def __init__(self, path, cut):
+        super().__init__(path, "sqlite3")
+        self._cut = cut
+
+    def write(self, topic, stamp, sent, latched=False):
+        if (topic, stamp) in self._cut:
+            data = types.TYPESTORE.serialize_cdr(sent, sent.__msgtype__)
+            self._writer.write(self._connections[topic], stamp, bytes(data)[:25])
+        else:
+            super().write(topic, stamp, sent, latched)
+
+
+def write_cut(path, cut):
+    """Write five images with their camera_info and a transform; of index i at second i."""
+    with CutShort(path, {(topic, START + second * SECOND) for topic, second in cut}) as writer:
+        for index in range(5):
+            stamp = START + index * SECOND
+            transform = types.tf(stamp, "odom", "base_link", pose_of(index))
+            writer.write("/tf", stamp, transform)
+            writer.write("/camera_info", stamp, types.camera_info(stamp, "camera", CAMERA))
+            pixels = np.full((6, 8, 3), 10 * index + 10, np.uint8)
+            writer.write("/image_raw", stamp, types.image(stamp, "camera", pixels))
+    return path
+
+
+def run_bag(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(deviloc_ros.localization.Localizer, "load", lambda *_: KnownPoses())
+    code = main(["bag", "m.devmap", str(tmp_path / "bag"), "--output", str(tmp_path / "out")])
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    return code, summary, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("topic", ["/image_raw", "/camera_info", "/tf"])
+def test_a_message_that_is_none_costs_itself_alone(tmp_path, monkeypatch, capsys, topic):
+    write_cut(tmp_path / "bag", {(topic, 1), (topic, 3)})
+    code, summary, said = run_bag(tmp_path, monkeypatch, capsys)
+    images = 3 if topic == "/image_raw" else 5
+    assert (code, summary["images"], summary["damage"]) == (0, images, "")
+    named = f"{topic}: the message received at {START + SECOND} ns is not a"
+    assert named in said
+    assert len(summary["left_out"]) == (0 if topic == "/tf" else 2)
+    assert summary["localized"] == images - 1
+    assert len(read_tum(tmp_path / "out/poses_tum.txt")) == images - 1
+
+
+def test_the_first_message_may_be_none(tmp_path, monkeypatch, capsys):
+    write_cut(tmp_path / "bag", set())
+    with sqlite3.connect(tmp_path / "bag/bag.db3") as database:
+        database.execute("UPDATE messages SET data = substr(data, 1, 25) WHERE id <= 3")
+    code, summary, _ = run_bag(tmp_path, monkeypatch, capsys)
+    assert (code, summary["images"], len(summary["left_out"])) == (0, 4, 2)
+
+
+def test_what_was_localized_before_the_damage_is_written(tmp_path, monkeypatch, capsys):
+    write_cut(tmp_path / "bag", set())
+    with sqlite3.connect(tmp_path / "bag/bag.db3") as database:
+        database.execute("UPDATE messages SET data = 7 WHERE id = 12")
+    code, summary, said = run_bag(tmp_path, monkeypatch, capsys)
+    assert code == 2
+    assert summary["images"] == 3
+    assert "without stamp or data" in summary["damage"]
+    assert "out holds what came before it" in said

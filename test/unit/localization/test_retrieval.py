@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from small_map import CAMERA, small_map
 
 from deviloc_ros.config import RetrievalConfig
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.retrieval import Retrieval
+from deviloc_ros.localization.retrieval import Retrieval, make_codebook
 from deviloc_ros.localization.types import Features, PosePrior
 from deviloc_ros.maps.map import Map, Reference
 
@@ -74,3 +76,12 @@ def test_a_good_prior_needs_fewer_references() -> None:
     assert len(chosen(street(), near)) == 2
     assert set(chosen(street(), near)) <= {3, 4, 5, 6, 7}
     assert len(chosen(street(), PosePrior(camera_at(50.0), 2.5, 0.01), num_references=4)) == 4
+
+
+def test_a_codebook_of_few_descriptors_has_unit_words_and_says_nothing() -> None:
+    """Most words are nearest to no descriptor, of which scipy would warn people."""
+    descriptors = np.repeat(np.eye(64, dtype=np.float32)[:3], 40, axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        words = make_codebook(descriptors, 0)
+    np.testing.assert_allclose(np.linalg.norm(words, axis=1), 1, atol=1e-6)

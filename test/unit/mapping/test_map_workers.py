@@ -56,15 +56,19 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return wall.write_map_images(poses, CAMERA, tmp_path_factory.mktemp("wall"))
 
 
-@pytest.fixture(scope="module")
-def alone(photographs: tuple[Path, Path]) -> Map:
-    """Return the map that this process makes with one thread, as workers compute."""
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute as workers do: sums of several threads differ in the last bits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        return build_wall(photographs, BuildOptions(config=CONFIG, metric=True))
-    finally:
-        torch.set_num_threads(threads)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def alone(photographs: tuple[Path, Path]) -> Map:
+    """Return the map that this process makes."""
+    return build_wall(photographs, BuildOptions(config=CONFIG, metric=True))
 
 
 def build_wall(photographs: tuple[Path, Path], options: BuildOptions) -> Map:

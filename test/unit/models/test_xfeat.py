@@ -154,3 +154,13 @@ def test_networks_make_no_tensor_on_another_device() -> None:
     offset, confidence = fine.to("meta")(torch.zeros(7, 128, device="meta"))
     assert offset.device.type == confidence.device.type == "meta"
     assert offset.shape == (7, 2)
+
+
+def test_who_loads_the_networks_again_gets_ones_of_their_own() -> None:
+    first, _ = load_xfeat()
+    expected = {name: value.clone() for name, value in first.state_dict().items()}
+    for value in first.state_dict().values():
+        value.zero_()
+    second, _ = load_xfeat()
+    for name, value in second.state_dict().items():
+        torch.testing.assert_close(value, expected[name])
