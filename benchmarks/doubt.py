@@ -172,20 +172,25 @@ def withheld(localizer: Localizer, images: Path, model: Path) -> Iterator[Sought
                 yield Sought(image, posed.camera, posed.camera_from_map, excluded)
 
 
-def elsewhere(bench: Bench, without: Iterable[str]) -> Iterator[Sought]:
+def elsewhere(data: Path, without: Iterable[str]) -> Iterator[Path]:
     """Return images of the scenes of DATA, but for those that show the map's place."""
-    for scene in sorted(path for path in bench.data.iterdir() if path.is_dir()):
+    for scene in sorted(path for path in data.iterdir() if path.is_dir()):
         if scene.name in without:
             continue
         folders = sorted({path.parent for path in scene.rglob("*.jpg")})
         folders += sorted({path.parent for path in scene.rglob("*.png")} - set(folders))
         for folder in folders:
             for name in list_images(folder)[:: STRIDE.get(scene.name, 3)]:
-                image = read_gray(folder / name)
-                height, width = image.shape
-                focal = FOCAL * max(height, width)
-                params = (focal, focal, width / 2, height / 2)
-                yield Sought(image, Camera("PINHOLE", width, height, params), None)
+                yield folder / name
+
+
+def without_truth(path: Path) -> Sought:
+    """Return an image of another place, with the camera of a usual lens."""
+    image = read_gray(path)
+    height, width = image.shape
+    focal = FOCAL * max(height, width)
+    params = (focal, focal, width / 2, height / 2)
+    return Sought(image, Camera("PINHOLE", width, height, params), None)
 
 
 def castle(bench: Bench) -> Iterator[Count]:
@@ -200,7 +205,11 @@ def castle(bench: Bench) -> Iterator[Count]:
     yield count(Count("castle-P19, withheld"), localizer, withheld(localizer, images, model))
     own_withheld = itertools.islice(withheld(localizer, own / "images", own), 0, None, 3)
     yield count(Count("castle-P30, withheld, every third"), localizer, own_withheld)
-    yield count(Count("other places in castle"), localizer, elsewhere(bench, COURTYARD))
+    yield count(
+        Count("other places in castle"),
+        localizer,
+        map(without_truth, elsewhere(bench.data, COURTYARD)),
+    )
 
 
 def thirds(bench: Bench, scene: str, same_place: Iterable[str]) -> Iterator[Count]:
@@ -210,7 +219,8 @@ def thirds(bench: Bench, scene: str, same_place: Iterable[str]) -> Iterator[Coun
     localizer = localizer_of(bench, f"{scene}-given", images, references)
     yield count(Count(scene, all_right=True), localizer, queries(images, model))
     yield count(Count(f"{scene}, darkened"), localizer, queries(images, model, dark=True))
-    yield count(Count(f"other places in {scene}"), localizer, elsewhere(bench, same_place))
+    others = map(without_truth, elsewhere(bench.data, same_place))
+    yield count(Count(f"other places in {scene}"), localizer, others)
 
 
 def kitti(bench: Bench) -> Iterator[Count]:

@@ -2,6 +2,7 @@
 
     ./run bench robustness [inputs] [kills] [everything] [--cases 10000] [--kills 50] [--minutes 10]
                            [--seed 0] [--work DIR]
+    ./run bench robustness elsewhere --data DATA [--minutes 10] [--work DIR]
     ./run bench robustness inputs --only 'map, content:17'
 
 inputs    damaged maps, COLMAP models, bags, messages, images, checkpoints, text and YAML files:
@@ -14,9 +15,11 @@ everything
           the real node over DDS, and all at once: 1920x1080 colour at 30 Hz, a slow reader, maps
           exchanged, parameters changed, pauses, jumps of simulated time. Every image has to be
           accounted for, every service has to answer, and memory must not grow after a minute.
+elsewhere images of other places are looked for in maps of five scenes of DATA, which is that of
+          benchmarks/accuracy.py: every pose is false. It stops after --minutes.
 
-A run of the first two goes on where it was stopped if --work names the same folder, and does again
-what showed a fault. Its inputs stay in DIR/inputs/faults.
+A run goes on where it was stopped if --work names the same folder, everything aside, and does
+again what showed a fault. Damaged inputs that did stay in DIR/inputs/faults.
 """
 
 from __future__ import annotations
@@ -71,10 +74,25 @@ def everything_at_once(work: Path, args: argparse.Namespace) -> bool:
     return not outcome.faults
 
 
+def other_places(work: Path, args: argparse.Namespace) -> bool:
+    """Run the section and print its table and false poses."""
+    from campaign.elsewhere import look_elsewhere  # it starts threads, too
+
+    if args.data is None:
+        print("left out: elsewhere (it needs --data)")
+        return True
+    outcome = look_elsewhere(args.data, work / "elsewhere", 60 * args.minutes, args.seed)
+    print(outcome.table())
+    for fault in outcome.false:
+        print(f"false: {fault}")
+    return not outcome.false
+
+
 SECTIONS = {
     "inputs": damaged_inputs,
     "kills": killed_builds,
     "everything": everything_at_once,
+    "elsewhere": other_places,
 }
 
 
@@ -84,8 +102,9 @@ def main() -> int:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--cases", type=int, default=10_000, help="damaged inputs")
     parser.add_argument("--kills", type=int, default=50, help="builds to kill")
-    parser.add_argument("--minutes", type=float, default=10, help="of everything at once")
+    parser.add_argument("--minutes", type=float, default=10, help="of everything, or elsewhere")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=Path, help="scenes, for elsewhere")
     parser.add_argument("--only", metavar="KIND:NUMBER", help="one damaged input")
     parser.add_argument("--work", type=Path, help="folder that lets a run go on")
     args = parser.parse_args()

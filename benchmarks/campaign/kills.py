@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -152,6 +153,7 @@ def _build(place: Path, images: Path) -> NoReturn:
     code = 70
     try:
         os.setpgid(0, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.chdir(place)
         log = os.open(place.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(log, 1)
@@ -164,22 +166,47 @@ def _build(place: Path, images: Path) -> NoReturn:
 def _killed(place: Path, images: Path, after: float) -> bool:
     """Begin a build and kill it after so many seconds; False: it was done before."""
     child = _start(place, images)
-    until = time.monotonic() + after
+    with _not_left_behind(child):
+        if _wait(child, after) is not None:
+            return False
+        os.killpg(child, signal.SIGKILL)
+        return os.WIFSIGNALED(_wait(child) or 0)
+
+
+def _wait(child: int, seconds: float = math.inf) -> int | None:
+    """Return the status of a child that ends within a time, else None."""
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return False
+            return status
         time.sleep(0.005)
-    os.killpg(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
+    return None
+
+
+@contextmanager
+def _not_left_behind(child: int) -> Iterator[None]:
+    """Kill a build if this process is ended meanwhile: it has a group of its own."""
+
+    def end(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _finish(place: Path, images: Path, outcome: Outcome) -> str:
     """Build to the end; return the map's digest."""
     child = _start(place, images)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
+    with _not_left_behind(child):
+        code = os.waitstatus_to_exitcode(_wait(child) or 0)
     if code != 0:
         last = place.with_suffix(".log").read_text("utf-8", "replace").strip().splitlines()[-1:]
         outcome.faults.append(f"{place}: exit code {code}: {last}")

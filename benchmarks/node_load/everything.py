@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.ros.tools.node_process import NodeProcess
 from deviloc_ros.simulation import wall
 from node_load.disturbances import Disturbances
-from node_load.record import Record
+from node_load.judgement import figures, growth, rest, unaccounted
 from node_load.slow_reader import SlowReader
 from node_load.traffic import Load
 
@@ -27,10 +28,7 @@ CAMERA = Camera("PINHOLE", 1920, 1080, (1500.0, 1500.0, 960.0, 540.0))
 RATE = 30.0
 READ_SECONDS = 3.0
 """What the slow reader takes for a message."""
-MOST_GROWTH = 0.05
-"""Of memory, between the second and the last minute: two maps at a moment, arenas of allocators."""
 SETTLE_SECONDS = 120.0
-WARM_SECONDS = 60.0
 
 
 @dataclass
@@ -102,11 +100,12 @@ def run_everything(folder: Path, minutes: float, seed: int) -> Everything:
                 end = time.monotonic()
                 disturbances.end()
                 load.rest()
-                outcome.faults += _unaccounted(load)
-                outcome.faults += disturbances.faults
-                outcome.figures = _figures(load.record, begin, end)
+                with suppress(TimeoutError):  # what is missing then is told below
+                    load.wait(lambda: rest(load.record) == 0, SETTLE_SECONDS)
+                outcome.faults += [*unaccounted(load.record), *disturbances.faults]
+                outcome.figures = figures(load.record, begin, end)
                 outcome.figures |= {**disturbances.done, "read by the slow reader": reader.read}
-                outcome.faults += _growth(outcome.figures)
+                outcome.faults += growth(load.record, begin, end)
     rclpy.try_shutdown(context=context)
     if process.exit_code != 0:
         outcome.faults.append(f"exit code {process.exit_code}: {process.last_words()}")
@@ -114,59 +113,3 @@ def run_everything(folder: Path, minutes: float, seed: int) -> Everything:
         outcome.faults.append(f"{log}: has a traceback")
     (folder / "memory.json").write_text(json.dumps(load.record.memory))
     return outcome
-
-
-def _counts(record: Record) -> dict[str, int]:
-    names = ("received", "localized", "refused", "dropped")
-    return {name: int(record.diagnostics.get(f"frames_{name}", -1)) for name in names}
-
-
-def _unaccounted(load: Load) -> list[str]:
-    """Return what is wrong with the node's counters once it has nothing more to do."""
-
-    def settled() -> bool:
-        count = _counts(load.record)
-        rest = count["received"] - count["localized"] - count["refused"] - count["dropped"]
-        return rest == 0
-
-    try:
-        load.wait(settled, SETTLE_SECONDS)
-    except TimeoutError:
-        return [f"images are not accounted for: {_counts(load.record)}"]
-    count = _counts(load.record)
-    said = len(load.record.answers)
-    if count["received"] > len(load.record.sent):
-        return [f"more images received than sent: {count}, {len(load.record.sent)} sent"]
-    if said > count["localized"] + count["refused"]:
-        return [f"{said} results on ~/status: {count}"]
-    return []
-
-
-def _figures(record: Record, begin: float, end: float) -> dict[str, object]:
-    times, memory = (np.array(column) for column in zip(*record.memory, strict=True))
-    warm = (times >= begin + WARM_SECONDS) & (times <= end)
-    figures: dict[str, object] = {"minutes": round((end - begin) / 60, 1)}
-    figures |= {"images sent": len(record.sent)}
-    figures |= {f"images {name}": value for name, value in _counts(record).items()}
-    if warm.sum() >= 4:
-        third = max(1, int(warm.sum()) // 3)
-        figures |= {
-            "memory MB after a minute, median of a third": round(
-                float(np.median(memory[warm][:third])), 1
-            ),
-            "memory MB at the end, median of a third": round(
-                float(np.median(memory[warm][-third:])), 1
-            ),
-            "memory MB at most": round(float(memory[warm].max()), 1),
-        }
-    return figures
-
-
-def _growth(figures: dict[str, object]) -> list[str]:
-    first = figures.get("memory MB after a minute, median of a third")
-    last = figures.get("memory MB at the end, median of a third")
-    if not isinstance(first, float) or not isinstance(last, float):
-        return ["too short to say whether memory grows: more than a minute is needed"]
-    if last > first * (1 + MOST_GROWTH):
-        return [f"memory grows: from {first} MB after the first minute to {last} MB"]
-    return []

@@ -1,14 +1,18 @@
-"""Unpacking the messages and chunks of rosbag2, up to a limit only.
+"""Unpacking the messages and chunks of bags, up to a limit only.
 
 A few bytes of zstd can claim any size: 4 bytes become 128 KiB. rosbags unpacks whatever there is.
 """
 
 from __future__ import annotations
 
+import bz2
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lz4.frame import LZ4FrameDecompressor
+from rosbags.rosbag1 import reader as rosbag1
 from rosbags.rosbag2 import Reader, ReaderError, storage_mcap
 from rosbags.rosbag2.reader import DirectoryReader
 
@@ -27,46 +31,44 @@ def unpack_zstd(data: bytes, most: int = MOST_UNPACKED) -> bytes:
     Raises:
         ReaderError: these are no such frames, cut short, or larger than `most` bytes.
     """
+    return _unpacked(zstd.ZstdDecompressor, data, most)
+
+
+def unpack_bz2(data: bytes, most: int = MOST_UNPACKED) -> bytes:
+    """Return the content of bz2 streams; raises as `unpack_zstd`."""
+    return _unpacked(bz2.BZ2Decompressor, data, most)
+
+
+def unpack_lz4(data: bytes, most: int = MOST_UNPACKED) -> bytes:
+    """Return the content of lz4 frames; raises as `unpack_zstd`."""
+    return _unpacked(LZ4FrameDecompressor, data, most)
+
+
+def _unpacked(decompressor: Callable[[], Any], data: bytes, most: int) -> bytes:
     parts: list[bytes] = []
     left = most
     while data:
-        frame = zstd.ZstdDecompressor()
+        frame = decompressor()
         try:
             # One more than is allowed tells what is too large from what just fits.
             parts.append(frame.decompress(data, max_length=left + 1))
-        except (zstd.ZstdError, MemoryError) as error:
-            raise ReaderError(f"no readable zstd data: {error}") from None
+        except (zstd.ZstdError, OSError, RuntimeError, ValueError, MemoryError) as error:
+            raise ReaderError(f"its compressed data is damaged: {error}") from None
         left -= len(parts[-1])
         if left < 0:
             raise ReaderError(f"compressed data unpacks to more than {most} bytes")
         if not frame.eof:
             raise ReaderError("compressed data is cut short")
-        data = frame.unused_data
+        data = frame.unused_data or b""
     return b"".join(parts)
 
 
-def unpack_lz4(data: bytes, most: int = MOST_UNPACKED) -> bytes:
-    """Return the content of an lz4 frame.
-
-    Raises:
-        ReaderError: it is no such frame, cut short, or larger than `most` bytes.
-    """
-    frame = LZ4FrameDecompressor()
-    try:
-        content: bytes = frame.decompress(data, max_length=most + 1)
-    except (RuntimeError, MemoryError) as error:
-        raise ReaderError(f"no readable lz4 data: {error}") from None
-    if len(content) > most:
-        raise ReaderError(f"compressed data unpacks to more than {most} bytes")
-    if not frame.eof:
-        raise ReaderError("compressed data is cut short")
-    return content
-
-
-# The library looks decompressors up in this table, with the size that the chunk's header states,
-# and has no option for a limit.
+# The library looks decompressors up in these tables and has no option for a limit. Those of mcap
+# get the size that the chunk's header states.
 storage_mcap.DECOMPRESSORS["zstd"] = lambda data, size: unpack_zstd(data, min(size, MOST_UNPACKED))
 storage_mcap.DECOMPRESSORS["lz4"] = lambda data, size: unpack_lz4(data, min(size, MOST_UNPACKED))
+rosbag1.decompressors["bz2"] = unpack_bz2
+rosbag1.decompressors["lz4"] = unpack_lz4
 
 
 class PackedDirectoryReader(DirectoryReader):

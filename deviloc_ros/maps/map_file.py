@@ -57,6 +57,22 @@ def write(
     metadata["description_checksum"] = str(zlib.crc32(metadata["description"].encode()))
     with atomic_path(path) as temporary:
         save_file(contiguous, temporary, metadata=metadata)
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the description's parts in order: the library writes them in another one every time.
+
+    The header keeps its length, and the arrays their places.
+    """
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= size, "the library writes JSON without spaces, too"
+        file.seek(8)
+        file.write(text.ljust(size))
 
 
 def kind_of(path: Path) -> str:

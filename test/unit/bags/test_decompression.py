@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import sqlite3
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from deviloc_ros.bags import decompression, types
-from deviloc_ros.bags.decompression import unpack_lz4, unpack_zstd
+from deviloc_ros.bags.decompression import unpack_bz2, unpack_lz4, unpack_zstd
 from deviloc_ros.bags.reader import Bag, Recorded
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
@@ -22,7 +23,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-UNPACK = {unpack_zstd: zstd.compress, unpack_lz4: lz4.frame.compress}
+UNPACK = {unpack_zstd: zstd.compress, unpack_lz4: lz4.frame.compress, unpack_bz2: bz2.compress}
 
 
 @pytest.mark.parametrize("unpack", UNPACK)
@@ -33,15 +34,16 @@ def test_up_to_the_limit(unpack: Any) -> None:
         unpack(packed, 999)
     with pytest.raises(Exception, match="cut short"):
         unpack(packed[:-5])
-    with pytest.raises(Exception, match="no readable"):
+    with pytest.raises(Exception, match="is damaged"):
         unpack(b"no such data at all")
 
 
-def test_frames_one_after_the_other() -> None:
-    packed = zstd.compress(b"ab") + zstd.compress(b"cd")
-    assert unpack_zstd(packed, 4) == b"abcd"
+@pytest.mark.parametrize("unpack", UNPACK)
+def test_frames_one_after_the_other(unpack: Any) -> None:
+    packed = UNPACK[unpack](b"ab") + UNPACK[unpack](b"cd")
+    assert unpack(packed, 4) == b"abcd"
     with pytest.raises(Exception, match="more than 3"):
-        unpack_zstd(packed, 3)
+        unpack(packed, 3)
 
 
 def write_compressed(path: Path, mode: CompressionMode, plugin: StoragePlugin) -> Path:

@@ -49,6 +49,13 @@ def test_round_trip_is_exact(map_path: Path) -> None:
     assert dict(loaded.unregistered) == {"b.jpg": "blurred"}
 
 
+def test_the_same_map_is_the_same_file(tmp_path: Path) -> None:
+    """The library that writes it has an order of its own for every file."""
+    for index in range(8):
+        small_map().save(tmp_path / f"{index}.devmap")
+    assert len({(tmp_path / f"{index}.devmap").read_bytes() for index in range(8)}) == 1
+
+
 def test_calibrations_of_older_maps_are_read() -> None:
     """One bias for the whole image, two factors, nothing of matcher topicfm."""
     old = {"offset_bias": [[0.1, -0.2], [0.0, 0.3]], "covariance_scale": [4.0, 2.0]}
