@@ -8,8 +8,8 @@ DATA holds one folder a scene (images/ and a COLMAP text model). Results are sav
 DIR: the same command goes on where it stopped, and the table is of everything that is there.
 
 Ways: `fast` and `auto` are ours, without and with context in doubt. `sift` is SIFT with the ratio
-test; `aliked-lightglue` and `xfeat-lighterglue` are the networks as their packages give them. These
-three localize as hloc does (peer_ways/hloc_way.py), in maps of their own features. All ways get
+test; `aliked-lightglue`, `disk-lightglue` and `xfeat-lighterglue` have the published weights. These
+four localize as hloc does (peer_ways/hloc_way.py), in maps of their own features. All ways get
 the same gray images and the same references, which our own retrieval chooses; its time does not
 count for peers. CPU-seconds include the query's features.
 """

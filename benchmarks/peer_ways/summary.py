@@ -38,9 +38,9 @@ def _line(key: tuple[str, ...], records: Sequence[Mapping[str, Any]]) -> str:
     localized = int(np.isfinite(positions).sum())
     with np.errstate(invalid="ignore"):
         low, high = interval(positions)
+    median, middle = np.median(positions), np.median(rotations)
     # Between a number and infinity nothing is interpolated.
-    median, far = np.percentile(positions, (50, 90), method="higher")
-    middle = np.percentile(rotations, 50, method="higher")
+    far = np.percentile(positions, 90, method="higher")
     last = records[-1]
     seconds = last["build_seconds"]
     cells = [

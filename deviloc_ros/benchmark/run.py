@@ -20,7 +20,7 @@ from deviloc_ros.datasets.pairs import read_pairs
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.mapping.build import BuildOptions
-from deviloc_ros.mapping.given_model import build_given, built_of, inputs_of
+from deviloc_ros.mapping.given_model import build_given, built_of, inputs_of, settings_of_map
 from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.map_file import map_id
 from deviloc_ros.offline.image_folder import LocalizedImage, localize_folder
@@ -192,7 +192,8 @@ def _map(run: PlaceRun, benchmark: Benchmark, options: RunOptions, told: Told) -
     """Return the map of a place, built if need be."""
     place, config = run.place, options.config
     building = BuildOptions(config=config, metric=benchmark.metric, workers=options.workers)
-    inputs = inputs_of(place.sources, str(place.reference_images.resolve()), config)
+    images = str(place.reference_images.resolve())
+    inputs = inputs_of(place.sources, images, settings_of_map(config))
     built = built_of(run.map_path, inputs)
     if built is None:
         told.building(place)

@@ -12,17 +12,30 @@ from typing import Any
 import pycolmap
 
 from deviloc_ros import __version__
+from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.mapping.build import BuildOptions, build_map
 from deviloc_ros.maps.map import Map
 
 INPUTS = "inputs"
+# What says how a map is used and not how it is built: maps are calibrated without context, with
+# their own covariances, and one tile at a time; a cache changes no result.
+OF_USE: Mapping[str, frozenset[str]] = {
+    "matching": frozenset({"context", "cached_references"}),
+    "pose": frozenset({"covariance_factor"}),
+    "tiles": frozenset({"loaded", "prefetch_distance"}),
+}
 
 
 def inputs_of(sources: Sequence[Path], *settings: object) -> str:
     """Return a text that changes with the files a map is made from, the images aside."""
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
     return hashlib.sha256(repr((files, *settings, __version__)).encode()).hexdigest()[:16]
+
+
+def settings_of_map(config: LocalizerConfig) -> dict[str, Any]:
+    """Return the settings that a map depends on: all but those of its use."""
+    return config.model_dump(exclude={name: set(keys) for name, keys in OF_USE.items()})
 
 
 def built_of(path: Path, inputs: str) -> Map | None:

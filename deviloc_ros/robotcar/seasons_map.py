@@ -9,7 +9,7 @@ from pathlib import Path
 from deviloc_ros.datasets.colmap import read_model
 from deviloc_ros.errors import InputError
 from deviloc_ros.mapping.build import BuildOptions
-from deviloc_ros.mapping.given_model import build_given, built_of, inputs_of
+from deviloc_ros.mapping.given_model import build_given, built_of, inputs_of, settings_of_map
 from deviloc_ros.mapping.tiling import tiles_folder, write_index
 from deviloc_ros.maps.map import Map
 from deviloc_ros.robotcar.seasons_files import Seasons, Submap, as_stored
@@ -66,7 +66,7 @@ def build_seasons(
     tiles = [folder / f"{submap.name}.devmap" for submap in chosen]
     kept = references = images = 0
     for number, (submap, path) in enumerate(zip(chosen, tiles, strict=True), start=1):
-        inputs = inputs_of(sorted(submap.folder.iterdir()), up, options.config)
+        inputs = inputs_of(sorted(submap.folder.iterdir()), up, settings_of_map(options.config))
         tile = built_of(path, inputs)
         if tile is None:
             print(f"submap {submap.name} ({number} of {len(chosen)})", flush=True)
