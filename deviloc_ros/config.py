@@ -155,7 +155,7 @@ class AlignmentConfig(Section):
         2000,
         ge=30,
         le=100000,
-        description="maximum number of matches aligned per query, sampled evenly",
+        description="maximum number of matches aligned per query, the same on each device",
     )
 
 

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.atomic import atomic_path
+from deviloc_ros.bags.fixes import fix_topic, line_of, read_fixes
 from deviloc_ros.bags.left_out import LeftOut
 from deviloc_ros.bags.reader import Bag, Recorded, Topic
 from deviloc_ros.bags.transforms import BagTransforms
 from deviloc_ros.bags.types import stamp_of
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.position_fix import PositionFix
 from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import write_image
@@ -26,6 +28,7 @@ from deviloc_ros.messages.camera_info import camera_from_info
 from deviloc_ros.messages.image import pixels_from_message
 from deviloc_ros.messages.rectification import rectification
 from deviloc_ros.messages.repeated_stamps import RepeatedStamps
+from deviloc_ros.messages.stamped import frame_of
 from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 
 
@@ -41,6 +44,7 @@ class ExtractOptions:
         turn: an image too where the camera has turned by so much, radians, if its place is known.
         every: an image every so many seconds elsewhere.
         odom_frame: frame of the places.
+        fix: topic of satellite fixes; None: the only one, if there is one; empty: none.
     """
 
     topic: str | None = None
@@ -50,6 +54,7 @@ class ExtractOptions:
     turn: float = math.inf
     every: float = 0.5
     odom_frame: str = "odom"
+    fix: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Extraction:
         poses: map_from_camera of images in the odometry frame, metres, z up, by name; only where
             they are known.
         left_out: images that could not be used.
+        fixes: of a satellite receiver, as far as their places along the odometry are known.
         damage: what is wrong with the bag from some point on; empty: nothing.
     """
 
@@ -70,6 +76,7 @@ class Extraction:
     poses: dict[str, Transform]
     left_out: tuple[LeftOut, ...] = ()
     damage: str = ""
+    fixes: tuple[PositionFix, ...] = ()
 
     @property
     def positions(self) -> dict[str, NDArray[np.float64]]:
@@ -84,7 +91,10 @@ def extract(
     progress: Callable[[], object] = lambda: None,
     tell: Callable[[str], object] = lambda text: None,
 ) -> Extraction:
-    """Write `images/STAMP.png`, `camera.txt`, and if places are known `positions.txt`, `poses.txt`.
+    """Write `images/STAMP.png`, `camera.txt`, and what is known of places.
+
+    That is `positions.txt` and `poses.txt` if there is odometry, and `fixes.txt` if there is a
+    satellite receiver too.
 
     An image that cannot be used is passed over. Where the bag turns out to be damaged, what was
     taken until there is written.
@@ -101,6 +111,7 @@ def extract(
             another process extracts there.
     """
     topic = bag.image_topic(options.topic)
+    satellites = fix_topic(bag, options.fix)
     camera, size = _camera(bag, topic, options, tell)
     target = output / "images"
     if target.exists():
@@ -110,12 +121,15 @@ def extract(
     with sole_user(folder):
         for stale in folder.glob("*.png"):
             stale.unlink()
-        found = _write_images(bag, topic, folder, options, camera, size, progress, tell)
+        found = _write_images(bag, topic, satellites, folder, options, camera, size, progress, tell)
         _write_text(output / "camera.txt", [str(camera)])
         if found.positions:
             lines = [f"{name} {x!r} {y!r} {z!r}" for name, (x, y, z) in _numbers(found.positions)]
             _write_text(output / "positions.txt", lines)
             _write_text(output / "poses.txt", [_line(*item) for item in found.poses.items()])
+        if found.fixes:
+            lines = [line_of(fix) for fix in found.fixes]
+            _write_text(output / "fixes.txt", lines)
     folder.rename(target)
     return found
 
@@ -123,6 +137,7 @@ def extract(
 def _write_images(
     bag: Bag,
     topic: Topic,
+    satellites: str | None,
     folder: Path,
     options: ExtractOptions,
     camera: Camera,
@@ -133,6 +148,8 @@ def _write_images(
     transforms = BagTransforms(bag, tell=tell)
     names: list[str] = []
     poses: dict[str, Transform] = {}
+    taken: dict[str, tuple[int, Transform]] = {}
+    frame = ""
     left_out: list[LeftOut] = []
     damage = ""
 
@@ -184,7 +201,13 @@ def _write_images(
         last_stamp, last_received, last_pose = stamp, recorded.stamp, pose
         if pose is not None:
             poses[name] = pose
-    return Extraction(camera, tuple(names), poses, tuple(left_out), damage)
+            taken[name], frame = (stamp, pose), frame_of(message.header.frame_id)
+    fixes: list[PositionFix] = []
+    if satellites is not None and taken and not damage:
+        fixes = read_fixes(bag, satellites, options.odom_frame, frame, taken, tell)
+    elif satellites is not None:
+        tell(f"{satellites} is not used: it is placed along the odometry of a whole bag")
+    return Extraction(camera, tuple(names), poses, tuple(left_out), damage, tuple(fixes))
 
 
 def _camera(

@@ -14,6 +14,7 @@ import torch
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.context.matcher import ContextMatcher
 from deviloc_ros.localization.context.search import CpuContextSearch
+from deviloc_ros.localization.cuda.batch import CudaBatchMatcher
 from deviloc_ros.localization.cuda.context import CudaContextSearch
 from deviloc_ros.localization.cuda.features import CudaFeatureExtractor
 from deviloc_ros.localization.cuda.matching import CudaMatcher
@@ -123,9 +124,9 @@ class CudaBackend:
         """See Backend."""
         return CudaFeatureExtractor(self._config, self.device)
 
-    def matcher(self, reference_map: Map) -> CudaMatcher:
+    def matcher(self, reference_map: Map) -> CudaBatchMatcher:
         """See Backend."""
-        return CudaMatcher(reference_map, self._config, self.device)
+        return CudaBatchMatcher(reference_map, self._config, self.device)
 
     def context(self, reference_map: Map, matcher: DenseMatcher, solver: PoseSolver) -> Matcher:
         """See Backend."""

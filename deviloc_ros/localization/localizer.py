@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from deviloc_ros.config import LocalizerConfig, VerificationConfig
 from deviloc_ros.errors import DamagedMapError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.batch import Asked, damaged, localize_batch
 from deviloc_ros.localization.deviloc import localize_query
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.query import Admitted, admit
@@ -23,7 +25,6 @@ from deviloc_ros.localization.rig.types import RigEstimate
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import (
     Correspondences,
-    FailureReason,
     Localization,
     LocalizationFailure,
     PosePrior,
@@ -58,6 +59,10 @@ class Localizer:
         # Networks and their work memory are for one image at a time: those that find features, and
         # those that match them. Methods call each other.
         self._extracting, self._in_use = threading.Lock(), threading.RLock()
+        threads = torch.get_num_threads()
+        # Of torch's own threads those of the pool use as many as the method does elsewhere.
+        within = 1 if self._pipeline.openvino_alone else threads
+        self._pool = ThreadPoolExecutor(threads, "poses", torch.set_num_threads, (within,))
 
     @staticmethod
     def load(map_path: str | Path, config: LocalizerConfig | None = None) -> Localizer:
@@ -133,6 +138,8 @@ class Localizer:
     ) -> list[Localization]:
         """Localize several images; images of equal size run through the networks as one batch.
 
+        On CUDA they are matched as one batch, too. Poses are estimated in several threads.
+
         Args:
             images: as for `localize`.
             cameras: intrinsics, one for each image.
@@ -174,11 +181,24 @@ class Localizer:
         expected = priors if priors is not None else [None] * count
         given = references if references is not None else [None] * count
         results: dict[int, Localization] = dict(admitted.refused)
+        asked = {
+            index: Asked(
+                query,
+                expected[index],
+                admitted.clock.shared(len(admitted.queries)),
+                self._indices(given[index]),
+            )
+            for index, query in admitted.queries.items()
+        }
         with self._in_use, self._pipeline.threads():
-            for index, query in admitted.queries.items():
-                own = admitted.clock.shared(len(admitted.queries))
-                ranking = self._indices(given[index])
-                results[index] = self.localize_query(query, expected[index], own, None, ranking)
+            if len(asked) > 1:
+                found = localize_batch(self._pipeline, list(asked.values()), self._pool)
+                results.update(zip(asked, found, strict=True))
+            for index, each in asked.items():
+                if index not in results:
+                    results[index] = self.localize_query(
+                        each.query, each.prior, each.clock, None, each.candidates
+                    )
         return [results[index] for index in range(count)]
 
     def localize_query(
@@ -204,7 +224,7 @@ class Localizer:
                 self.map.check()
                 return localize_query(self._pipeline, query, prior, clock, excluded, candidates)
         except DamagedMapError as error:
-            return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), clock.seconds)
+            return damaged(error, clock)
 
     def localize_rig(
         self,
@@ -241,8 +261,7 @@ class Localizer:
                 self.map.check()
                 return localize_rig(self._pipeline, admitted, base_from_camera, prior)
         except DamagedMapError as error:
-            seconds = admitted.clock.seconds
-            return LocalizationFailure(FailureReason.DAMAGED_MAP, str(error), seconds)
+            return damaged(error, admitted.clock)
 
     def _indices(self, names: Sequence[str] | None) -> NDArray[np.int64] | None:
         """Return the indices of those references of the map that are named, in that order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -94,6 +94,10 @@ class Pipeline:
     def unusable(self) -> NDArray[np.int64]:
         """Indices of the references that cannot be matched with."""
         return self.match.unusable
+
+    def names(self, clusters: Sequence[NDArray[np.int64]]) -> list[str]:
+        """Return the names of the references of clusters."""
+        return [self.map.references[index].name for index in np.concatenate(clusters)]
 
     @property
     def covariance_scale(self) -> float:

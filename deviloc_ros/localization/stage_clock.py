@@ -34,6 +34,19 @@ class _Run:
     mark: Mark | None
 
 
+@dataclass(frozen=True)
+class _Share:
+    """One query's part of what several had in common.
+
+    Attributes:
+        clock: has taken the time.
+        count: number of queries.
+    """
+
+    clock: StageClock
+    count: int
+
+
 class StageClock:
     """Sums wall time per named stage, in the order in which stages first ran.
 
@@ -49,7 +62,7 @@ class StageClock:
             mark: tells the device to note the time when it gets there; None: without a device.
         """
         self._mark = mark
-        self._runs: list[_Run] = []
+        self._runs: list[_Run | _Share] = []
         self._before: tuple[StageClock, int] | None = None
         # A moment by the host's clock and on the device, which is idle then.
         self._began = time.perf_counter(), None if mark is None else mark()
@@ -59,6 +72,10 @@ class StageClock:
         own = StageClock(self._mark)
         own._before, own._began = (self, max(count, 1)), self._began
         return own
+
+    def take_share(self, common: StageClock, count: int) -> None:
+        """Add one query's share of what `count` queries had in common."""
+        self._runs.append(_Share(common, max(count, 1)))
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -85,6 +102,10 @@ class StageClock:
             common, done = clock._until_now()
             result = {stage: took / count for stage, took in common.items()}
         for run in self._runs:
+            if isinstance(run, _Share):
+                for stage, took in run.clock.seconds.items():
+                    result[stage] = result.get(stage, 0.0) + took / run.count
+                continue
             begin, end = run.begin, run.end
             if run.mark is not None:
                 begin, end = max(begin, done), max(end, began + run.mark.seconds_since(first))

@@ -13,11 +13,13 @@ from deviloc_ros.cluster.workers import THIS_PROCESS, Workers
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.colmap import PosedImage, read_model
 from deviloc_ros.errors import InputError, NothingFoundError
+from deviloc_ros.geometry.position_fix import PositionFix
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
 from deviloc_ros.mapping.assemble import assemble, store_images
+from deviloc_ros.mapping.drive_frame import DriveFrame, bring_into_frame
 from deviloc_ros.mapping.inputs import check_topicfm, given_poses, sizes_that_fit, wanted_images
-from deviloc_ros.mapping.map_frame import MapFit, fit_map_to_cameras, transform_map, z_up_from
+from deviloc_ros.mapping.map_frame import transform_map, z_up_from
 from deviloc_ros.mapping.multiview.consistency import make_consistent
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
 from deviloc_ros.mapping.self_calibration import calibrate, calibration_queries
@@ -41,9 +43,9 @@ class BuildOptions:
         up: that axis, one of map_frame.UP_AXES; the map is turned so that its z points up.
         keep_workspace: leave COLMAP's database and models beside the map.
         names: the images that are to be in it, by path below the folder; None: all of the folder.
-        odometry: camera_from_odometry of images, metres, z up, by name: the map is brought into
-            this frame. Odometry drifts: it tells where the map as a whole lies, not where images
-            are. Empty: it is not known.
+        odometry: camera_from_odometry of images, metres, z up, by name: a map without a given model
+            is brought into this frame (drive_frame.py). Empty: it is not known.
+        fixes: of a satellite receiver along the odometry; the frame is then theirs.
         workers: who does what is done image by image; the map does not depend on it.
     """
 
@@ -55,6 +57,7 @@ class BuildOptions:
     keep_workspace: bool = False
     names: tuple[str, ...] | None = None
     odometry: Mapping[str, Transform] = field(default_factory=dict)
+    fixes: Sequence[PositionFix] = ()
     workers: Workers = THIS_PROCESS
 
 
@@ -66,13 +69,13 @@ class BuildSummary:
         map: the map, as written.
         num_images: images that were to be in it.
         adapted: those of another size than the known camera, which was scaled or turned to them.
-        fit: how the map fits to the odometry, if that is known.
+        drive: how the map lies in the frame of its drive, if odometry is known.
     """
 
     map: Map
     num_images: int
     adapted: tuple[str, ...] = ()
-    fit: MapFit | None = None
+    drive: DriveFrame | None = None
 
 
 def build_map(
@@ -104,13 +107,9 @@ def build_map(
     if not sizes:
         raise InputError(f"{images}: no image can be used: {_first(refused)}")
     unregistered |= refused
-    inputs = (names, posed, options.intrinsics, options.config, options.odometry)
+    inputs = (names, posed, options.intrinsics, options.config, options.odometry, options.fixes)
     with Workspace(output, images, inputs) as workspace:
-        built = _build(images, model, sizes, posed, unregistered, options, workspace)
-        fit = None
-        if options.odometry:
-            fit = fit_map_to_cameras(built, options.odometry)
-            built = transform_map(built, fit.target_from_map, metric=True, gravity_aligned=True)
+        built, drive = _build(images, model, sizes, posed, unregistered, options, workspace)
         built.save(output)
         if not options.keep_workspace:
             workspace.remove()
@@ -121,7 +120,7 @@ def build_map(
         if known is not None and size != (known.width, known.height)
     )
     num_images = len(names) + len(set(built.unregistered) - set(names))
-    return BuildSummary(built, num_images, tuple(adapted), fit)
+    return BuildSummary(built, num_images, tuple(adapted), drive)
 
 
 def _build(
@@ -132,8 +131,8 @@ def _build(
     unregistered: dict[str, str],
     options: BuildOptions,
     workspace: Workspace,
-) -> Map:
-    """Return the map of images of these sizes; see build_map."""
+) -> tuple[Map, DriveFrame | None]:
+    """Return the map of images of these sizes and how it lies in its drive; see build_map."""
     config, workers = options.config, options.workers
     depths_from_views = config.matching.matcher == "xfeat" and config.lifting.neighbours > 0
     sift = FINE_SIFT if model is None or not depths_from_views else settings_for(sizes.values())
@@ -181,10 +180,14 @@ def _build(
             f"{images}: no point of the place could be triangulated; a map needs overlapping, "
             "sharp images, and poses that are theirs"
         )
+    drive = None
+    if model is None and options.odometry:
+        drive = bring_into_frame(reconstruction, options.odometry, options.fixes)
 
     alone = assemble(
         reconstruction, features, codebook, descriptors, unregistered, options.config,
-        options.metric, options.gravity_aligned and options.up == "z",
+        options.metric or drive is not None,
+        (options.gravity_aligned and options.up == "z") or drive is not None,
         workers=workers,
     )  # fmt: skip
     alone = store_images(alone, images, options.config, workers)
@@ -194,7 +197,9 @@ def _build(
     built = calibrate(built, options.config, alone, left_out, workers)
     if options.gravity_aligned and options.up != "z":
         built = transform_map(built, z_up_from(options.up), options.metric, gravity_aligned=True)
-    return built
+    if drive is not None and drive.origin is not None:
+        built = built.with_meta({"origin": [float(value) for value in drive.origin]})
+    return built, drive
 
 
 def _without(

@@ -86,7 +86,7 @@ def fit_map_to_positions(reference_map: Map, positions: Mapping[str, ArrayLike])
             "the positions are mirrored against the map: x, y, z must be right-handed, such as "
             "east, north, up; are two axes swapped, or does one point the other way?"
         )
-    _check_fit(fit, target)
+    check_fit(fit, target)
     tilt = _tilt_sigma(fit, target)
     if tilt > MAX_TILT_SIGMA:
         raise InputError(
@@ -109,7 +109,7 @@ def fit_map_to_cameras(reference_map: Map, cameras: Mapping[str, Transform]) -> 
         fit = fit_cameras([poses[name] for name in names], [cameras[name] for name in names])
     except UnderdeterminedError as error:
         raise InputError(f"the map cannot be aligned: {error}") from None
-    _check_fit(fit, np.array([cameras[name].inverse().translation for name in names]))
+    check_fit(fit, np.array([cameras[name].inverse().translation for name in names]))
     return MapFit(fit.target_from_source, names, fit.residuals, fit.inliers)
 
 
@@ -218,7 +218,7 @@ def _common(poses: Mapping[str, object], given: Mapping[str, object]) -> tuple[s
     return names
 
 
-def _check_fit(fit: SimilarityFit, target: NDArray[np.float64]) -> None:
+def check_fit(fit: SimilarityFit, target: NDArray[np.float64]) -> None:
     """Refuse a fit whose residuals are of the size of the scene: names are mixed up, or units."""
     residual = float(np.sqrt(np.mean(fit.residuals[fit.inliers] ** 2)))
     extent = float(extents(target[fit.inliers])[0])

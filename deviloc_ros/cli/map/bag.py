@@ -1,4 +1,4 @@
-"""`deviloc map build --bag`: the images of a drive, their camera and its odometry."""
+"""--bag of `deviloc map build` and `extend`: images of a drive, their camera, its odometry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,12 @@ from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
     from deviloc_ros.geometry.camera import Camera
+    from deviloc_ros.geometry.position_fix import PositionFix
     from deviloc_ros.geometry.transform import Transform
-    from deviloc_ros.mapping.map_frame import MapFit
+    from deviloc_ros.mapping.drive_frame import DriveFrame
 
-OPTIONS = ("topic", "camera_info", "odom_frame", "distance", "turn", "every", "no_odometry")
+OPTIONS = ("topic", "camera_info", "odom_frame", "fix", "distance", "turn", "every",
+           "no_odometry", "no_fixes")  # fmt: skip
 DISTANCE, TURN, EVERY = 0.5, 15.0, 0.5
 
 
@@ -33,11 +35,13 @@ class TakenImages:
         folder: of the image files.
         camera: of all of them.
         odometry: camera_from_odometry by name, where it is known.
+        fixes: of a satellite receiver, along the odometry.
     """
 
     folder: Path
     camera: Camera
     odometry: Mapping[str, Transform]
+    fixes: Sequence[PositionFix]
 
     def remove(self, keep: bool) -> None:
         """Delete the images: the map is written."""
@@ -45,12 +49,15 @@ class TakenImages:
             shutil.rmtree(self.folder.parent)
 
 
-def add_bag(parser: argparse.ArgumentParser, images: argparse._MutuallyExclusiveGroup) -> None:
+def add_bag(
+    parser: argparse.ArgumentParser, images: argparse._MutuallyExclusiveGroup, frame: bool = True
+) -> None:
     """Describe the arguments.
 
     Args:
         parser: of the command.
         images: --bag is one of this group.
+        frame: whether the bag gives the map its frame.
     """
     images.add_argument(
         "--bag", type=Path, metavar="BAG", help="folder, .mcap or .db3 file, or .bag of ROS 1"
@@ -72,11 +79,24 @@ def add_bag(parser: argparse.ArgumentParser, images: argparse._MutuallyExclusive
     group.add_argument(
         "--every", type=float, metavar="S", help=f"without odometry: every so many s ({EVERY})"
     )
+    parser.set_defaults(frame_of_bag=frame)
+    if not frame:
+        parser.set_defaults(fix=None, no_odometry=None, no_fixes=None)
+        return
     group.add_argument(
         "--no-odometry",
         action="store_true",
         default=None,
         help="the odometry chooses images, but the map is not brought into its frame",
+    )
+    group.add_argument(
+        "--fix", metavar="TOPIC", help="sensor_msgs/NavSatFix; needed where the bag has several"
+    )
+    group.add_argument(
+        "--no-fixes",
+        action="store_true",
+        default=None,
+        help="do not use satellite fixes: the map's frame is that of the odometry",
     )
 
 
@@ -95,8 +115,8 @@ def take_images(args: argparse.Namespace) -> TakenImages | None:
                 f"--{given[0].replace('_', '-')} is of the images of a bag: give --bag"
             )
         return None
-    for name in ("model", "camera", "camera_model", "dataset", "places"):
-        if getattr(args, name):
+    for name in ("model", "camera", "cameras", "camera_model", "dataset", "places", "metric"):
+        if getattr(args, name, None):
             raise InputError(f"--{name.replace('_', '-')} does not go with --bag")
     for name in ("distance", "turn", "every"):
         value = getattr(args, name)
@@ -107,6 +127,7 @@ def take_images(args: argparse.Namespace) -> TakenImages | None:
 
     from deviloc_ros.bags.extract import ExtractOptions, extract
     from deviloc_ros.bags.reader import Bag
+    from deviloc_ros.datasets.fixes import read_fixes
     from deviloc_ros.datasets.poses import read_poses
     from deviloc_ros.geometry.camera import Camera
 
@@ -117,6 +138,7 @@ def take_images(args: argparse.Namespace) -> TakenImages | None:
         turn=math.radians(args.turn or TURN),
         every=args.every or EVERY,
         odom_frame=args.odom_frame or "odom",
+        fix=args.fix if args.frame_of_bag and not args.no_fixes else "",
     )
     folder = args.output.with_name(f"{args.output.name}.images")
     source, stamp = folder / "source.json", _source(args.bag, asdict(options))
@@ -134,22 +156,36 @@ def take_images(args: argparse.Namespace) -> TakenImages | None:
             note(f"{taken.damage}; the map is made of what came before")
         if not taken.poses:
             (folder / "poses.txt").unlink(missing_ok=True)
+        if not taken.fixes:
+            (folder / "fixes.txt").unlink(missing_ok=True)
         source.write_text(stamp)
     poses = folder / "poses.txt"
     odometry = read_poses(poses) if poses.exists() and not args.no_odometry else {}
+    places = folder / "fixes.txt"
+    fixes = read_fixes(places) if places.exists() and not args.no_fixes else []
     camera = Camera.parse((folder / "camera.txt").read_text(encoding="utf-8").strip())
-    return TakenImages(folder / "images", camera, odometry)
+    return TakenImages(folder / "images", camera, odometry, fixes)
 
 
-def odometry_text(fit: MapFit | None) -> str:
-    """Return in a line how the map lies in the odometry frame, and how far that drifted."""
-    if fit is None:
-        return "the bag's odometry is not known or not used: the map is not metric"
-    distances = fit.residuals
-    return (
-        f"metric, z up, by the odometry of {len(fit.names)} images; it drifted against the map by "
-        f"{np.median(distances):.3f} m (median), {np.max(distances):.3f} m (most)"
-    )
+def drive_text(drive: DriveFrame | None) -> list[str]:
+    """Return in lines how the map lies in the frame of its drive, and how far odometry drifted."""
+    if drive is None:
+        return ["the bag's odometry is not known or not used: the map is not metric"]
+    lines = [
+        f"metric, z up, by the odometry of {drive.num_odometry} images; it drifted against the map "
+        f"by {np.median(drive.drift):.3f} m (median), {np.max(drive.drift):.3f} m (most); a metre "
+        f"of it is {drive.odometry_scale:.4f} m"
+    ]
+    if drive.origin is not None:
+        latitude, longitude, altitude = drive.origin
+        lines.append(
+            f"x east, y north; origin latitude {latitude:.7f}, longitude {longitude:.7f}, altitude "
+            f"{altitude:.2f}; {drive.num_fixes} fixes are {drive.fix_error:.2f} m off in the plane "
+            f"(rms), {drive.num_left_out} were left out as wrong"
+        )
+    if drive.note:
+        lines.append(f"the frame is that of odometry: {drive.note}")
+    return lines
 
 
 def _source(bag: Path, options: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from deviloc_ros.cli.arguments import (
     tell_unread,
 )
 from deviloc_ros.cli.map.align import add_align, run_align
-from deviloc_ros.cli.map.bag import add_bag, odometry_text, take_images
+from deviloc_ros.cli.map.bag import add_bag, drive_text, take_images
 from deviloc_ros.cli.map.dataset import add_dataset, build_dataset
 from deviloc_ros.cli.map.extend import add_extend, run_extend
 from deviloc_ros.cli.map.merge import add_merge, run_merge
@@ -195,6 +195,7 @@ def _build_with(workers: Workers, args: argparse.Namespace) -> int:
         up=args.up or "z",
         keep_workspace=args.keep_workspace,
         odometry={} if taken is None else taken.odometry,
+        fixes=() if taken is None else taken.fixes,
         workers=workers,
     )
     images = args.images if taken is None else taken.folder
@@ -209,7 +210,8 @@ def _build_with(workers: Workers, args: argparse.Namespace) -> int:
     for name, reason in sorted(summary.map.unregistered.items()):
         tell(f"  not in the map: {name}: {reason}", args.output)
     if taken is not None:
-        tell(f"  {odometry_text(summary.fit)}", args.output)
+        for line in drive_text(summary.drive):
+            tell(f"  {line}", args.output)
         taken.remove(args.keep_workspace)
     if summary.adapted:
         print(

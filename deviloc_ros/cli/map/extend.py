@@ -16,6 +16,7 @@ from deviloc_ros.cli.arguments import (
     tell,
     tell_unread,
 )
+from deviloc_ros.cli.map.bag import add_bag, take_images
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,13 +26,14 @@ EXTEND = """\
 Add images to a map: another look of the place, such as the night, or what lies beside it. The
 images are localized in the map and matched with its images and each other; their poses are adjusted
 together while those of the map are held. Images that the map does not show are added if enough of
-their matches lead there. The result is another map file. Before it is written, the map's old images
-are localized in both maps; if fewer are found or their errors grow, nothing is written (exit code
-3)."""
+their matches lead there. With --bag, images and their camera come from a bag. The result is another
+map file. Before it is written, the map's old images are localized in both maps; if fewer are found
+or their errors grow, nothing is written (exit code 3)."""
 
 EXTEND_EXAMPLES = """\
   deviloc map extend day.devmap --images evening/ --cameras cameras.txt --label evening \\
       --output both.devmap
+  deviloc map extend day.devmap --bag night_drive/ --label night --output both.devmap
   deviloc map extend north.devmap --images south/ --model surveyed/ --metric --output all.devmap"""
 
 
@@ -39,10 +41,10 @@ def add_extend(actions: Subparsers) -> None:
     """Describe the command line."""
     parser = add_command(actions, "extend", "add images to a map", EXTEND, EXTEND_EXAMPLES)
     parser.add_argument("map", type=Path, metavar="MAP", help="the map file")
-    parser.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="folder of the new images"
-    )
-    cameras = parser.add_mutually_exclusive_group(required=True)
+    images = parser.add_mutually_exclusive_group(required=True)
+    images.add_argument("--images", type=Path, metavar="DIR", help="folder of the new images")
+    add_bag(parser, images, frame=False)
+    cameras = parser.add_mutually_exclusive_group()
     cameras.add_argument(
         "--model",
         type=Path,
@@ -86,21 +88,27 @@ def run_extend(args: argparse.Namespace) -> int:
     from deviloc_ros.offline.query_cameras import cameras_of_model, one_camera, read_cameras
 
     posed = None
-    if args.model is not None:
+    taken = take_images(args)
+    folder = args.images if taken is None else taken.folder
+    if taken is not None:
+        given = one_camera(str(taken.camera))
+    elif args.model is not None:
         given, posed = cameras_of_model(args.model), posed_images(args.model)
     elif args.cameras is not None:
         given = read_cameras(args.cameras)
-    else:
+    elif args.camera is not None:
         given = one_camera(args.camera)
-    pairing = given.pair(list_images(args.images))
-    tell_unread(args.images)
+    else:
+        raise InputError("--images needs one of --model, --cameras and --camera")
+    pairing = given.pair(list_images(folder))
+    tell_unread(folder)
     if pairing.without_camera:
         note(
-            f"{len(pairing.without_camera)} images of {args.images} have no camera in "
+            f"{len(pairing.without_camera)} images of {folder} have no camera in "
             f"{given.source} and are not added ({pairing.without_camera[0]}, ...)"
         )
     options = ExtendOptions(args.label, args.metric, load_config(args), args.keep_workspace)
-    summary = extend_map(args.map, args.images, pairing.cameras, posed, args.output, options)
+    summary = extend_map(args.map, folder, pairing.cameras, posed, args.output, options)
     unit = "m" if summary.map.metric else "units"
     tell(
         f"{args.output}: {summary.num_added} of {summary.num_images} images added as look "
@@ -113,6 +121,8 @@ def run_extend(args: argparse.Namespace) -> int:
     tell(f"  old images, old map -> new map: {summary.check.text(unit)}", args.output)
     for name, reason in sorted(summary.left_out.items()):
         tell(f"  not added: {name}: {reason}", args.output)
+    if taken is not None:
+        taken.remove(args.keep_workspace)
     return 0
 
 

@@ -63,7 +63,9 @@ class PaddedPairs:
 
 @dataclass(frozen=True)
 class DeviceQuery:
-    """What matching needs of a query, on the device.
+    """What matching needs of a query, on the device; or of K queries, one for each reference.
+
+    Those of several queries have one more dimension in front.
 
     Attributes:
         descriptors: (N, D) float32.
@@ -158,14 +160,18 @@ class CudaMatcher:
         self, query: DeviceQuery, references: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the row in `references` of each match, (N,), and its columns, (N, 12)."""
-        size = max(1, len(query.descriptors) * self.stored.padded_length)
-        at_once = min(self.stored.places, max(1, MAX_SIMILARITIES // size))
+        at_once = self._at_once(len(query.descriptors))
         refined = []
         with torch.inference_mode():
             for first in range(0, len(references), at_once):
                 places = self.stored.places_of(references[first : first + at_once])
                 refined.append(self._refined(query, places, self._coarse(query, places)))
         return self._kept(refined, self._fine_confidence)
+
+    def _at_once(self, num_features: int) -> int:
+        """Return with how many references so many features are compared at once."""
+        size = max(1, num_features * self.stored.padded_length)
+        return min(self.stored.places, max(1, MAX_SIMILARITIES // size))
 
     def _coarse(self, query: DeviceQuery, places: Tensor) -> PaddedPairs:
         """Return mutual nearest neighbours, of each reference the most similar ones."""
@@ -203,15 +209,15 @@ class CudaMatcher:
 
     def _refined(self, query: DeviceQuery, places: Tensor, pairs: PaddedPairs) -> Tensor:
         """Return the columns of all matches, (K, n, 12)."""
-        size = *pairs.query.shape, query.descriptors.shape[1]
+        size = *pairs.query.shape, query.descriptors.shape[-1]
         feature = places[:, None] * self.stored.padded_length + pairs.reference
         descriptors = self.stored.descriptors.flatten(0, 1)[feature]
-        both = torch.cat([query.descriptors[pairs.query], descriptors], dim=2)
+        both = torch.cat([_rows(query.descriptors, pairs.query), descriptors], dim=2)
         flat = both.view(-1, 2 * size[2]).to(self._dtype)
         fine = [self._fine(part) for part in torch.split(flat, PAIRS_AT_ONCE)]
         parts = [torch.cat(each) if len(each) > 1 else each[0] for each in zip(*fine, strict=True)]
         offset, confidence = (part.float().view(*size[:2], -1) for part in parts)
-        place, scale, bias = torch.split(query.offsets[pairs.query], [2, 1, 2], dim=2)
+        place, scale, bias = torch.split(_rows(query.offsets, pairs.query), [2, 1, 2], dim=2)
         return torch.cat(
             [
                 torch.addcmul(place, offset - bias, scale),
@@ -276,3 +282,10 @@ class CudaMatcher:
             torch.linalg.vector_norm(features.descriptors, dim=1),
             torch.cat([keypoints, scales, self._bias[levels]], dim=1),
         )
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """Return rows (K, n, D) of (N, D) for all K, or of each its own of (K, N, D)."""
+    if values.dim() == 2:
+        return values[index]
+    return values.gather(1, index[..., None].expand(-1, -1, values.shape[2]))

@@ -7,6 +7,7 @@ the query, but for a shift; that shift is found in the pixels (lucas_kanade.py).
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -72,6 +73,29 @@ def reduced_to(image: NDArray[np.uint8], max_size: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+def sampled(matches: Correspondences, count: int) -> Correspondences:
+    """Return at most `count` matches, in their order.
+
+    Whether a match is taken depends on its reference keypoint, not on its place among the others.
+    Devices that round differently have most matches in common, in another order: they take the
+    same. The keypoint's bits are mixed by the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast
+    Splittable Pseudorandom Number Generators", OOPSLA 2014).
+    """
+    if len(matches) <= count:
+        return matches
+    mixed = matches.reference.astype(np.uint64)
+    for column in (matches.reference_keypoints + 0.0).T:  # -0 and 0 are one place
+        mixed = _mixed(mixed ^ np.ascontiguousarray(column).view(np.uint64))
+    return matches.select(np.sort(np.argsort(mixed, kind="stable")[:count]))
+
+
+def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    bits = bits + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
+
 class Aligner:
     """Aligns matches with references of a map that holds their images."""
 
@@ -81,6 +105,7 @@ class Aligner:
         self._max_size = config.features.max_size
         self._num_matches = config.alignment.num_matches
         self._images: LRUCache[int, AlignableImage] = LRUCache(config.matching.cached_references)
+        self._decoding = threading.Lock()
         self._pool = ThreadPoolExecutor(torch.get_num_threads(), "alignment")
 
     def __call__(
@@ -92,16 +117,14 @@ class Aligner:
             query: with its image.
             camera_from_map: about where it was taken, to a few pixels.
             matches: that agree with the pose, not merged; of more than `alignment.num_matches`,
-                so many are taken evenly.
+                so many are taken, see `sampled`.
 
         Returns:
             All of them; those that were not found stay where they are.
         """
         if query.image is None:
             raise ValueError("matches are aligned by the query's image, not only by its features")
-        if len(matches) > self._num_matches:
-            taken = np.linspace(0, len(matches) - 1, self._num_matches).round().astype(np.int64)
-            matches = matches.select(taken)
+        matches = sampled(matches, self._num_matches)
         image = AlignableImage.of(query.image, query.camera, self._max_size)
         return self.align(image, query.camera, camera_from_map, matches)
 
@@ -130,7 +153,6 @@ class Aligner:
             result.covariance[rows], result.found[rows] = part.covariance, part.found
             result.contrast[rows] = part.contrast
 
-        # Images are decoded in this thread: the cache is not locked.
         references = [int(index) for index in np.unique(matches.reference)]
         images = [self.image_of(index) for index in references]
         list(self._pool.map(with_reference, references, images))
@@ -138,12 +160,13 @@ class Aligner:
 
     def image_of(self, reference: int) -> AlignableImage:
         """Return a reference's image, from memory or decoded now."""
-        image = self._images.get(reference)
-        if image is None:
-            camera = self._map.references[reference].camera
-            image = AlignableImage.of(self._map.image_of(reference), camera, self._max_size)
-            self._images[reference] = image
-        return image
+        with self._decoding:  # several queries may be aligned at once
+            image = self._images.get(reference)
+            if image is None:
+                camera = self._map.references[reference].camera
+                image = AlignableImage.of(self._map.image_of(reference), camera, self._max_size)
+                self._images[reference] = image
+            return image
 
 
 def _aligned(

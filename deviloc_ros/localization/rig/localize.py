@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.batch import match_together
 from deviloc_ros.localization.context.escalation import escalate
 from deviloc_ros.localization.matching import Matcher
 from deviloc_ros.localization.pipeline import Pipeline
@@ -101,8 +102,9 @@ def _estimate(
     config, cameras, base_from_camera = stages.config, images.cameras, images.base_from_camera
     groups: list[Group] = []
     unmerged: list[tuple[int, Correspondences]] = []
-    for index, clusters in images.clusters.items():
-        matches = match(images.queries[index], clusters, clock)
+    queries = [images.queries[index] for index in images.clusters]
+    found = match_together(match, queries, list(images.clusters.values()), clock)
+    for (index, clusters), matches in zip(images.clusters.items(), found, strict=True):
         unmerged.append((index, matches))
         with clock("aggregate"):
             for cluster in clusters:

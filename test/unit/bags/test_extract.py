@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from deviloc_ros.bags.extract import ExtractOptions, extract
 from deviloc_ros.bags.reader import Bag
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.cli.main import main
+from deviloc_ros.datasets.fixes import read_fixes
 from deviloc_ros.datasets.poses import read_positions
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
@@ -239,3 +241,50 @@ def test_images_that_share_a_stamp_are_kept_apart_and_told(tmp_path: Path, stamp
     about = [text for text in told if "_1, _2" in text]
     assert len(about) == 1
     assert ("no stamp" if stamp == 0 else "several images") in about[0]
+
+
+def test_fixes_are_placed_along_the_odometry(tmp_path: Path) -> None:
+    antenna = np.array([-0.5, 0.2, 1.8])
+    with BagWriter(tmp_path / "bag") as writer:
+        for child, mount in (("camera", mounted()), ("gps", Transform.identity())):
+            place = mount.translation if child == "camera" else antenna
+            static = types.tf(START, "base_link", child, Transform(mount.rotation, place))
+            writer.write("/tf_static", START, static, latched=True)
+        for index in range(4):
+            stamp = START + index * SECOND // 4
+            pose = types.tf(stamp, "odom", "base_link", odom_from_base(index))
+            writer.write("/tf", stamp, pose)
+            writer.write("/front/camera_info", stamp, types.camera_info(stamp, "camera", CAMERA))
+            gray = np.full((6, 8), 10 * index, np.uint8)
+            writer.write("/front/image_raw", stamp, types.image(stamp, "camera", gray))
+            # The second has no fix, and the third is no place on the earth.
+            writer.write("/fix", stamp, fix(stamp, "gps", 52.0 + 100 * (index == 2), index == 1))
+    told: list[str] = []
+    with Bag(tmp_path / "bag") as bag:
+        options = ExtractOptions(distance=0.5)
+        result = extract(bag, tmp_path / "out", options, tell=told.append)
+    assert indices(tmp_path / "out") == [0, 2]
+    read = read_fixes(tmp_path / "out" / "fixes.txt")
+    # That of the last moment belongs to the image before, along which the robot went on by 0.3 m.
+    assert [item.image for item in read] == list(result.names)
+    for item, image, moment in zip(read, (0, 2), (0, 3), strict=True):
+        arm = (odom_from_base(image) @ mounted()).inverse() @ odom_from_base(moment)
+        np.testing.assert_allclose(item.from_camera, arm.apply(antenna), atol=1e-9)
+        np.testing.assert_allclose(item.place, [52.0, 13.0, 40.0])
+        np.testing.assert_allclose(item.sigmas, [2.0, 2.0, 3.0])
+    assert any("fixes that are not used: 1" in line and "latitude 152" in line for line in told)
+
+
+def fix(stamp: int, frame: str, latitude: float, none: bool) -> Any:
+    """Return sensor_msgs/NavSatFix of 2 m in the plane, 3 m in height."""
+    status = types.message("sensor_msgs/msg/NavSatStatus", status=-1 if none else 0, service=1)
+    return types.message(
+        "sensor_msgs/msg/NavSatFix",
+        header=types.header(stamp, frame),
+        status=status,
+        latitude=latitude,
+        longitude=13.0,
+        altitude=40.0,
+        position_covariance=np.diag([4.0, 4.0, 9.0]).ravel(),
+        position_covariance_type=2,
+    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pycolmap
 import pytest
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from wall_map import BASE_FROM_CAMERA, CAMERA, SETTINGS, map_from_base, view
 
@@ -19,19 +23,21 @@ SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
 QUICK = {"features.backend": "torch", "matching.context": "never"}
 DRIFT = 1.01
+PLACE = np.array([52.0, 13.0, 40.0])
 ODOM_FROM_MAP = Transform(Rotation.from_euler("z", 30, degrees=True), np.array([4.0, -2.0, 0.5]))
 
 
-def write_drive(path: Path, odometry: bool) -> Path:
+def write_drive(path: Path, odometry: bool, start: float = -2.0) -> Path:
     """Write a bag of a robot that moves sideways along the wall, turning to and fro.
 
     It stands still for half of the time, with images as often as on its way. Its odometry says
-    that it went 1 % further than it did.
+    that it went 1 % further than it did. A satellite receiver on it knows its place to 1 cm.
     """
+    earth = pycolmap.GPSTransform(pycolmap.GPSTransformEllipsoid.WGS84)
     with BagWriter(path) as writer:
         mount = types.tf(START, "base_link", "camera", BASE_FROM_CAMERA)
         writer.write("/tf_static", START, mount, latched=True)
-        places = [*np.linspace(-2, 2, 13), *[2.0] * 13]
+        places = [*np.linspace(start, 2, 13), *[2.0] * 13]
         for index, x in enumerate(places):
             stamp = START + index * SECOND // 4
             base = map_from_base(float(x), yaw=8 * (-1) ** index if x < 2 else 8)
@@ -39,13 +45,29 @@ def write_drive(path: Path, odometry: bool) -> Path:
                 drifted = Transform(base.rotation, base.translation * (DRIFT, 1, 1))
                 pose = types.tf(stamp, "odom", "base_link", ODOM_FROM_MAP @ drifted)
                 writer.write("/tf", stamp, pose)
+            place = earth.enu_to_ellipsoid(base.translation[None], *PLACE)[0]
+            writer.write("/fix", stamp, fix(stamp, place))
             writer.write("/front/camera_info", stamp, types.camera_info(stamp, "camera", CAMERA))
             image = view(base @ BASE_FROM_CAMERA)
             writer.write("/front/image_raw", stamp, types.image(stamp, "camera", image))
     return path
 
 
-def test_a_drive_becomes_a_metric_map_with_z_up(
+def fix(stamp: int, place: NDArray[np.float64]) -> Any:
+    """Return sensor_msgs/NavSatFix of an antenna at the base."""
+    return types.message(
+        "sensor_msgs/msg/NavSatFix",
+        header=types.header(stamp, "base_link"),
+        status=types.message("sensor_msgs/msg/NavSatStatus", status=2, service=1),
+        latitude=place[0],
+        longitude=place[1],
+        altitude=place[2],
+        position_covariance=(1e-4 * np.eye(3)).ravel(),
+        position_covariance_type=2,
+    )
+
+
+def test_a_drive_becomes_a_metric_map_with_z_up_and_another_one_extends_it(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     bag = write_drive(tmp_path / "drive", odometry=True)
@@ -59,20 +81,37 @@ def test_a_drive_becomes_a_metric_map_with_z_up(
     assert code == 0, err
     assert "metric, z up" in out
     assert "it drifted against the map by" in out
+    assert "x east, y north; origin latitude 52.0" in out
     built = Map.load(output)
     assert built.metric
     assert built.gravity_aligned
     # By the way that was gone, not by time: no image more while the robot stood.
     assert len(built.references) == 7
-    # Everything is where odometry says, as far as that is right: 1 % of 2 m.
+    # Everything is where the receiver says, and the odometry is known to be too long.
+    [scale] = re.findall(r"a metre of it is (\S+) m", out)
+    assert float(scale) == pytest.approx(1 / DRIFT, abs=0.003)
+    earth = pycolmap.GPSTransform(pycolmap.GPSTransformEllipsoid.WGS84)
+    [shift] = earth.ellipsoid_to_enu(np.array([built.meta["origin"]]), *PLACE)
     for reference in built.references:
         index = (int(Path(reference.name).stem) - START) * 4 // SECOND
         base = map_from_base(float(np.linspace(-2, 2, 13)[index]), yaw=8 * (-1) ** index)
-        true = ODOM_FROM_MAP @ base @ BASE_FROM_CAMERA
+        true = Transform(base.rotation, base.translation - shift) @ BASE_FROM_CAMERA
         metres, degrees = reference.camera_from_map.inverse().distance_to(true)
-        assert metres < 0.05
+        assert metres < 0.03
         assert degrees < 0.5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drive", "wall.devmap"]
+
+    later = write_drive(tmp_path / "later", odometry=True, start=0.2)
+    both = tmp_path / "both.devmap"
+    code = main(
+        ["map", "extend", str(output), "--bag", str(later), "--output", str(both), "--label",
+         "later", "--distance", "0.6", "--turn", "40", *settings]
+    )  # fmt: skip
+    out, err = capfd.readouterr()
+    assert code == 0, err
+    assert "4 of 4 images added as look 'later', 4 of them localized in the map" in out
+    assert [r.look for r in Map.load(both).references[7:]] == ["later"] * 4
+    assert not (tmp_path / "both.devmap.images").exists()
 
 
 @pytest.mark.parametrize(

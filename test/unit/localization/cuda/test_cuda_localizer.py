@@ -102,6 +102,43 @@ def test_half_precision_stays_near(board: Map, on_cpu: Localization, cuda: Log) 
     assert apart(found, on_cpu)[0] < 0.02
 
 
+def test_a_batch_gives_the_poses_of_single_images_in_fewer_launches(board: Map, cuda: Log) -> None:
+    on_cuda = localizer(board, "cuda")
+    on_cuda.warm_up()
+    poses = [POSE, flat_map.pose(-0.4, -4.0), flat_map.pose(0.1, 1.0), flat_map.pose(0.6, -2.0)]
+    images, cameras = [flat_map.view(pose) for pose in poses], [flat_map.CAMERA] * len(poses)
+    cuda.clear()
+    alone = [on_cuda.localize(image, flat_map.CAMERA) for image in images]
+    launches, waits = cuda.num_launches, cuda.num_synchronisations
+    cuda.clear()
+    together = on_cuda.localize_batch(images, cameras)
+    assert cuda.num_launches < 0.6 * launches, cuda.of_stages()
+    # Each retrieval waits once, and the matches of all are one download.
+    assert cuda.num_synchronisations <= len(poses) + 1 < waits
+    for one, other in zip(together, alone, strict=True):
+        metres, degrees = apart(one, other)
+        assert metres < 1e-3
+        assert degrees < 5e-3
+        assert one.stage_seconds.keys() == other.stage_seconds.keys()
+
+
+def test_a_batch_on_the_cpu_gives_the_bits_of_single_images(board: Map) -> None:
+    on_cpu = localizer(board, "cpu", **{"matching.context": "auto"})
+    poses = [POSE, flat_map.pose(-0.4, -4.0), flat_map.pose(0.6, -2.0)]
+    blank = np.full_like(flat_map.view(POSE), 90)
+    images = [*(flat_map.view(pose) for pose in poses), blank]
+    admitted = on_cpu.admit(images, [flat_map.CAMERA] * 4)
+    together = on_cpu.localize_admitted(admitted)
+    for index, found in enumerate(together):
+        alone = on_cpu.localize_query(admitted.queries[index])
+        assert type(found) is type(alone)
+        if isinstance(found, PoseEstimate):
+            assert isinstance(alone, PoseEstimate)
+            assert found.camera_from_map.matrix.tobytes() == alone.camera_from_map.matrix.tobytes()
+            assert found.covariance.tobytes() == alone.covariance.tobytes()
+    assert not isinstance(together[-1], PoseEstimate)
+
+
 def test_a_rig_and_a_batch_run_on_the_device(board: Map, cuda: Log) -> None:
     on_cuda = localizer(board, "cuda")
     poses = [POSE, flat_map.pose(-0.4, -4.0)]

@@ -16,7 +16,7 @@ from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.photometric.aligner import Aligner, reduced_to
+from deviloc_ros.localization.photometric.aligner import Aligner, reduced_to, sampled
 from deviloc_ros.localization.photometric.matches import AlignedMatches, decisive
 from deviloc_ros.localization.photometric.pose import (
     LIGHT_ERROR,
@@ -238,3 +238,28 @@ def test_a_localizer_says_that_an_older_map_is_not_aligned(
     assert Pipeline.of(older, off).align is None
     assert Pipeline.of(replace(place(plane()), depth_sigma=np.zeros(10, np.float16)), CONFIG).align
     assert not caplog.text
+
+
+def test_which_matches_are_aligned_does_not_depend_on_the_others() -> None:
+    rng = np.random.default_rng(0)
+    places = rng.integers(0, 200, (900, 2)) * 4.0 + 3.5
+    matches = Correspondences(
+        rng.uniform(0, 400, (900, 2)), rng.normal(size=(900, 3)), np.ones(900),
+        rng.integers(0, 5, 900), places,
+    )  # fmt: skip
+
+    def taken(given: Correspondences) -> set[tuple[float, ...]]:
+        chosen = sampled(given, 300)
+        assert len(chosen) == 300
+        return set(zip(*chosen.keypoints.T, strict=True))
+
+    expected = taken(matches)
+    assert taken(matches.select(rng.permutation(900))) == expected
+    assert len(taken(matches.select(np.arange(5, 900))) & expected) >= 295
+    # They are of the whole image and of all references, and stay in their order.
+    few = sampled(matches, 300)
+    assert (np.bincount(few.reference) > 35).all()
+    np.testing.assert_allclose(few.reference_keypoints.mean(axis=0), 400, atol=50)
+    order = {tuple(place): i for i, place in enumerate(matches.keypoints.tolist())}
+    assert np.all(np.diff([order[tuple(place)] for place in few.keypoints.tolist()]) > 0)
+    assert sampled(few, 300) is few
