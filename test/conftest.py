@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,9 @@ from untouched import Snapshot, changes, snapshot
 # How long an example takes says nothing about whether it is right, and machines are shared.
 settings.register_profile("deviloc", deadline=None)
 settings.load_profile("deviloc")
+
+if TYPE_CHECKING:
+    from shared.mock_cuda import Log
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -92,3 +96,17 @@ def rig_scene(tmp_path_factory: pytest.TempPathFactory) -> RigScene:
     """Return a simulated street seen by a rig, and a map of it."""
     pytest.importorskip("vtkmodules", reason="the simulated street is rendered with VTK")
     return make_rig_scene(tmp_path_factory.mktemp("rig"))
+
+
+@pytest.fixture
+def cuda() -> Iterator[Log]:
+    """A mock CUDA device, which needs g++ and a CPU build of torch, and what it is asked to do."""
+    import torch
+    from shared.mock_cuda import mock_cuda
+
+    if torch.backends.cuda.is_built():
+        pytest.skip("torch is built for CUDA: the mock device is for CPU builds")
+    if shutil.which("g++") is None:
+        pytest.skip("the mock device needs g++")
+    with mock_cuda() as log:
+        yield log

@@ -7,7 +7,9 @@ code with an injected error and expect them to raise.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import covisibility
 import cv2
@@ -336,17 +338,30 @@ def _compare_margins(
         assert_close("margins", ours, theirs, limit)
 
 
-def compare_e2e_topn(folder: Path, network: DeViLocNetwork) -> None:
+def compare_e2e_topn(folder: Path, network: DeViLocNetwork, device: str = "cpu") -> None:
+    """Compare what comes out at the end; on another device than the CPU, it moves the network."""
     recorded = Recorded(folder / "e2e_topn.npz")
-    lifted, merged = _run_e2e(Recorded(folder / "e2e.npz"), recorded, network, 4)
+    found, merged_there = _run_e2e(Recorded(folder / "e2e.npz"), recorded, network, 4, device)
+    lifted, merged = [_on_cpu(part) for part in found], _on_cpu(merged_there)
     for k, part in enumerate(lifted):
         _compare_keypoints(part, recorded, f"r{k}_out_")
     _compare_merged(merged, recorded)
     recorded.assert_all_used()
 
 
+MatchesT = TypeVar("MatchesT", deviloc.LiftedMatches, merging.Matches2D3D)
+
+
+def _on_cpu(matches: MatchesT) -> MatchesT:
+    return replace(matches, **{key: value.cpu() for key, value in vars(matches).items()})
+
+
 def _run_e2e(
-    inputs: Recorded, limits: Recorded, network: DeViLocNetwork, references_per_batch: int
+    inputs: Recorded,
+    limits: Recorded,
+    network: DeViLocNetwork,
+    references_per_batch: int,
+    device: str = "cpu",
 ) -> tuple[list[deviloc.LiftedMatches], merging.Matches2D3D]:
     method = deviloc.DeViLoc(
         network,
@@ -356,6 +371,7 @@ def _run_e2e(
             min_confidence=float(limits["conf_thr"]),
             max_matches=int(limits["n_matches"]),
         ),
+        device,
         references_per_batch=references_per_batch,
     )
     query = method.encode_query(inputs.image("q_img"), inputs.scale("q_scale"))
