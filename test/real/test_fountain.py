@@ -13,6 +13,8 @@ from deviloc_ros.maps.map import Map
 
 pytestmark = pytest.mark.real
 QUERIES = ("0003.jpg", "0005.jpg", "0007.jpg")
+# A third of the time of the defaults; benchmarks/accuracy.py measures those.
+SMALLER = ("--set", "features.max_size=640", "--set", "features.num_keypoints=2048")
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,7 @@ def scene(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         [
             "map", "build", "--images", str(data_dir / "fountain-P11/images"), "--metric",
             "--model", str(folder / "references"), "--output", str(folder / "fountain.devmap"),
+            *SMALLER,
         ]
     )  # fmt: skip
     assert code == 0
@@ -38,7 +41,7 @@ def _localize(scene: Path, images: Path, model: Path, name: str) -> int:
         [
             "localize", str(scene / "fountain.devmap"), "--images", str(images),
             "--model", str(model), "--output", str(scene / f"{name}.txt"),
-            "--json", str(scene / f"{name}.json"),
+            "--json", str(scene / f"{name}.json"), *SMALLER,
         ]
     )  # fmt: skip
 

@@ -19,7 +19,12 @@ import deviloc_ros
 
 ROOT = Path(__file__).resolve().parents[2]
 # Distribution by import name, where the package index names it otherwise than its modules.
-OTHER_NAMES = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
+OTHER_NAMES = {
+    "backports": "backports-zstd",
+    "cv2": "opencv-python-headless",
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+}
 DEMO = {"pyvista", "skimage", "vtk", "vtkmodules"}
 """What only the simulated drive imports, installed by the extra `demo`."""
 
@@ -79,6 +84,7 @@ def test_python_packages_that_are_imported_are_required() -> None:
     declared = required("requirements.txt")
     ros = {element.text for element in package_xml().findall("exec_depend")}
     known = set(sys.stdlib_module_names) | {"deviloc_ros", "tf2_ros", "ament_index_python"} | DEMO
+    known.add("compression")  # of the standard library since Python 3.14
     unknown = {
         name: files
         for name, files in imports(ROOT / "deviloc_ros").items()

@@ -17,7 +17,7 @@ from campaign.supervised import MB, Action, supervise
 from deviloc_ros.errors import InputError, NothingFoundError
 
 ROOT = Path(__file__).resolve().parents[2]
-CASES = 60
+CASES = 40
 
 
 def test_a_few_damaged_inputs(tmp_path: Path) -> None:
