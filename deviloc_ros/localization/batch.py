@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.errors import DamagedMapError
-from deviloc_ros.localization.attempt import Attempt
-from deviloc_ros.localization.deviloc import estimate, localize_among, retrieve
+from deviloc_ros.localization.context.escalation import in_doubt, most_believable
+from deviloc_ros.localization.deviloc import localize_query
 from deviloc_ros.localization.matching import Matcher
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.stage_clock import StageClock
@@ -27,6 +27,7 @@ from deviloc_ros.localization.types import (
     LocalizationFailure,
     PosePrior,
     Query,
+    Way,
 )
 
 Clusters = Sequence[NDArray[np.int64]]
@@ -87,29 +88,56 @@ def localize_batch(stages: Pipeline, batch: Sequence[Asked], pool: Executor) -> 
     for index, asked in enumerate(batch):
         try:
             stages.map.check()
-            clusters[index] = retrieve(
-                stages, asked.query, asked.prior, asked.clock, None, asked.candidates
-            )
+            with asked.clock("retrieve"):
+                clusters[index] = stages.retrieve(
+                    asked.query.features, asked.prior, stages.unusable, asked.candidates
+                )
         except DamagedMapError as error:
             results[index] = damaged(error, asked.clock)
+
+    def localize(index: int, ways: tuple[tuple[Way, Matcher], ...]) -> Localization:
+        """Go through the method, in which the clusters and some matches are known already."""
+        asked = batch[index]
+        known = replace(stages, retrieve=lambda *_: clusters[index], ways=ways)
+        return localize_query(known, asked.query, asked.prior, asked.clock)
+
+    (way, match), *others = stages.ways
     to_match = {index: found for index, found in clusters.items() if found}
-    first = {}
-    for index, matches in _matched(stages, batch, to_match, results):
-        asked = batch[index]
-        attempt = Attempt(asked.clock, stages.ways[0][0], stages.names(clusters[index]))
-        first[index] = pool.submit(
-            estimate, stages, asked.query, clusters[index], matches, asked.prior, attempt
-        )
-    for index in [index for index in clusters if index not in results]:
-        asked = batch[index]
+    results |= {i: localize(i, stages.ways) for i in clusters if i not in to_match}  # says why not
+    first = {
+        index: pool.submit(localize, index, ((way, KnownMatches(match.unusable, matches)),))
+        for index, matches in _matched(stages, batch, to_match, results)
+    }
+    for index, running in first.items():
         try:
-            found = first[index].result() if index in first else None
-            results[index] = localize_among(
-                stages, asked.query, asked.prior, asked.clock, clusters[index], found
-            )
+            results[index] = running.result()
+            # Networks are for one thread at a time: other ways are for this one.
+            if others and in_doubt(results[index]):
+                again = localize(index, tuple(others))
+                results[index] = most_believable([results[index], again])
         except DamagedMapError as error:
-            results[index] = damaged(error, asked.clock)
+            results[index] = damaged(error, batch[index].clock)
     return [results[index] for index in range(len(batch))]
+
+
+@dataclass(frozen=True)
+class KnownMatches:
+    """A matcher that has matched one query before.
+
+    Attributes:
+        unusable: see Matcher.
+        matches: of the query with its clusters.
+    """
+
+    unusable: NDArray[np.int64]
+    matches: Correspondences
+
+    def __call__(self, query: Query, clusters: Clusters, clock: StageClock) -> Correspondences:
+        """Return the matches; see Matcher."""
+        return self.matches
+
+    def warm_up(self) -> None:
+        """Load nothing."""
 
 
 def damaged(error: DamagedMapError, clock: StageClock) -> LocalizationFailure:

@@ -53,45 +53,20 @@ def localize_query(
     Raises:
         DamagedMapError: a tile that the query needs cannot be read.
     """
-    clusters = retrieve(stages, query, prior, clock, excluded, candidates)
-    return localize_among(stages, query, prior, clock, clusters)
-
-
-def retrieve(
-    stages: Pipeline,
-    query: Query,
-    prior: PosePrior | None,
-    clock: StageClock,
-    excluded: NDArray[np.int64] | None = None,
-    candidates: NDArray[np.int64] | None = None,
-) -> Sequence[NDArray[np.int64]]:
-    """Return the K references most like the query, grouped by what they see together."""
+    # Image retrieval: the K references most like the query, grouped by what they see together.
     with clock("retrieve"):
         left_out = np.union1d(stages.unusable, [] if excluded is None else excluded)
-        return stages.retrieve(query.features, prior, left_out.astype(np.int64), candidates)
-
-
-def localize_among(
-    stages: Pipeline,
-    query: Query,
-    prior: PosePrior | None,
-    clock: StageClock,
-    clusters: Sequence[NDArray[np.int64]],
-    first: Localization | None = None,
-) -> Localization:
-    """Localize by one way of matching after the other; `first`: what the first way gave already."""
+        clusters = stages.retrieve(query.features, prior, left_out.astype(np.int64), candidates)
     if not clusters:
         return Attempt(clock).failed(FailureReason.NO_REFERENCES, "0 references to match with")
+    names = [stages.map.references[index].name for index in np.concatenate(clusters)]
 
     def localize_by(way: Way, match: Matcher) -> Localization:
-        if first is not None and way is stages.ways[0][0]:
-            return first
         # Semi-dense matching with all references in one batch; the Point Inference Network (or what
         # took its place when the map was built) has given every match a 3D point and a confidence.
         matches = match(query, clusters, clock)
         return estimate(stages, query, clusters, matches, prior, Attempt(clock, way, names))
 
-    names = stages.names(clusters)
     # Beyond the paper: where nearest neighbours leave doubt, context decides (context/).
     return escalate(stages.ways, localize_by)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from deviloc_ros.localization.photometric.aligner import Aligner
 from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.photometric.pose import Uncertainty, aligned_pose
 from deviloc_ros.localization.pose import PoseHypothesis, agreement
-from deviloc_ros.localization.retrieval import Retrieval
+from deviloc_ros.localization.retrieval import Retrieval, Retrieve
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.stage_clock import Mark
 from deviloc_ros.localization.topicfm import TopicFmMatcher
@@ -52,7 +52,7 @@ class Pipeline:
     map: Map
     config: LocalizerConfig
     extractor: FeatureExtractor
-    retrieve: Retrieval
+    retrieve: Retrieve
     ways: tuple[tuple[Way, Matcher], ...]
     solver: PoseSolver
     align: Aligner | None
@@ -94,10 +94,6 @@ class Pipeline:
     def unusable(self) -> NDArray[np.int64]:
         """Indices of the references that cannot be matched with."""
         return self.match.unusable
-
-    def names(self, clusters: Sequence[NDArray[np.int64]]) -> list[str]:
-        """Return the names of the references of clusters."""
-        return [self.map.references[index].name for index in np.concatenate(clusters)]
 
     @property
     def covariance_scale(self) -> float:

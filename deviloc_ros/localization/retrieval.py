@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -72,6 +72,20 @@ def describe_reference(
     empty = torch.zeros(0)
     features = Features(empty, torch.from_numpy(stored).float(), empty, empty)
     return describe(features, codebook).numpy().astype(np.float16)
+
+
+class Retrieve(Protocol):
+    """What `Retrieval` does."""
+
+    def __call__(
+        self,
+        query: Features,
+        prior: PosePrior | None,
+        excluded: NDArray[np.int64] | None = None,
+        candidates: NDArray[np.int64] | None = None,
+    ) -> Sequence[NDArray[np.int64]]:
+        """Choose K references and group them by covisibility; see `Retrieval`."""
+        ...
 
 
 class Retrieval:
