@@ -30,8 +30,12 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.image_folder import list_images
 from deviloc_ros.images import read_gray
 from deviloc_ros.localization.features import FeatureExtractor
-from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
-from deviloc_ros.localization.similarity_index import SimilarityIndex
+from deviloc_ros.localization.retrieval.global_descriptor import (
+    describe,
+    make_codebook,
+    sample_descriptors,
+)
+from deviloc_ros.localization.retrieval.similarity_index import SimilarityIndex
 
 NEAREST = 5
 NOISE = 0.4

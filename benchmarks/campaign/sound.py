@@ -23,7 +23,8 @@ from deviloc_ros.datasets.poses import write_poses
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.reference import Reference
 from deviloc_ros.ros.config.node_config import NodeConfig
 
 CAMERA = Camera("PINHOLE", 64, 48, (60.0, 60.0, 32.0, 24.0))

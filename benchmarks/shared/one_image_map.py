@@ -10,7 +10,8 @@ from deviloc_ros.localization.features import LEVELS
 from deviloc_ros.localization.types import Features
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.descriptor_codes import encoded
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.reference import Reference
 
 
 def map_of(features: Features, size: tuple[int, int]) -> Map:

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.atomic import atomic_path
-from deviloc_ros.bags.fixes import fix_topic, line_of, read_fixes
+from deviloc_ros.bags.fixes import line_of, read_fixes
 from deviloc_ros.bags.left_out import LeftOut
 from deviloc_ros.bags.reader import Bag, Recorded, Topic
+from deviloc_ros.bags.topics import fix_topic, image_topic, info_topic
 from deviloc_ros.bags.transforms import BagTransforms
 from deviloc_ros.bags.types import stamp_of
 from deviloc_ros.errors import InputError
@@ -110,7 +111,7 @@ def extract(
         InputError: topics are missing, no image is one of the camera's, nothing can be written, or
             another process extracts there.
     """
-    topic = bag.image_topic(options.topic)
+    topic = image_topic(bag, options.topic)
     satellites = fix_topic(bag, options.fix)
     camera, size = _camera(bag, topic, options, tell)
     target = output / "images"
@@ -219,8 +220,8 @@ def _camera(
         InputError: no calibration can be read, or no image is one of its camera.
     """
     advice = "choose with --camera-info"
-    info_topic = bag.info_topic(topic, options.camera_info, advice)
-    _, info = bag.first(info_topic.name)
+    info_at = info_topic(bag, topic, options.camera_info, advice)
+    _, info = bag.first(info_at.name)
     decided = rectification(options.rectified, topic.name, info)
     tell(f"{topic.name}: {decided}")
     bag.first(topic.name)

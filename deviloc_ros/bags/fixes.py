@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deviloc_ros.bags.reader import FIX_TYPE, Bag, Recorded
+from deviloc_ros.bags.reader import Bag, Recorded
 from deviloc_ros.bags.transforms import BagTransforms
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.position_fix import PositionFix
@@ -21,30 +21,6 @@ from deviloc_ros.robot.transform_buffer import TransformUnavailableError
 
 MIN_SIGMA = 0.01
 """No receiver knows better, metres, whatever it says."""
-
-
-def fix_topic(bag: Bag, wanted: str | None) -> str | None:
-    """Return the topic of fixes: the one wanted, or the only one there is; None: there is none.
-
-    Empty is none, too.
-
-    Raises:
-        InputError: several to choose from, or the wanted one has no fixes.
-    """
-    if wanted == "":
-        return None
-    found = [item.name for item in bag.topics.values() if item.type == FIX_TYPE and item.count]
-    if wanted is not None:
-        name = next((name for name in found if name in (wanted, f"/{wanted}")), None)
-        if name is None:
-            raise InputError(
-                f"{bag.path}: {wanted} has no messages of sensor_msgs/NavSatFix; there are: "
-                f"{', '.join(found) or 'none'}"
-            )
-        return name
-    if len(found) > 1:
-        raise InputError(f"{bag.path}: choose with --fix one of {', '.join(found)}")
-    return found[0] if found else None
 
 
 def read_fixes(

@@ -20,8 +20,6 @@ from deviloc_ros.bags.ros1 import Ros1Reader
 from deviloc_ros.bags.types import TYPESTORE
 from deviloc_ros.errors import InputError
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 TF_TYPE = "tf2_msgs/msg/TFMessage"
 ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
 INITIAL_POSE_TYPE = "geometry_msgs/msg/PoseWithCovarianceStamped"
@@ -247,58 +245,6 @@ class Bag:
             MemoryError,
         ) as error:
             raise InputError(f"{self._place(item)} is not a {item.type}: {_line(error)}") from None
-
-    def image_topic(self, wanted: str | None = None) -> Topic:
-        """Return the image topic: the one that is wanted, or the only one there is.
-
-        Raises:
-            InputError: none, or several to choose from, or the wanted one is no image topic.
-        """
-        topics = self.topics
-        images = [topic for topic in topics.values() if topic.type in IMAGE_TYPES and topic.count]
-        listed = ", ".join(topic.name for topic in images) or "none"
-        if wanted is not None:
-            topic = topics.get(wanted) or topics.get(f"/{wanted}")
-            if topic is None or topic.type not in IMAGE_TYPES:
-                raise InputError(f"{self.path}: {wanted} is no image topic; there are: {listed}")
-            if not topic.count:
-                raise InputError(f"{self.path}: {topic.name} has no messages")
-            return topic
-        if len(images) != 1:
-            hint = "; choose with --topic, one for each camera of a rig" if images else ""
-            raise InputError(f"{self.path}: one image topic is needed; there are: {listed}{hint}")
-        return images[0]
-
-    def info_topic(
-        self,
-        image: Topic,
-        wanted: str | None = None,
-        advice: str = "choose with --camera-info, or give --camera "
-        "(of a rig: camera_info or camera in --rig FILE)",
-    ) -> Topic:
-        """Return the camera_info topic that belongs to an image topic, by image_transport's rule.
-
-        Args:
-            image: the image topic.
-            wanted: the camera_info's; None: the one beside it.
-            advice: what an error says to do.
-
-        Raises:
-            InputError: there is none.
-        """
-        topics = self.topics
-        parent = image.name
-        if parent.endswith("/compressed") and image.type.endswith("CompressedImage"):
-            parent = parent.removesuffix("/compressed")
-        name = wanted or parent.rsplit("/", 1)[0] + "/camera_info"
-        topic = topics.get(name) or topics.get(f"/{name}")
-        if topic is None or topic.type != CAMERA_INFO_TYPE or not topic.count:
-            infos = [t.name for t in topics.values() if t.type == CAMERA_INFO_TYPE and t.count]
-            raise InputError(
-                f"{self.path}: no camera_info on {name} for {image.name}; there are: "
-                f"{', '.join(infos) or 'none'}; {advice}"
-            )
-        return topic
 
 
 @contextmanager

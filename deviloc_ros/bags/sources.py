@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deviloc_ros.bags.reader import IMAGE_TYPES, Bag
+from deviloc_ros.bags.reader import Bag
+from deviloc_ros.bags.topics import IMAGE_TYPES, image_topic, info_topic
 from deviloc_ros.errors import InputError
 
 
@@ -44,9 +45,9 @@ class Sources:
         with Bag(path) as bag:
             for name in cameras or [""]:
                 wanted = f"/{name}/{image or 'image'}" if name else image or None
-                found = bag.image_topic(wanted)
+                found = image_topic(bag, wanted)
                 info = f"/{name}/{camera_info}" if name and camera_info else camera_info
-                calibration = bag.info_topic(found, info or None)
+                calibration = info_topic(bag, found, info or None)
                 prefix = f"{name}/" if name else ""
                 plain = found.name.removesuffix("/compressed")
                 kinds.add(found.type)

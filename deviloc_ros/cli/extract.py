@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     from deviloc_ros.bags.extract import ExtractOptions, extract
     from deviloc_ros.bags.reader import Bag
+    from deviloc_ros.bags.topics import image_topic
 
     for name in ("distance", "every"):
         if not 0 <= getattr(args, name) < math.inf:
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         odom_frame=args.odom_frame or "odom",
     )
     with Bag(args.bag) as bag:
-        total = bag.image_topic(args.topic).count
+        total = image_topic(bag, args.topic).count
         with tqdm(total=total, unit="image", desc="extract") as bar:
             result = extract(bag, args.output, options, bar.update, note)
     known = f", {len(result.positions)} with their place" if result.positions else ""

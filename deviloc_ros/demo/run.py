@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from deviloc_ros.bags.reader import Bag
+from deviloc_ros.bags.topics import image_topic
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.poses import write_tum
 from deviloc_ros.demo.page import Story, headline, write_page
@@ -220,7 +221,7 @@ def _image_at(recording: Recording, stamp: int) -> Pixels:
     from deviloc_ros.messages.image import pixels_from_message
 
     with Bag(recording.bag) as bag:
-        for _, message in bag.read([bag.image_topic().name]):
+        for _, message in bag.read([image_topic(bag).name]):
             if stamp_of(message) == stamp:
                 return pixels_from_message(message)
     raise AssertionError(f"no image at {stamp} ns in {recording.bag}")

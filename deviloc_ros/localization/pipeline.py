@@ -21,7 +21,7 @@ from deviloc_ros.localization.photometric.aligner import Aligner
 from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.photometric.pose import Uncertainty, aligned_pose
 from deviloc_ros.localization.pose import PoseHypothesis, agreement
-from deviloc_ros.localization.retrieval import Retrieval, Retrieve
+from deviloc_ros.localization.retrieval.ranking import Retrieval, Retrieve
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.stage_clock import Mark
 from deviloc_ros.localization.topicfm import TopicFmMatcher

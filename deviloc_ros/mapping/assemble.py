@@ -29,7 +29,8 @@ from deviloc_ros.localization.photometric.aligner import reduced_to
 from deviloc_ros.localization.types import Features
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.descriptor_codes import encoded
-from deviloc_ros.maps.map import Map, Reference, offsets_of
+from deviloc_ros.maps.map import Map, offsets_of
+from deviloc_ros.maps.reference import Reference
 from deviloc_ros.models.published.preprocessing import network_image
 
 # 40 % fewer bytes than JPEG of quality 92; errors of 1.8 instead of 1.3 gray values change no pose

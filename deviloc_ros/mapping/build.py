@@ -15,7 +15,11 @@ from deviloc_ros.datasets.colmap import PosedImage, read_model
 from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.geometry.position_fix import PositionFix
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
+from deviloc_ros.localization.retrieval.global_descriptor import (
+    describe,
+    make_codebook,
+    sample_descriptors,
+)
 from deviloc_ros.mapping.assemble import assemble, store_images
 from deviloc_ros.mapping.drive_frame import DriveFrame, bring_into_frame
 from deviloc_ros.mapping.inputs import check_topicfm, given_poses, sizes_that_fit, wanted_images

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from deviloc_ros import __version__
 from deviloc_ros.errors import InputError
-from deviloc_ros.localization.retrieval import (
+from deviloc_ros.localization.retrieval.global_descriptor import (
     describe_reference,
     make_codebook,
     sample_descriptors,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,8 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import decode_gray
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
@@ -28,50 +25,7 @@ from deviloc_ros.maps.content import (
     check_description,
 )
 from deviloc_ros.maps.opened_file import OpenedFile
-
-
-@dataclass(frozen=True)
-class Reference:
-    """One image of the map.
-
-    Attributes:
-        name: its path below the folder the map was built from.
-        camera: intrinsics.
-        camera_from_map: pose.
-        look: which look of the place it shows, such as "night"; empty: that of the map's first
-            images.
-    """
-
-    name: str
-    camera: Camera
-    camera_from_map: Transform
-    look: str = ""
-
-    @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Reference:
-        """Read what `to_json` returns.
-
-        Raises:
-            InputError, ValueError: it has no such camera, or no rotation.
-        """
-        pose = Transform.from_quaternion(values["quaternion_wxyz"], values["translation"])
-        # Maps of one look, and all older ones, do not name it.
-        look = str(values.get("look", ""))
-        return Reference(values["name"], _camera(values["camera"]), pose, look)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the reference as JSON-serialisable values."""
-        return {
-            "name": self.name,
-            "camera": str(self.camera),
-            "quaternion_wxyz": self.camera_from_map.quaternion_wxyz.tolist(),
-            "translation": self.camera_from_map.translation.tolist(),
-            **({"look": self.look} if self.look else {}),
-        }
-
-
-# Thousands of images have few cameras.
-_camera = functools.lru_cache(1024)(Camera.parse)
+from deviloc_ros.maps.reference import Reference
 
 
 @dataclass(frozen=True)

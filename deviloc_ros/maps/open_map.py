@@ -22,8 +22,9 @@ from deviloc_ros.maps.content import (
     check_description,
 )
 from deviloc_ros.maps.descriptor_codes import decoded
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.opened_file import resident_limit
+from deviloc_ros.maps.reference import Reference
 from deviloc_ros.maps.tile_store import TiledArray, TileStore
 from deviloc_ros.maps.tiled_map import Tile, TiledMap
 

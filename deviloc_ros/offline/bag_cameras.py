@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deviloc_ros.bags.reader import IMAGE_TYPES, Bag, Topic
+from deviloc_ros.bags.reader import Bag, Topic
+from deviloc_ros.bags.topics import IMAGE_TYPES, image_topic, info_topic
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
@@ -106,7 +107,7 @@ def _camera(bag: Bag, config: RobotConfig, choice: CameraChoice, name: str) -> B
     wanted = choice.topics.get(name) or (described.topic if described else None)
     if wanted is None and name:
         wanted = _topic_of(bag, name)
-    topic = bag.image_topic(wanted)
+    topic = image_topic(bag, wanted)
     fixed, info, rectified = choice.camera, choice.camera_info, config.image.rectified
     if described is not None:
         fixed, info = fixed or described.camera, info or described.camera_info
@@ -115,11 +116,11 @@ def _camera(bag: Bag, config: RobotConfig, choice: CameraChoice, name: str) -> B
     if fixed is not None:
         given = f"the camera that was given holds: {fixed}"
         return BagCamera(name, topic, None, False, FixedCalibration(fixed), mount, given)
-    info_topic = bag.info_topic(topic, info).name
-    _, first = bag.first(info_topic)
+    info_at = info_topic(bag, topic, info).name
+    _, first = bag.first(info_at)
     decided = rectification(rectified, topic.name, first)
     calibration = InfoCalibration(first, decided.rectified)
-    return BagCamera(name, topic, info_topic, decided.rectified, calibration, mount, str(decided))
+    return BagCamera(name, topic, info_at, decided.rectified, calibration, mount, str(decided))
 
 
 def _topic_of(bag: Bag, name: str) -> str:

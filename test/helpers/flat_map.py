@@ -10,10 +10,15 @@ import wall_map
 from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.features import LEVELS, FeatureExtractor
-from deviloc_ros.localization.retrieval import describe, make_codebook, sample_descriptors
+from deviloc_ros.localization.retrieval.global_descriptor import (
+    describe,
+    make_codebook,
+    sample_descriptors,
+)
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.descriptor_codes import encoded
-from deviloc_ros.maps.map import Map, Reference, offsets_of
+from deviloc_ros.maps.map import Map, offsets_of
+from deviloc_ros.maps.reference import Reference
 from deviloc_ros.simulation.wall import Board
 
 CAMERA = wall_map.CAMERA

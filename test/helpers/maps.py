@@ -12,7 +12,8 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.descriptor_codes import encoded
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.reference import Reference
 
 CAMERA = Camera("PINHOLE", 320, 240, (300.0, 300.0, 160.0, 120.0))
 

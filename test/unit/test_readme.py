@@ -17,7 +17,8 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.types import Correspondences, FailureReason, PoseEstimate
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.reference import Reference
 from deviloc_ros.ros.config.node_config import NodeConfig
 from deviloc_ros.ros.launch.arguments import ONE_CAMERA_ARGUMENTS
 

@@ -127,6 +127,7 @@ def take_images(args: argparse.Namespace) -> TakenImages | None:
 
     from deviloc_ros.bags.extract import ExtractOptions, extract
     from deviloc_ros.bags.reader import Bag
+    from deviloc_ros.bags.topics import image_topic
     from deviloc_ros.datasets.fixes import read_fixes
     from deviloc_ros.datasets.poses import read_poses
     from deviloc_ros.geometry.camera import Camera
@@ -144,7 +145,7 @@ def take_images(args: argparse.Namespace) -> TakenImages | None:
     source, stamp = folder / "source.json", _source(args.bag, asdict(options))
     if not (folder / "images").exists() or not source.exists() or source.read_text() != stamp:
         with Bag(args.bag) as bag:
-            total = bag.image_topic(args.topic).count
+            total = image_topic(bag, args.topic).count
             shutil.rmtree(folder / "images", ignore_errors=True)
             with tqdm(total=total, unit="image", desc="bag", disable=None) as bar:
                 taken = extract(bag, folder, options, bar.update, note)

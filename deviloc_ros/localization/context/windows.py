@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.context.guided import Windows
-from deviloc_ros.maps.map import Reference
+from deviloc_ros.maps.reference import Reference
 
 # Half the length of a window along the epipolar line, at most; pixels of the working size.
 MAX_ALONG = 60.0

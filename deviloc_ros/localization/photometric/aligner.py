@@ -23,7 +23,8 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.photometric.lucas_kanade import align_patches
 from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.types import Correspondences, Query
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.reference import Reference
 
 # Smoothed by this much, pixels, images can be interpolated and differentiated.
 SMOOTHING = 0.8

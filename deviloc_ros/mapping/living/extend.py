@@ -18,7 +18,7 @@ from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.retrieval import describe
+from deviloc_ros.localization.retrieval.global_descriptor import describe
 from deviloc_ros.localization.types import Features
 from deviloc_ros.mapping.assemble import KnownPoints, assemble, store_images
 from deviloc_ros.mapping.living.frame_fit import FrameFit, fit_frames

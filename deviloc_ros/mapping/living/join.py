@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from deviloc_ros.localization.retrieval import describe_reference
+from deviloc_ros.localization.retrieval.global_descriptor import describe_reference
 from deviloc_ros.maps.descriptor_codes import encoded
-from deviloc_ros.maps.map import Map, Reference, offsets_of
+from deviloc_ros.maps.map import Map, offsets_of
+from deviloc_ros.maps.reference import Reference
 
 
 @dataclass(frozen=True)

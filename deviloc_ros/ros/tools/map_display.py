@@ -26,9 +26,10 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.map_file import map_id
 from deviloc_ros.maps.open_map import open_map
+from deviloc_ros.maps.reference import Reference
 from deviloc_ros.messages.stamped import stamp_ns
 from deviloc_ros.ros.node.loaded_map import LATCHED
 from deviloc_ros.ros.process import Termination, run, spin

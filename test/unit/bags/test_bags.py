@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 import deviloc_ros.localization
 from deviloc_ros.bags import types
 from deviloc_ros.bags.reader import Bag, readable
+from deviloc_ros.bags.topics import image_topic, info_topic
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.cli.main import main
 from deviloc_ros.datasets.poses import read_poses, read_tum
@@ -95,9 +96,9 @@ class KnownPoses(AtOnce):
 def test_what_is_written_is_read_back(tmp_path, storage):
     path = write_drive(tmp_path / "drive", storage)
     with Bag(path) as bag:
-        topic = bag.image_topic()
+        topic = image_topic(bag)
         assert (topic.name, topic.count) == ("/camera/image_raw", 5)
-        assert bag.info_topic(topic).name == "/camera/camera_info"
+        assert info_topic(bag, topic).name == "/camera/camera_info"
         assert bag.span == (START, START + SECOND + 3000)
         received = [item.stamp for item in bag.raw()]
         assert received == sorted(received)
@@ -129,7 +130,7 @@ def test_a_failed_recording_leaves_the_old_bag_and_nothing_else(tmp_path):
         fail_half_way()
     assert [item.name for item in tmp_path.iterdir()] == ["drive"]
     with Bag(path) as bag:
-        assert bag.image_topic().count == 2
+        assert image_topic(bag).count == 2
 
 
 def test_a_link_stays_and_the_bag_that_it_names_is_replaced(tmp_path):
@@ -139,7 +140,7 @@ def test_a_link_stays_and_the_bag_that_it_names_is_replaced(tmp_path):
         write_drive(tmp_path / "drive", count=count)
         assert (tmp_path / "drive").is_symlink()
         with Bag(tmp_path / "disk/drive") as bag:
-            assert bag.image_topic().count == count
+            assert image_topic(bag).count == count
 
 
 def test_what_is_no_bag_is_not_overwritten(tmp_path):
@@ -251,12 +252,12 @@ def test_topics_are_chosen_and_their_absence_is_told(tmp_path):
             writer.write(name, 1, types.image(1, "camera", np.zeros((6, 8), np.uint8)))
     with Bag(tmp_path / "two") as bag:
         with pytest.raises(InputError, match="/left/image, /right/image; choose with --topic"):
-            bag.image_topic()
-        topic = bag.image_topic("left/image")
+            image_topic(bag)
+        topic = image_topic(bag, "left/image")
         with pytest.raises(InputError, match=r"/left/camera_info.*--camera"):
-            bag.info_topic(topic)
+            info_topic(bag, topic)
         with pytest.raises(InputError, match="no image topic; there are: /left/image"):
-            bag.image_topic("/tf")
+            image_topic(bag, "/tf")
 
 
 def test_poses_of_base_and_camera_come_out_in_all_forms(tmp_path):

@@ -12,6 +12,7 @@ from rosbags.rosbag1 import Writer
 from deviloc_ros.bags import types
 from deviloc_ros.bags.reader import Bag
 from deviloc_ros.bags.ros1 import ROS1_TYPES
+from deviloc_ros.bags.topics import image_topic, info_topic
 from deviloc_ros.bags.transforms import BagTransforms
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.errors import InputError
@@ -86,7 +87,7 @@ def test_a_ros1_bag_holds_what_the_same_drive_holds_as_rosbag2(tmp_path: Path) -
             assert (old.topics[name].type, old.topics[name].count) == (topic.type, topic.count)
         durable = {qos.durability for qos in old.topics["/tf_static"].qos}
         assert durable == {qos.durability for qos in new.topics["/tf_static"].qos}
-        assert old.info_topic(old.image_topic()).name == "/cam/camera_info"
+        assert info_topic(old, image_topic(old)).name == "/cam/camera_info"
         for name in new.topics:
             assert [(i.stamp, i.data) for i in old.raw([name])] == [
                 (i.stamp, i.data) for i in new.raw([name])

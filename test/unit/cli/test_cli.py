@@ -33,7 +33,8 @@ from deviloc_ros.localization.types import (
 )
 from deviloc_ros.mapping.map_frame import UP_AXES
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.reference import Reference
 
 CAMERA = "PINHOLE 64 48 50 50 32 24"
 Run = Callable[..., tuple[int, str, str]]

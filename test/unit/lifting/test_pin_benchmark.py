@@ -26,7 +26,8 @@ from deviloc_ros.lifting.geometric import GeometricInference
 from deviloc_ros.localization.features import LEVELS
 from deviloc_ros.localization.types import Correspondences
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.reference import Reference
 
 CAMERA = Camera("PINHOLE", 640, 480, (400.0, 400.0, 320.0, 240.0))
 CONFIG = LocalizerConfig()

@@ -15,7 +15,8 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.maps import map, map_file
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.reference import Reference
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "map-format.md").read_text("utf-8")
 

@@ -22,8 +22,9 @@ from deviloc_ros.mapping.tiling import write_index
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.descriptor_codes import decoded
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.open_map import load_tiled, open_map
+from deviloc_ros.maps.reference import Reference
 from deviloc_ros.maps.tile_store import TileStore
 from deviloc_ros.maps.tiled_map import TiledMap
 

@@ -16,6 +16,7 @@ from robotcar_folder import ORIGIN, SECOND, START
 
 from deviloc_ros.bags.chunks import Event, plan_chunks, write_recording
 from deviloc_ros.bags.reader import Bag
+from deviloc_ros.bags.topics import image_topic, info_topic
 from deviloc_ros.bags.transforms import BagTransforms
 from deviloc_ros.bags.types import stamp_of
 from deviloc_ros.cli.main import main
@@ -200,7 +201,7 @@ def test_images_can_be_compressed(root: Path, sequence: RawSequence, tmp_path: P
                      "--images", images, "--jpeg", "95", "--cameras", "left"]  # fmt: skip
         assert main(arguments) == 0
         with Bag(path) as bag:
-            assert bag.info_topic(bag.image_topic()).name == "/left/camera_info"
+            assert info_topic(bag, image_topic(bag)).name == "/left/camera_info"
             item, message = next(iter(bag.read(["/left/image_rect/compressed"])))
         pixels = pixels_from_message(message)
         assert pixels.shape == shape

@@ -18,7 +18,8 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping.tiling import write_index
 from deviloc_ros.maps import map_file
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.reference import Reference
 
 ROOT = Path(__file__).resolve().parents[3]
 ROBOTCAR = (ROOT / "docs" / "robotcar.md").read_text("utf-8")

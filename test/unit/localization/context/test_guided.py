@@ -18,7 +18,7 @@ from deviloc_ros.localization.context.guided import (
     unit_codes,
 )
 from deviloc_ros.localization.context.windows import pose_windows
-from deviloc_ros.maps.map import Reference
+from deviloc_ros.maps.reference import Reference
 
 CAMERA = Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0))
 

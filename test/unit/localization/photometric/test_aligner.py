@@ -26,7 +26,8 @@ from deviloc_ros.localization.photometric.pose import (
 )
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.types import Correspondences, Features, Query
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.reference import Reference
 
 CAMERA = Camera("PINHOLE", 400, 300, (360.0, 360.0, 200.0, 150.0))
 LARGER = Camera("PINHOLE", 800, 600, (720.0, 720.0, 400.0, 300.0))

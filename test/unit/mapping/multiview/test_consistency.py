@@ -21,7 +21,8 @@ from deviloc_ros.mapping.multiview.depth_fusion import Measurements, fuse
 from deviloc_ros.mapping.multiview.matching import SeenAgain
 from deviloc_ros.mapping.multiview.neighbours import Neighbourhood
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.reference import Reference
 
 CAMERA = Camera("OPENCV", 640, 480, (500.0, 510.0, 320.0, 240.0, 0.05, -0.02, 0.001, -0.001))
 

@@ -18,8 +18,9 @@ from deviloc_ros.localization.types import Query
 from deviloc_ros.mapping.multiview.epipolar import MIN_REFERENCES, estimate_bias
 from deviloc_ros.mapping.multiview.matching import SeenAgain
 from deviloc_ros.maps.calibration import Calibration
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.offset_bias import OffsetBias, from_centre
+from deviloc_ros.maps.reference import Reference
 
 CAMERA = Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0))
 SCALE = 0.77

@@ -12,9 +12,11 @@ from small_map import CAMERA, small_map
 
 from deviloc_ros.config import RetrievalConfig
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.retrieval import Retrieval, make_codebook
+from deviloc_ros.localization.retrieval.global_descriptor import make_codebook
+from deviloc_ros.localization.retrieval.ranking import Retrieval
 from deviloc_ros.localization.types import Features, PosePrior
-from deviloc_ros.maps.map import Map, Reference
+from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.reference import Reference
 
 ALONG_X = Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 """map_from_camera of a camera that looks along the map's x axis."""

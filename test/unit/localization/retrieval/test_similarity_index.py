@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from deviloc_ros.localization import similarity_index
-from deviloc_ros.localization.similarity_index import SimilarityIndex
+from deviloc_ros.localization.retrieval import similarity_index
+from deviloc_ros.localization.retrieval.similarity_index import SimilarityIndex
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,1 @@
+"""Image retrieval: which references a query resembles."""
