@@ -12,7 +12,8 @@ import yaml
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.bags import types
-from deviloc_ros.bags.extract import ExtractOptions, extract
+from deviloc_ros.bags.extraction.extract import ExtractOptions, extract
+from deviloc_ros.bags.extraction.frame_choice import ChoiceOptions
 from deviloc_ros.bags.reader import Bag
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.cli.main import main
@@ -58,7 +59,7 @@ def indices(folder: Path) -> list[int]:
 
 def test_by_distance_where_the_place_is_known(tmp_path: Path) -> None:
     with Bag(write_bag(tmp_path / "bag")) as bag:
-        result = extract(bag, tmp_path / "out", ExtractOptions(distance=0.85))
+        result = extract(bag, tmp_path / "out", ExtractOptions(choice=ChoiceOptions(distance=0.85)))
     assert indices(tmp_path / "out") == [0, 3, 6, 9]
     assert [str(START + i * SECOND // 4) + ".png" for i in (0, 3, 6, 9)] == list(result.names)
     positions = read_positions(tmp_path / "out" / "positions.txt")
@@ -72,7 +73,7 @@ def test_by_distance_where_the_place_is_known(tmp_path: Path) -> None:
 
 def test_by_time_where_it_is_not(tmp_path: Path) -> None:
     with Bag(write_bag(tmp_path / "bag", odometry=False)) as bag:
-        result = extract(bag, tmp_path / "out", ExtractOptions(every=0.6))
+        result = extract(bag, tmp_path / "out", ExtractOptions(choice=ChoiceOptions(every=0.6)))
     assert indices(tmp_path / "out") == [0, 3, 6, 9]
     assert result.positions == {}
     assert not (tmp_path / "out" / "positions.txt").exists()
@@ -89,7 +90,7 @@ def test_the_camera_is_as_map_build_takes_it(tmp_path: Path) -> None:
 
 def test_an_image_of_another_size_is_passed_over(tmp_path: Path) -> None:
     with Bag(write_bag(tmp_path / "bag", odd_size=True)) as bag:
-        result = extract(bag, tmp_path / "out", ExtractOptions(distance=0.1))
+        result = extract(bag, tmp_path / "out", ExtractOptions(choice=ChoiceOptions(distance=0.1)))
     assert indices(tmp_path / "out") == [0, 1, 2, 3, 4, 5, 6, 7, 9]
     (left_out,) = result.left_out
     assert left_out.stamp == START + 2 * SECOND
@@ -194,7 +195,7 @@ def test_what_was_interrupted_is_done_again(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             extract(bag, tmp_path / "out", ExtractOptions(), interrupt)
         assert not (tmp_path / "out" / "images").exists()
-        extract(bag, tmp_path / "out", ExtractOptions(distance=0.85))
+        extract(bag, tmp_path / "out", ExtractOptions(choice=ChoiceOptions(distance=0.85)))
     assert indices(tmp_path / "out") == [0, 3, 6, 9]
 
 
@@ -234,7 +235,7 @@ def test_images_that_share_a_stamp_are_kept_apart_and_told(tmp_path: Path, stamp
             writer.write("/camera/image_raw", SECOND * (index + 1), image)
     told: list[str] = []
     with Bag(path) as bag:
-        options = ExtractOptions(every=1.5)
+        options = ExtractOptions(choice=ChoiceOptions(every=1.5))
         found = extract(bag, tmp_path / "out", options, tell=told.append)
     assert found.names == (f"{stamp}.png", f"{stamp}_1.png")
     assert len(list((tmp_path / "out" / "images").iterdir())) == 2
@@ -261,7 +262,7 @@ def test_fixes_are_placed_along_the_odometry(tmp_path: Path) -> None:
             writer.write("/fix", stamp, fix(stamp, "gps", 52.0 + 100 * (index == 2), index == 1))
     told: list[str] = []
     with Bag(tmp_path / "bag") as bag:
-        options = ExtractOptions(distance=0.5)
+        options = ExtractOptions(choice=ChoiceOptions(distance=0.5))
         result = extract(bag, tmp_path / "out", options, tell=told.append)
     assert indices(tmp_path / "out") == [0, 2]
     read = read_fixes(tmp_path / "out" / "fixes.txt")
