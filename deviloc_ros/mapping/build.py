@@ -186,7 +186,7 @@ def _build(
 
     alone = assemble(
         reconstruction, features, codebook, descriptors, unregistered, options.config,
-        options.metric or drive is not None,
+        options.metric or drive is not None or options.intrinsics.rig_is_metric,
         (options.gravity_aligned and options.up == "z") or drive is not None,
         workers=workers,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import pycolmap
 
 from deviloc_ros.errors import InputError
@@ -14,6 +15,8 @@ from deviloc_ros.geometry.mounted_camera import MountedCamera
 # A camera of at least so many images gets a lens and a principal point of its own; fewer do not
 # determine them.
 MIN_IMAGES = 20
+# Cameras of a rig that are closer together do not tell how large the place is, metres.
+MIN_BASELINE = 0.05
 
 
 def refine_lenses(model: pycolmap.Reconstruction, may_change_model: bool) -> None:
@@ -96,6 +99,12 @@ class Intrinsics:
         if self.rig:
             return [item.camera for item in self.rig.values()]
         return [] if self.known is None else [self.known]
+
+    @property
+    def rig_is_metric(self) -> bool:
+        """Whether the places of a rig's cameras, which are metres, tell the scale of a map."""
+        places = [item.camera_from_rig.inverse().translation for item in self.rig.values()]
+        return len(places) > 1 and bool(np.ptp(places, axis=0).max() >= MIN_BASELINE)
 
     @property
     def first_model(self) -> str:

@@ -75,7 +75,7 @@ def test_a_drive_becomes_a_metric_map_with_z_up_and_another_one_extends_it(
     settings = [f"--set={key}={value}" for key, value in {**SETTINGS, **QUICK}.items()]
     code = main(
         ["map", "build", "--bag", str(bag), "--output", str(output), "--distance", "0.6",
-         "--turn", "40", "--overlap", "0.4", *settings]
+         "--turn", "40", "--overlap", "0.05", *settings]
     )  # fmt: skip
     out, err = capfd.readouterr()
     assert code == 0, err
@@ -112,12 +112,13 @@ def test_a_drive_becomes_a_metric_map_with_z_up_and_another_one_extends_it(
     both = tmp_path / "both.devmap"
     code = main(
         ["map", "extend", str(output), "--bag", str(later), "--output", str(both), "--label",
-         "later", "--distance", "0.6", "--turn", "40", "--overlap", "0.4", *settings]
+         "later", "--distance", "0.6", "--turn", "40", "--overlap", "0.05", *settings]
     )  # fmt: skip
     out, err = capfd.readouterr()
     assert code == 0, err
-    assert "4 of 4 images added as look 'later', 4 of them localized in the map" in out
-    assert [r.look for r in Map.load(both).references[7:]] == ["later"] * 4
+    [count] = re.findall(r"(\d) of \1 images added as look 'later', \1 of them localized", out)
+    assert int(count) in (4, 5)
+    assert [r.look for r in Map.load(both).references[7:]] == ["later"] * int(count)
     assert not (tmp_path / "both.devmap.images").exists()
 
 
