@@ -349,12 +349,12 @@ def test_images_too_far_apart_in_time_are_not_of_one_instant(tmp_path: Path) -> 
 
 
 def test_cameras_that_are_no_rig_are_refused(tmp_path: Path) -> None:
-    with Bag(write_rig(tmp_path / "a", joined=False)) as bag:
-        with pytest.raises(InputError, match="no transform joins 'left' with 'right'"):
-            extract(bag, tmp_path / "out", rig_options())
-    with Bag(write_rig(tmp_path / "b", moves=0.1, joined=False)) as bag:
-        with pytest.raises(InputError, match="they are no rig"):
-            extract(bag, tmp_path / "out", rig_options())
+    apart = write_rig(tmp_path / "a", joined=False)
+    with Bag(apart) as bag, pytest.raises(InputError, match="no transform joins 'left' with"):
+        extract(bag, tmp_path / "out", rig_options())
+    moving = write_rig(tmp_path / "b", moves=0.1, joined=False)
+    with Bag(moving) as bag, pytest.raises(InputError, match="they are no rig"):
+        extract(bag, tmp_path / "out", rig_options())
     assert not (tmp_path / "out" / "images").exists()
 
 
