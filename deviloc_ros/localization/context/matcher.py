@@ -82,14 +82,15 @@ class ContextMatcher(Generic[PairsT]):
         Attention costs most of the time, and all references are matched again near the pose. So
         the others are left out where the first ones give a pose that leaves no doubt.
         """
-        parts: list[Correspondences] = []
-        for references in (cluster[:NUM_FIRST], cluster[NUM_FIRST:]):
-            pairs = self._search.attended(query, references)
-            parts.append(self._matched(query, references, pairs))
-            first = self._pose(parts[0], query, 0.0)
-            if first is not None and first.num_inliers >= ENOUGH_GUIDES:
-                break
-        return concatenated(parts)
+        most_like, others = cluster[:NUM_FIRST], cluster[NUM_FIRST:]
+        first = self._matched(query, most_like, self._search.attended(query, most_like))
+        if not len(others):
+            return first
+        pose = self._pose(first, query, 0.0)
+        if pose is not None and pose.num_inliers >= ENOUGH_GUIDES:
+            return first
+        pairs = self._search.attended(query, others)
+        return concatenated([first, self._matched(query, others, pairs)])
 
     def _guided(
         self, query: Query, cluster: NDArray[np.int64], first: Correspondences

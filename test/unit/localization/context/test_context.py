@@ -35,8 +35,9 @@ def map_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wall_map.write_map(tmp_path_factory.mktemp("wall"))
 
 
-def localizer(map_path: Path, context: str) -> Localizer:
+def localizer(map_path: Path, context: str, **more: int) -> Localizer:
     values = {**wall_map.SETTINGS, "matching.context": context}
+    values |= {key.replace("__", "."): value for key, value in more.items()}
     return Localizer.load(map_path, build(LocalizerConfig, values, "test"))
 
 
@@ -116,6 +117,11 @@ def test_attention_sees_all_references_only_where_the_first_leave_doubt(
 
     assert attended_if(20) < attended_if(10_000)
     assert len(seen) > 1
+
+
+def test_so_few_references_that_attention_sees_all_at_once(map_path: Path) -> None:
+    few = localizer(map_path, "always", retrieval__num_references=matcher.NUM_FIRST)
+    assert error(few.localize(hidden(wall_map.view(POSE)), wall_map.CAMERA)) < 0.02
 
 
 def test_another_place_is_refused(map_path: Path) -> None:
