@@ -7,7 +7,7 @@ import math
 import pickle
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -156,12 +156,15 @@ def mutate_tree(tree: Any, random: Random) -> Any:
     return tree
 
 
-def _holders(tree: Any) -> Any:
-    """Yield every dict and list in a tree that is not empty."""
-    if isinstance(tree, dict | list) and tree:
-        yield tree
-        for value in tree.values() if isinstance(tree, dict) else tree:
-            yield from _holders(value)
+def _holders(tree: Any) -> Iterator[Any]:
+    """Yield every dict and list in a tree that is not empty, each before those in it."""
+    left = [tree]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict | list) and item:
+            yield item
+            inside = list(item.values() if isinstance(item, dict) else item)
+            left += reversed(inside)
 
 
 def mutate_array(array: np.ndarray[Any, Any], random: Random) -> np.ndarray[Any, Any]:
