@@ -1,6 +1,6 @@
 """Does LighterGlue match real nights better if it is trained on simulated ones?
 
-    ./run bench night_training PAIRS --work WORK [--groups 40] [--steps 1500] [--rate 3e-5]
+    ./run bench night_training PAIRS --work WORK [--groups 32] [--steps 300] [--rate 1e-4]
 
 PAIRS is a folder for `./run bench pairs`; it is only measured on. Examples are made in WORK
 (night/examples.py), the published network is trained on (night/fine_tuning.py), and both are
@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("pairs", type=Path)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--groups", type=int, default=40, help="of two dozen examples")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--rate", type=float, default=3e-5, help="highest learning rate")
+    parser.add_argument("--groups", type=int, default=32, help="of two dozen examples")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--rate", type=float, default=1e-4, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
     folders = sorted(path.parent for path in args.pairs.glob("*/corrs.txt"))

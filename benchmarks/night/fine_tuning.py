@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deviloc_ros.atomic import atomic_path
-from deviloc_ros.models.lighterglue import Assignment, LighterGlue, load_lighterglue
+from deviloc_ros.models.lighterglue import NUM_LAYERS, Assignment, LighterGlue, load_lighterglue
 from night.examples import Example
 
 BATCH = 4
 WARM_UP = 50
 LARGEST_GRADIENT = 1.0
-EVERY = 200
+EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ def fine_tune(
         rate = min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * rate
-        loss = _loss(network, chosen)
+        # LightGlue judges every layer; the last and one other are enough, and cost less.
+        layers = {NUM_LAYERS - 1, int(rng.integers(NUM_LAYERS))}
+        loss = _loss(network, chosen, layers)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
@@ -90,10 +92,10 @@ def quality(network: LighterGlue, examples: Sequence[Example], min_probability: 
     return Quality(right / max(found, 1), right / max(wanted, 1))
 
 
-def _loss(network: LighterGlue, examples: Sequence[Example]) -> Tensor:
-    """Return the mean over the layers of the negative log-likelihood (LightGlue, equation 11)."""
+def _loss(network: LighterGlue, examples: Sequence[Example], layers: Collection[int]) -> Tensor:
+    """Return the mean over layers of the negative log-likelihood (LightGlue, equation 11)."""
     terms = []
-    for scores, judge, first, second in _layers(network, *_inputs(examples)):
+    for scores, judge, first, second in _layers(network, layers, *_inputs(examples)):
         for i, example in enumerate(examples):
             same = torch.from_numpy(example.same)
             matched = -scores[i, same[:, 0], same[:, 1]].mean()
@@ -109,16 +111,23 @@ def _loss(network: LighterGlue, examples: Sequence[Example]) -> Tensor:
 
 
 def _layers(
-    network: LighterGlue, first: Tensor, first_places: Tensor, second: Tensor, second_places: Tensor
+    network: LighterGlue,
+    wanted: Collection[int],
+    first: Tensor,
+    first_places: Tensor,
+    second: Tensor,
+    second_places: Tensor,
 ) -> list[tuple[Tensor, Assignment, Tensor, Tensor]]:
-    """Return what each layer would answer: scores, its assignment, and the features."""
+    """Return what these layers would answer: scores, its assignment, and the features."""
     codes = network.encode(first_places), network.encode(second_places)
     first, second = network.input(first), network.input(second)
     result = []
     layers = zip(network.self_attention, network.cross_attention, network.assignment, strict=True)
-    for alone, across, assignment in layers:
+    for number, (alone, across, assignment) in enumerate(layers):
         first, second = across(alone(first, *codes[0]), alone(second, *codes[1]))
         assert isinstance(assignment, Assignment)
+        if number not in wanted:
+            continue
         result.append((assignment(first, second), assignment, first, second))
     return result
 
