@@ -71,10 +71,19 @@ class Recorded:
     the device, and must give the same shapes for the same shapes.
     """
 
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]], active: bool) -> None:
-        """Wrap a function; where graphs are not active it is called as it is."""
+    def __init__(
+        self, function: Callable[..., tuple[Tensor, ...]], wanted: bool, device: torch.device
+    ) -> None:
+        """Wrap a function.
+
+        Args:
+            function: the function.
+            wanted: else, and on a device that has no graphs, it is called as it is.
+            device: where its tensors are.
+        """
         self._function = function
-        self._active = active
+        self.wanted = wanted
+        self._active = wanted and has_hardware(device)
         self._recordings: LRUCache[tuple[Any, ...], _Recording] = LRUCache(_GRAPHS_KEPT)
 
     @torch.inference_mode()

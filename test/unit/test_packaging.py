@@ -25,10 +25,8 @@ OTHER_NAMES = {
     "PIL": "pillow",
     "yaml": "pyyaml",
 }
-DEMO = {"pyvista", "skimage", "vtk", "vtkmodules"}
-"""What only the simulated drive imports, installed by the extra `demo`."""
-EXTRAS = DEMO | {"rerun"}
-"""What only extras install."""
+EXTRAS = {"pyvista", "rerun", "skimage", "vtk", "vtkmodules"}
+"""What only the simulated drive and `map view --rerun` import, installed by extras of setup.py."""
 
 EXECUTABLES = ("deviloc", "localization_node", "map_display", "pose_recorder")
 """What `ros2 run` starts."""
