@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from shared.drive_model import errors, shift_of, simulate
 
 from deviloc_ros.geometry.similarity_fit import fit_positions
-from deviloc_ros.mapping.drive_frame import bring_into_frame
+from deviloc_ros.mapping.drive.frame import bring_into_frame
 
 
 def measure(images: int, fixes: int, points: int, seed: int) -> tuple[float, float, float, float]:

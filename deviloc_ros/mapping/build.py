@@ -21,7 +21,7 @@ from deviloc_ros.localization.retrieval.global_descriptor import (
     sample_descriptors,
 )
 from deviloc_ros.mapping.assemble import assemble, store_images
-from deviloc_ros.mapping.drive_frame import DriveFrame, bring_into_frame
+from deviloc_ros.mapping.drive.frame import DriveFrame, bring_into_frame
 from deviloc_ros.mapping.inputs import check_topicfm, given_poses, sizes_that_fit, wanted_images
 from deviloc_ros.mapping.map_frame import transform_map, z_up_from
 from deviloc_ros.mapping.multiview.consistency import make_consistent
@@ -48,7 +48,7 @@ class BuildOptions:
         keep_workspace: leave COLMAP's database and models beside the map.
         names: the images that are to be in it, by path below the folder; None: all of the folder.
         odometry: camera_from_odometry of images, metres, z up, by name: a map without a given model
-            is brought into this frame (drive_frame.py). Empty: it is not known.
+            is brought into this frame (drive/frame.py). Empty: it is not known.
         fixes: of a satellite receiver along the odometry; the frame is then theirs.
         workers: who does what is done image by image; the map does not depend on it.
     """

@@ -20,7 +20,8 @@ from deviloc_ros.cli.arguments import (
     tell_unread,
 )
 from deviloc_ros.cli.map.align import add_align, run_align
-from deviloc_ros.cli.map.bag import add_bag, drive_text, take_images
+from deviloc_ros.cli.map.bag import drive_text, take_images
+from deviloc_ros.cli.map.bag_options import add_bag
 from deviloc_ros.cli.map.dataset import add_dataset, build_dataset
 from deviloc_ros.cli.map.extend import add_extend, run_extend
 from deviloc_ros.cli.map.merge import add_merge, run_merge

@@ -16,7 +16,8 @@ from deviloc_ros.cli.arguments import (
     tell,
     tell_unread,
 )
-from deviloc_ros.cli.map.bag import add_bag, take_images
+from deviloc_ros.cli.map.bag import take_images
+from deviloc_ros.cli.map.bag_options import add_bag
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
