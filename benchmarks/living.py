@@ -92,6 +92,11 @@ class Scene:
         return (
             f"localized {summary.localized[0]} and {summary.localized[1]}, seam "
             f"{1000 * summary.seam[0]:.1f} mm, {summary.seam[1]:.3f} deg"
+            + (
+                ""
+                if summary.refined is None
+                else f", adjusted {1000 * summary.refined[0]:.1f} mm, {summary.refined[1]:.3f} deg"
+            )
         )
 
     def _prune(self, path: Path) -> str:

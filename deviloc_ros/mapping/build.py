@@ -117,12 +117,8 @@ def build_map(
         built.save(output)
         if not options.keep_workspace:
             workspace.remove()
-    known = options.intrinsics.known
-    adapted = (
-        name
-        for name, size in sizes.items()
-        if known is not None and size != (known.width, known.height)
-    )
+    known = [(camera.width, camera.height) for camera in options.intrinsics.known_cameras]
+    adapted = (name for name, size in sizes.items() if known and size not in known)
     num_images = len(names) + len(set(built.unregistered) - set(names))
     return BuildSummary(built, num_images, tuple(adapted), drive)
 
@@ -190,7 +186,7 @@ def _build(
 
     alone = assemble(
         reconstruction, features, codebook, descriptors, unregistered, options.config,
-        options.metric or drive is not None,
+        options.metric or drive is not None or options.intrinsics.rig_is_metric,
         (options.gravity_aligned and options.up == "z") or drive is not None,
         workers=workers,
     )  # fmt: skip

@@ -13,6 +13,7 @@ Three steps, of which the first and the last are the same:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ MAX_HEADING_SIGMA = np.radians(5.0)
 """Fixes that know the heading less well do not give the frame."""
 MAX_FIX_ERROR = 5.0
 """Fixes further off, in their sigmas, are left out: reflections."""
+MIN_PIXEL_SIGMA = 0.1
 STEPS = (0.01, 0.1, 1.0, 1.0, 1.0)
 HEADINGS = np.radians(np.arange(0, 360, 5))
 
@@ -247,8 +249,13 @@ def _adjust(
     model: pycolmap.Reconstruction,
     positions: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
 ) -> None:
-    """Adjust poses and points to the images and to prior positions of cameras."""
+    """Adjust poses and points to the images and to prior positions of cameras.
+
+    Bundle adjustment counts reprojection errors in pixels. They are known better or worse than to
+    one pixel: covariances of positions are scaled so that both are counted in their own sigma.
+    """
     config = pycolmap.BundleAdjustmentConfig()
+    variance = _pixel_sigma(model) ** 2
     priors = []
     for image in model.images.values():
         if not image.has_pose:
@@ -260,18 +267,28 @@ def _adjust(
                 pycolmap.PosePrior(
                     corr_data_id=image.data_id,
                     position=position,
-                    position_covariance=covariance,
+                    position_covariance=covariance / variance,
                     coordinate_system=pycolmap.PosePriorCoordinateSystem.CARTESIAN,
                 )
             )
     for camera_id in model.cameras:
         config.set_constant_cam_intrinsics(camera_id)
-    options = pycolmap.BundleAdjustmentOptions(print_summary=False)
+    options = pycolmap.BundleAdjustmentOptions(print_summary=False, refine_sensor_from_rig=False)
     prior_options = pycolmap.PosePriorBundleAdjustmentOptions()
     prior_options.alignment_ransac.random_seed = 0
     pycolmap.create_pose_prior_bundle_adjuster(
         options, prior_options, config, priors, model
     ).solve()
+
+
+def _pixel_sigma(model: pycolmap.Reconstruction) -> float:
+    """Return the standard deviation of reprojection errors in each direction, pixels.
+
+    The distances are Rayleigh distributed, whose mean is sqrt(pi / 2) sigma.
+    """
+    model.update_point_3d_errors()
+    mean = float(model.compute_mean_reprojection_error())
+    return max(mean / math.sqrt(math.pi / 2), MIN_PIXEL_SIGMA)
 
 
 def _drift(

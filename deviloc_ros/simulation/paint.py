@@ -59,21 +59,25 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], cell: float) -> NDAr
     """Return smooth noise (H, W) of unit variance with features of about `cell` pixels."""
     height, width = shape
     grid = rng.standard_normal((int(height / cell) + 3, int(width / cell) + 3), dtype=np.float32)
-    scaled = cv2.resize(grid, None, fx=cell, fy=cell, interpolation=cv2.INTER_CUBIC)
+    scaled = grid if cell == 1 else cv2.resize(grid, None, None, cell, cell, cv2.INTER_CUBIC)
     return np.asarray(scaled[:height, :width], dtype=np.float32)
 
 
 def rough(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
     """Return noise (H, W) with features of every size, of about unit variance."""
     weights = {1: 0.4, 3: 0.4, 9: 0.4, 30: 0.5, 110: 0.6}
-    parts = [weight * noise(rng, shape, cell) for cell, weight in weights.items()]
-    return np.asarray(np.sum(parts, axis=0), dtype=np.float32)
+    total = np.zeros(shape, np.float32)
+    for cell, weight in weights.items():
+        total += weight * noise(rng, shape, cell)
+    return total
 
 
 def shaded(colour: Colour, brightness: NDArray[np.float32]) -> Texture:
     """Return a colour (0 to 255) multiplied by a brightness (H, W)."""
-    bright = np.asarray(colour, np.float32) * brightness[..., None]
-    return np.asarray(np.clip(bright, 0, 255), dtype=np.uint8)
+    result = np.empty((*brightness.shape, 3), np.uint8)
+    for channel, value in enumerate(np.asarray(colour, np.float32)):
+        result[..., channel] = np.clip(value * brightness, 0, 255)
+    return result
 
 
 def stucco(rng: np.random.Generator, shape: tuple[int, int], colour: Colour) -> Texture:
@@ -92,13 +96,18 @@ def bricks(
     """Brickwork (or stone blocks) in running bond: every brick has its own tone."""
     height, width = shape
     brick_width, brick_height = size[0] * PIXELS_PER_METRE, size[1] * PIXELS_PER_METRE
-    row, across = np.mgrid[:height, :width].astype(np.float32)
+    row = np.arange(height, dtype=np.float32)
+    across = np.arange(width, dtype=np.float32)
     course = (row // brick_height).astype(int)
-    shifted = across + brick_width * (0.5 * (course % 2) + 0.13 * np.sin(course * 1.7))
-    column = (shifted // brick_width).astype(int)
-    tones = rng.normal(0, 0.16, (course.max() + 1, column.max() + 2)).astype(np.float32)
-    joint = ((row % brick_height) < 1.2) | ((shifted % brick_width) < 1.2)
-    wall = shaded(colour, 1 + tones[course, column] + 0.07 * rough(rng, shape))
+    # All rows of a course are alike.
+    courses = np.arange(course.max() + 1)[:, None]
+    shifted = across + brick_width * (0.5 * (courses % 2) + 0.13 * np.sin(courses * 1.7))
+    column, within = np.divmod(shifted, brick_width)
+    column = column.astype(int)
+    tones = rng.normal(0, 0.16, (len(courses), column.max() + 2)).astype(np.float32)
+    toned = 1 + tones[courses, column]
+    joint = ((row % brick_height) < 1.2)[:, None] | (within < 1.2)[course]
+    wall = shaded(colour, toned[course] + 0.07 * rough(rng, shape))
     mortar = shaded((150, 145, 135), 1 + 0.1 * rough(rng, shape))
     wall[joint] = mortar[joint]
     return wall

@@ -85,13 +85,18 @@ def run_extend(args: argparse.Namespace) -> int:
     from deviloc_ros.datasets.colmap import posed_images
     from deviloc_ros.datasets.image_folder import list_images
     from deviloc_ros.mapping.living.extend import ExtendOptions, extend_map
-    from deviloc_ros.offline.query_cameras import cameras_of_model, one_camera, read_cameras
+    from deviloc_ros.offline.query_cameras import (
+        QueryCameras,
+        cameras_of_model,
+        one_camera,
+        read_cameras,
+    )
 
     posed = None
     taken = take_images(args)
     folder = args.images if taken is None else taken.folder
     if taken is not None:
-        given = one_camera(str(taken.camera))
+        given = QueryCameras(str(args.bag), None, taken.cameras)
     elif args.model is not None:
         given, posed = cameras_of_model(args.model), posed_images(args.model)
     elif args.cameras is not None:

@@ -18,6 +18,7 @@ from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.mapping.sfm.colmap_model import model_of, write_model
 from deviloc_ros.mapping.sfm.focal_lengths import with_plausible_focal_lengths
 from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics, refine_lenses
+from deviloc_ros.mapping.sfm.rig import tell_rig
 from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, SiftSettings
 from deviloc_ros.mapping.sfm.staging import StagedImages
 from deviloc_ros.mapping.sfm.steps import cancellable, check_space, in_steps
@@ -103,6 +104,8 @@ class StructureFromMotion:
                 check_space(self.workspace)
                 staged = [self._staged.name_of(name) for name in names]
                 pycolmap.import_images(temporary, self._staged.folder, mode, staged, reader)
+            if intrinsics.rig:
+                tell_rig(temporary, intrinsics.rig)
             temporary.rename(self.database)
 
     def extract(self, names: Sequence[str]) -> Mapping[str, str]:
@@ -218,11 +221,13 @@ class StructureFromMotion:
         options = pycolmap.IncrementalPipelineOptions(
             random_seed=self.seed, num_threads=MAPPER_THREADS, min_model_size=MIN_MODEL_IMAGES
         )
-        options.ba_refine_focal_length = options.ba_refine_extra_params = intrinsics.known is None
+        options.ba_refine_focal_length = not intrinsics.are_known
+        options.ba_refine_extra_params = not intrinsics.are_known
+        options.ba_refine_sensor_from_rig = False
         models = self._models(options, num_images)
         if not models:
             raise NothingFoundError(self._why_nothing(num_images))
-        if intrinsics.known is None:
+        if not intrinsics.are_known:
             models = with_plausible_focal_lengths(
                 models, self.database, lambda: self._models(options, num_images)
             )
@@ -233,7 +238,7 @@ class StructureFromMotion:
             for image in model.images.values():
                 if image.has_pose and image.name not in registered:
                     elsewhere.setdefault(image.name, model.num_reg_images())
-        if intrinsics.known is None:
+        if not intrinsics.are_known:
             refine_lenses(best, may_change_model=intrinsics.model == AUTO)
         return best, elsewhere
 
