@@ -54,6 +54,8 @@ setup(
         "hloc": ["h5py>=3.8"],
         # `--workers` (docs/speed.md).
         "ray": ["ray>=2.40"],
+        # `deviloc weights export` (docs/models.md).
+        "onnx": ["onnx>=1.16"],
         # `map view --rerun`.
         "rerun": ["rerun-sdk>=0.23"],
         # ALIKED and LightGlue (docs/models.md).

@@ -194,14 +194,14 @@ def _check_devices(name: str, key: Place, args: Any, tensors: list[torch.Tensor]
         )
 
 
-def _copied(name: str, key: Place, to_device: bool, from_device: bool, out: Any) -> Any:
+def _copied(key: Place, to_device: bool, from_device: bool, asynchronous: bool, out: Any) -> Any:
     """Count a copy, which is a launch where it stays on one device."""
     if to_device != from_device:
         if _now.in_graph:
             raise RuntimeError(f"a CUDA graph cannot copy from or to the host (at {key[1]})")
         _log.copies[key] += 1
-        # `copy_` of memory that is not page-locked waits, as does every copy to the host.
-        if from_device or name == "copy_":
+        # A copy to the host waits, and one from memory that is not page-locked (models/cuda.py).
+        if from_device or not asynchronous:
             _log.waited(key)
     elif to_device:
         _log.started(key)
@@ -223,10 +223,12 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     out = func(*of_values, **named)
     if name == "_to_copy":
         to_device = _on_cuda(wanted) if wanted is not None else bool(mine)
-        return _copied(name, key, to_device, bool(mine), CudaTensor(out) if to_device else out)
+        asynchronous = kwargs.get("non_blocking", False)
+        out = CudaTensor(out) if to_device else out
+        return _copied(key, to_device, bool(mine), asynchronous, out)
     if name == "copy_":
         into = isinstance(args[0], CudaTensor)
-        return _copied(name, key, into, isinstance(args[1], CudaTensor), args[0])
+        return _copied(key, into, isinstance(args[1], CudaTensor), False, args[0])
     if not mine and not _on_cuda(wanted):
         return out
     masks = name in INDEXING and any(

@@ -36,12 +36,12 @@ def compute_exactly(tf32: bool) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def upload(array: NDArray[Any], device: torch.device) -> Tensor:
-    """Return a writable array's values on a device; nothing waits for them on CUDA.
+def upload(array: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
+    """Return the values of a writable array, or of a CPU's tensor, on a device; nothing waits.
 
     The copy leaves from page-locked memory, which torch keeps until the copy is done.
     """
-    tensor = torch.from_numpy(array)
+    tensor = array if isinstance(array, Tensor) else torch.from_numpy(array)
     if has_hardware(device):
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

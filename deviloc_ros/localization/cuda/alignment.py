@@ -166,8 +166,9 @@ class CudaAligner:
         image = pixels.float()
         *reducing, smooth_rows, smooth_columns = self._matrices_of(*pixels.shape)
         if reducing:
-            image = (reducing[0] @ image @ reducing[1]).round_()
-        # Sums of whole numbers, exact in float32. OpenCV rounds halves up.
+            # OpenCV rounds halves up where it halves an image, and here where it smooths one.
+            image = (reducing[0] @ image @ reducing[1] + 0.5).floor_()
+        # Sums of whole numbers, exact in float32.
         image = (smooth_rows @ image @ smooth_columns / _WEIGHTS**2 + 0.5).floor_()
         return (self._search(self.images.pixels, self.images.sizes, image.double(), asked),)
 
