@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.types import Query
 from deviloc_ros.mapping.living import images_of_maps
-from deviloc_ros.mapping.living.images_of_maps import localize_images
+from deviloc_ros.mapping.living.images_of_maps import certain, localize_images
 from deviloc_ros.mapping.living.registration import Registered
 
 
@@ -64,3 +65,15 @@ def test_only_the_images_that_are_asked_for(tmp_path: Path) -> None:
     assert not localize_images(
         images, images, LocalizerConfig(), tmp_path, "test", np.zeros(0, dtype=np.int64)
     )
+
+
+def test_images_that_see_the_other_map_from_afar_do_not_tell_the_frame() -> None:
+    sigmas = [1.0, 1.5, 0.5, 40.0, 1.2, 1.9, 90.0, 1.1]
+    found = {
+        i: replace(registered(i), position_covariance=np.eye(3) * sigma**2)
+        for i, sigma in enumerate(sigmas)
+    }
+    assert list(certain(found, 3)) == [0, 1, 2, 4, 5, 7]
+    few = {i: found[i] for i in (2, 3, 6)}
+    assert list(certain(few, 3)) == [2, 3, 6]
+    assert certain({}, 3) == {}
