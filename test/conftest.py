@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from rig_scene import RigScene
 from rig_scene import config as rig_config
@@ -94,6 +95,19 @@ def shared_dir() -> Path:
 def data_dir(shared_dir: Path) -> Path:
     """Return the folder of real image sets, one folder a scene."""
     return shared_dir / "data"
+
+
+@pytest.fixture(scope="session")
+def wall_map_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the map of the simulated wall, made once for all processes: only to be read."""
+    import wall_map
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    path = folder / "wall" / "wall.devmap"
+    with FileLock(folder / "wall.lock"):
+        return path if path.exists() else wall_map.write_map(path.parent)
 
 
 @pytest.fixture(scope="session")
