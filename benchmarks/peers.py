@@ -2,7 +2,7 @@
 
     ./run bench peers DATA --work DIR [--scenes castle fountain ...] [--hardships clean dark ...]
                       [--maps full 10% 3% noisy] [--ways fast sift ...] [--queries N]
-                      [--output table.md]
+                      [--output table.md] [--plot plot.png]
 
 DATA holds one folder a scene (images/ and a COLMAP text model). Results are saved query by query in
 DIR: the same command goes on where it stopped, and the table is of everything that is there.
@@ -36,6 +36,7 @@ from lifting.scenes import SCENES, Scene
 from numpy.typing import NDArray
 from peer_ways.hardships import HARDSHIPS
 from peer_ways.hloc_way import SparseMap, build, localize
+from peer_ways.plots import draw
 from peer_ways.sparse import SPARSE
 from peer_ways.summary import table
 from shared.process_memory import peak_bytes, reset_peak
@@ -210,6 +211,7 @@ def main() -> int:
     parser.add_argument("--ways", nargs="+", choices=ways, default=ways)
     parser.add_argument("--queries", type=int, metavar="N", help="of each scene, evenly chosen")
     parser.add_argument("--output", type=Path, help="write the table to a file too")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw errors and costs")
     parser.add_argument("--one", nargs=2, metavar=("SCENE", "WAY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -240,6 +242,8 @@ def main() -> int:
     if args.output is not None:
         with atomic_path(args.output) as path:
             path.write_text(text, encoding="utf-8")
+    if args.plot is not None:
+        draw(lines, args.plot)
     for name in failed:
         print(f"left out: {name}: its process failed, see above", file=sys.stderr)
     return 1 if failed else 0

@@ -49,7 +49,7 @@ def bag_messages(case: Case) -> Action:
 
 def _changed(case: Case, topic: str, stamp: int, message: Any) -> tuple[str, int, Any]:
     random = case.random
-    if isinstance(message, tuple):
+    if message is None or isinstance(message, tuple):  # changed before
         return topic, stamp, message
     kind = message.__msgtype__
     if random.random() < 0.1:

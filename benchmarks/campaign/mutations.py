@@ -7,7 +7,7 @@ import math
 import pickle
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -129,6 +129,7 @@ def _mutate_text_once(text: str, random: Random) -> str:
 def mutate_tree(tree: Any, random: Random) -> Any:
     """Return a copy of nested dicts and lists with values, keys or lengths changed."""
     tree = copy.deepcopy(tree)
+    levels_left = 210
     for _ in range(random.choice((1, 1, 2, 4))):
         holders = list(_holders(tree))
         if not holders:
@@ -144,8 +145,11 @@ def mutate_tree(tree: Any, random: Random) -> Any:
             holder *= random.choice((2, 300))
         elif kind == 2:
             deep: Any = holder[key]
-            for _ in range(random.choice((1, 3, 200))):
+            levels = random.choice((1, 3, 200))
+            # Once is enough: what writes the tree has its own limit.
+            for _ in range(min(levels, levels_left)):
                 deep = [deep]
+            levels_left -= min(levels, levels_left)
             holder[key] = deep
         elif isinstance(holder[key], str) and kind == 3:
             holder[key] = mutate_text(holder[key].encode("utf-8", "replace"), random).decode(
@@ -156,12 +160,15 @@ def mutate_tree(tree: Any, random: Random) -> Any:
     return tree
 
 
-def _holders(tree: Any) -> Any:
-    """Yield every dict and list in a tree that is not empty."""
-    if isinstance(tree, dict | list) and tree:
-        yield tree
-        for value in tree.values() if isinstance(tree, dict) else tree:
-            yield from _holders(value)
+def _holders(tree: Any) -> Iterator[Any]:
+    """Yield every dict and list in a tree that is not empty, each before those in it."""
+    left = [tree]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict | list) and item:
+            yield item
+            inside = list(item.values() if isinstance(item, dict) else item)
+            left += reversed(inside)
 
 
 def mutate_array(array: np.ndarray[Any, Any], random: Random) -> np.ndarray[Any, Any]:

@@ -97,11 +97,11 @@ class SparseMap:
         return replace(self, points=points, seen=seen)
 
 
-def build(
+def triangulated(
     sparse: Sparse, folder: Path, posed: Sequence[PosedImage],
     pairs: Sequence[tuple[str, str]], workspace: Path,
-) -> SparseMap:  # fmt: skip
-    """Match and triangulate the images of a folder.
+) -> tuple[pycolmap.Reconstruction, dict[str, Described]]:  # fmt: skip
+    """Match and triangulate the images of a folder; return the model and what was found in them.
 
     Args:
         sparse: features and matcher.
@@ -126,7 +126,15 @@ def build(
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = SEED
     pycolmap.verify_matches(sfm.database, listed, verification)
-    model = sfm.triangulate(template)
+    return sfm.triangulate(template), images
+
+
+def build(
+    sparse: Sparse, folder: Path, posed: Sequence[PosedImage],
+    pairs: Sequence[tuple[str, str]], workspace: Path,
+) -> SparseMap:  # fmt: skip
+    """Return a map of a folder's images; see triangulated."""
+    model, images = triangulated(sparse, folder, posed, pairs, workspace)
     index = {point_id: row for row, point_id in enumerate(sorted(model.points3D))}
     seen = {name: np.full(len(each.keypoints), -1) for name, each in images.items()}
     centres, counts = np.zeros((len(index), 3)), np.zeros((len(index), 1))

@@ -19,7 +19,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import thread
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from deviloc_ros.localization.stage_clock import StageClock
+from deviloc_ros.models.cuda import Recorded
 
 DEVICE = torch.device("cuda", 0)
 PACKAGE = "deviloc_ros"
@@ -66,21 +69,27 @@ class Log:
     """What a CUDA device would have been asked to do.
 
     Attributes:
-        stage: of the method, that runs now.
-        launches: number of kernels, by stage, place in the package and operation.
+        launches: number of kernels, by stage, place in the package and operation. A CUDA graph is
+            one of them, as are the copies into it and from it.
+        recorded: number of kernels within graphs, likewise.
         synchronisations: how often the host waited, likewise.
         copies: between host and device, likewise.
     """
 
-    stage: str = "-"
     launches: collections.Counter[Place] = field(default_factory=_counter)
+    recorded: collections.Counter[Place] = field(default_factory=_counter)
     synchronisations: collections.Counter[Place] = field(default_factory=_counter)
     copies: collections.Counter[Place] = field(default_factory=_counter)
 
     @property
     def num_launches(self) -> int:
-        """Number of kernels."""
+        """Number of kernels and graphs that the host started."""
         return sum(self.launches.values())
+
+    @property
+    def num_recorded(self) -> int:
+        """Number of kernels that graphs started."""
+        return sum(self.recorded.values())
 
     @property
     def num_synchronisations(self) -> int:
@@ -89,18 +98,20 @@ class Log:
 
     def clear(self) -> None:
         """Forget what was counted."""
-        for counter in (self.launches, self.synchronisations, self.copies):
+        for counter in self._counters():
             counter.clear()
 
-    def of_stages(self) -> dict[str, tuple[int, int, int]]:
-        """Return launches, synchronisations and copies of each stage."""
-        counters = self.launches, self.synchronisations, self.copies
+    def _counters(self) -> tuple[collections.Counter[Place], ...]:
+        return self.launches, self.synchronisations, self.copies, self.recorded
+
+    def of_stages(self) -> dict[str, tuple[int, ...]]:
+        """Return launches, synchronisations, copies, and launches in graphs, of each stage."""
+        counters = self._counters()
         stages = dict.fromkeys(stage for counter in counters for stage, _, _ in counter)
         return {
-            name: (
-                sum(count for (stage, _, _), count in self.launches.items() if stage == name),
-                sum(n for (stage, _, _), n in self.synchronisations.items() if stage == name),
-                sum(count for (stage, _, _), count in self.copies.items() if stage == name),
+            name: tuple(
+                sum(count for (stage, _, _), count in counter.items() if stage == name)
+                for counter in counters
             )
             for name in stages
         }
@@ -112,12 +123,30 @@ class Log:
             name = frame.f_code.co_filename
             if f"/{PACKAGE}/" in name and "site-packages" not in name:
                 place = name.rsplit(f"/{PACKAGE}/", 1)[1]
-                return self.stage, f"{place}:{frame.f_lineno}", operation
+                return _now.stage, f"{place}:{frame.f_lineno}", operation
             frame = frame.f_back
-        return self.stage, "elsewhere", operation
+        return _now.stage, "elsewhere", operation
+
+    def started(self, key: Place) -> None:
+        """Count a kernel."""
+        (self.recorded if _now.in_graph else self.launches)[key] += 1
+
+    def waited(self, key: Place) -> None:
+        """Count a synchronisation, which a graph cannot hold."""
+        if _now.in_graph:
+            raise RuntimeError(f"a CUDA graph cannot wait for the device ({key[2]} at {key[1]})")
+        self.synchronisations[key] += 1
+
+
+class _Now(threading.local):
+    """What a thread is about: the stage of the method, and whether a graph is recorded."""
+
+    stage = "-"
+    in_graph = False
 
 
 _log = Log()
+_now = _Now()
 
 
 class CudaTensor(torch.Tensor):
@@ -157,7 +186,7 @@ def _check_devices(name: str, key: Place, args: Any, tensors: list[torch.Tensor]
         return
     if name in INDEXING and isinstance(args[0], CudaTensor):
         _log.copies[key] += 1
-        _log.synchronisations[key] += 1
+        _log.waited(key)
     elif any(each.dim() for each in others) or name in ("cat", "stack", "mm", "bmm", "addmm"):
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found cuda:0 and cpu! "
@@ -165,15 +194,17 @@ def _check_devices(name: str, key: Place, args: Any, tensors: list[torch.Tensor]
         )
 
 
-def _copied(name: str, key: Place, to_device: bool, from_device: bool, out: Any) -> Any:
+def _copied(key: Place, to_device: bool, from_device: bool, asynchronous: bool, out: Any) -> Any:
     """Count a copy, which is a launch where it stays on one device."""
     if to_device != from_device:
+        if _now.in_graph:
+            raise RuntimeError(f"a CUDA graph cannot copy from or to the host (at {key[1]})")
         _log.copies[key] += 1
-        # `copy_` of memory that is not page-locked waits, as does every copy to the host.
-        if from_device or name == "copy_":
-            _log.synchronisations[key] += 1
+        # A copy to the host waits, and one from memory that is not page-locked (models/cuda.py).
+        if from_device or not asynchronous:
+            _log.waited(key)
     elif to_device:
-        _log.launches[key] += 1
+        _log.started(key)
     return out
 
 
@@ -192,22 +223,24 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     out = func(*of_values, **named)
     if name == "_to_copy":
         to_device = _on_cuda(wanted) if wanted is not None else bool(mine)
-        return _copied(name, key, to_device, bool(mine), CudaTensor(out) if to_device else out)
+        asynchronous = kwargs.get("non_blocking", False)
+        out = CudaTensor(out) if to_device else out
+        return _copied(key, to_device, bool(mine), asynchronous, out)
     if name == "copy_":
         into = isinstance(args[0], CudaTensor)
-        return _copied(name, key, into, isinstance(args[1], CudaTensor), args[0])
+        return _copied(key, into, isinstance(args[1], CudaTensor), False, args[0])
     if not mine and not _on_cuda(wanted):
         return out
     masks = name in INDEXING and any(
         isinstance(i, torch.Tensor) and i.dtype in (torch.bool, torch.uint8) for i in args[1]
     )
     if masks or name in WAITING:
-        _log.synchronisations[key] += 1
+        _log.waited(key)
     returns = func._schema.returns
     if name not in WITHOUT_KERNEL and not any(
         each.alias_info is not None and not each.alias_info.is_write for each in returns
     ):
-        _log.launches[key] += 1
+        _log.started(key)
     known = {id(leaf.inner): leaf for leaf in mine}
 
     def wrapped(value: torch.Tensor) -> torch.Tensor:
@@ -248,7 +281,7 @@ class _Naming(TorchFunctionMode):
             if func is torch.Tensor.new_tensor:
                 return torch.tensor(args[1], **{"dtype": args[0].dtype, "device": DEVICE, **kwargs})
             if func is torch.Tensor.tolist:
-                _log.synchronisations[_log.key("tolist")] += 1
+                _log.waited(_log.key("tolist"))
                 return args[0].inner.tolist()
             if func in (torch.Tensor.numpy, torch.Tensor.__array__):
                 raise TypeError("can't convert cuda:0 device type tensor to numpy")
@@ -266,7 +299,8 @@ def _attention(original: Any) -> Any:
             args = tuple(x.to(dtype) if isinstance(x, CudaTensor) else x for x in args)
         key = _log.key("scaled_dot_product_attention")
         # Three dimensions have no fused kernel: products and softmax apart, in float32.
-        _log.launches[key] += 1 if args[0].dim() == 4 else 5
+        for _ in range(1 if args[0].dim() == 4 else 5):
+            _log.started(key)
         leaves, spec = tree_flatten((args, kwargs))
         _check_devices("cat", key, args, [x for x in leaves if isinstance(x, torch.Tensor)])
         values = [leaf.inner if isinstance(leaf, CudaTensor) else leaf for leaf in leaves]
@@ -302,18 +336,46 @@ def _stages_named() -> Iterator[None]:
 
     @contextlib.contextmanager
     def call(self: StageClock, stage: str) -> Iterator[None]:
-        before, _log.stage = _log.stage, stage
+        before, _now.stage = _now.stage, stage
         try:
             with original(self, stage):
                 yield
         finally:
-            _log.stage = before
+            _now.stage = before
 
     StageClock.__call__ = call  # type: ignore[method-assign]
     try:
         yield
     finally:
         StageClock.__call__ = original  # type: ignore[method-assign]
+
+
+def _graph(original: Any) -> Any:
+    """Return the call of a recorded function, counted as the graph that CUDA would start."""
+
+    def call(self: Recorded, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if not self.wanted or not any(isinstance(each, CudaTensor) for each in inputs):
+            return original(self, *inputs)  # type: ignore[no-any-return]
+        key = _log.key("graph")
+        _now.in_graph = True
+        try:
+            outputs: tuple[torch.Tensor, ...] = original(self, *inputs)
+        finally:
+            _now.in_graph = False
+        _log.launches[key] += len(inputs) + 1 + len(outputs)
+        return outputs
+
+    return call
+
+
+def _in_thread(original: Any) -> Any:
+    """Return how a thread of a pool works, with the device there as well."""
+
+    def run(item: Any) -> None:
+        with _Naming(), _Dispatching():
+            original(item)
+
+    return run
 
 
 @contextlib.contextmanager
@@ -331,6 +393,8 @@ def mock_cuda() -> Iterator[Log]:
         (torch.cuda, "is_bf16_supported"): lambda *_, **__: True,
         (torch.cuda, "synchronize"): lambda *_, **__: None,
         (F, "scaled_dot_product_attention"): _attention(F.scaled_dot_product_attention),
+        (Recorded, "__call__"): _graph(Recorded.__call__),
+        (thread._WorkItem, "run"): _in_thread(thread._WorkItem.run),
     }
     saved = {(owner, name): getattr(owner, name) for owner, name in replaced}
     _register_guard()

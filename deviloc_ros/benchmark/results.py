@@ -73,6 +73,7 @@ def write_results(
         "config": options.config.model_dump(),
         "pairs": options.pairs,
         "global_features": options.descriptors,
+        "rig": options.rig,
     }
     write_records(output / JSON, records, context)
     worst = draw_worst(results, runs, options.config, num_pictures)
@@ -121,6 +122,13 @@ def _notes(benchmark: Benchmark, runs: Sequence[PlaceRun], options: RunOptions) 
     every = sum(len(place.queries) for place in benchmark.places)
     if count < every:
         notes.append(f"this is a subset of {count} of {every} queries, not for a server")
+    if any(place.rigs for place in benchmark.places):
+        notes.append(
+            "the images of one instant are localized together, as a rig: not comparable with "
+            "methods that see single images"
+            if options.rig
+            else "every image is localized by itself; --rig uses the cameras together"
+        )
     given = options.pairs or options.descriptors
     if given is not None:
         lost = [q.name for run in runs for q in run.queries if not (run.pairs or {}).get(q.name)]

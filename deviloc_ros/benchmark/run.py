@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from deviloc_ros import __version__
+from deviloc_ros.benchmark.localize import LocalizeUnits, units_of
 from deviloc_ros.benchmark.query_log import QueryLog
 from deviloc_ros.benchmark.types import Benchmark, BenchmarkQuery, Place
 from deviloc_ros.cluster.workers import THIS_PROCESS, Workers
@@ -18,17 +19,17 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.hloc_files import MatchFile, check_hdf5, rank_by_descriptors
 from deviloc_ros.datasets.pairs import read_pairs
 from deviloc_ros.errors import InputError
-from deviloc_ros.localization.localizer import Localizer
 from deviloc_ros.mapping.build import BuildOptions
 from deviloc_ros.mapping.given_model import build_given, built_of, inputs_of, settings_of_map
 from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.map_file import map_id
-from deviloc_ros.offline.image_folder import LocalizedImage, localize_folder
+from deviloc_ros.models.runtime import choose_device
 from deviloc_ros.offline.stats import query_record
 
 MAPS, QUERIES, MATCHES = "maps", "queries", "matches"
 MORE_REFERENCES = 4  # than are matched with: some the matcher cannot use
 PLACE = "{place}"
+AT_ONCE = 16  # queries in one pass of the networks on a GPU; a CPU gains nothing
 Pairs = Mapping[str, Sequence[str]]
 
 
@@ -43,6 +44,7 @@ class RunOptions:
         descriptors: hloc's file of global descriptors, which replaces retrieval, too.
         matches: write the matches of every query to an HDF5 file.
         workers: who localizes queries and builds maps.
+        rig: localize the images of one instant together, where the benchmark has a rig.
     """
 
     config: LocalizerConfig
@@ -51,6 +53,7 @@ class RunOptions:
     descriptors: str | None = None
     matches: bool = False
     workers: Workers = THIS_PROCESS
+    rig: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,18 @@ def plan(benchmark: Benchmark, output: Path, options: RunOptions) -> list[PlaceR
     """Choose queries and read pair files, before any work.
 
     Raises:
-        InputError: a pair file cannot be read, or has no pair of any query of its place; a file of
-            descriptors cannot be read, or h5py is missing where it is needed.
+        InputError: a rig is asked for and there is none; a pair file cannot be read, or has no
+            pair of any query of its place; a file of descriptors cannot be read, or h5py is
+            missing where it is needed.
     """
     if options.matches:
         check_hdf5()
+    if options.rig and not any(place.rigs for place in benchmark.places):
+        raise InputError(f"--rig: {benchmark.title} has no rig of cameras; leave it out")
+    if options.rig and (options.pairs or options.descriptors):
+        raise InputError(
+            "--rig: a rig finds its references itself; leave out --pairs and --global-features"
+        )
     every = [(place, query) for place in benchmark.places for query in place.queries]
     count = min(options.subset or len(every), len(every))
     chosen = np.linspace(0, len(every) - 1, count).round().astype(int).tolist()
@@ -142,50 +152,25 @@ def run_place(
     if options.matches:
         (output / MATCHES).mkdir(exist_ok=True)
         matches = MatchFile(output / MATCHES / f"{name}.h5")
-    with QueryLog(output / QUERIES / f"{name}.jsonl", _log_inputs(run, config)) as log:
+    with QueryLog(output / QUERIES / f"{name}.jsonl", _log_inputs(run, config, options.rig)) as log:
         done = set(log.records)
         if matches is not None:
             done = {n for n in done if not log.records[n]["localized"]} | matches.names(done)
         left = [query for query in run.queries if query.name not in done]
         told.kept(len(run.queries) - len(left))
-        localize = LocalizeQueries(
+        localize = LocalizeUnits(
             run.map_path.absolute(), config, place.query_images.absolute(), run.pairs
         )
-        for image in options.workers.map(localize, left, None):
-            if matches is not None and image.estimate is not None:
-                used = image.estimate.correspondences
-                matches.write(image.name, used.keypoints, used.points3d, used.confidence)
-            log.add(query_record(image))
-            told.localized()
+        at_once = 1 if choose_device(config.device).type == "cpu" else AT_ONCE
+        units = units_of(left, place.rigs if options.rig else {}, at_once)
+        for images in options.workers.map(localize, units, None):
+            for image in images:
+                if matches is not None and image.estimate is not None:
+                    used = image.estimate.correspondences
+                    matches.write(image.name, used.keypoints, used.points3d, used.confidence)
+                log.add(query_record(image))
+                told.localized()
         return replace(run, records={q.name: log.records[q.name] for q in run.queries})
-
-
-@dataclass(frozen=True)
-class LocalizeQueries:
-    """Makes what localizes queries in a map.
-
-    Attributes:
-        map_path: of the map.
-        config: of the localizer.
-        images: folder of the queries' images.
-        pairs: see PlaceRun.
-    """
-
-    map_path: Path
-    config: LocalizerConfig
-    images: Path
-    pairs: Pairs | None
-
-    def __call__(self) -> Callable[[BenchmarkQuery], LocalizedImage]:
-        """Open the map."""
-        localizer = Localizer.load(self.map_path, self.config)
-
-        def localize(query: BenchmarkQuery) -> LocalizedImage:
-            camera = {query.name: query.camera}
-            (found,) = localize_folder(localizer, self.images, camera, references=self.pairs)
-            return found
-
-        return localize
 
 
 def _map(run: PlaceRun, benchmark: Benchmark, options: RunOptions, told: Told) -> Map:
@@ -212,7 +197,7 @@ def _ranked(run: PlaceRun, reference_map: Map, template: str, config: LocalizerC
     return rank_by_descriptors(path, queries, references, count)
 
 
-def _log_inputs(run: PlaceRun, config: LocalizerConfig) -> str:
+def _log_inputs(run: PlaceRun, config: LocalizerConfig, rig: bool) -> str:
     """Return what changes with anything that the pose of a query depends on."""
     text = repr(
         (
@@ -222,9 +207,21 @@ def _log_inputs(run: PlaceRun, config: LocalizerConfig) -> str:
             str(run.place.query_images.resolve()),
             [(query.name, query.camera) for query in run.place.queries],
             None if run.pairs is None else sorted(run.pairs.items()),
+            *(_mounted(run.place) if rig else ()),
         )
     )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _mounted(place: Place) -> list[tuple[str, list[tuple[str, str, list[list[float]]]]]]:
+    """Return the rigs of a place as something to be written down."""
+    return [
+        (
+            name,
+            [(i.name, str(i.camera), i.base_from_camera.matrix.tolist()) for i in images],
+        )
+        for name, images in sorted(place.rigs.items())
+    ]
 
 
 def _pairs(place: Place, template: str | None, queries: Sequence[BenchmarkQuery]) -> Pairs | None:

@@ -30,6 +30,21 @@ class BenchmarkQuery:
 
 
 @dataclass(frozen=True)
+class RigImage:
+    """An image of a camera that is fixed to a body.
+
+    Attributes:
+        name: its path below the place's folder of queries.
+        camera: intrinsics of the stored pixels.
+        base_from_camera: where the camera sits.
+    """
+
+    name: str
+    camera: Camera
+    base_from_camera: Transform
+
+
+@dataclass(frozen=True)
 class Place:
     """One map and its queries.
 
@@ -43,6 +58,8 @@ class Place:
         queries: in the order of the result file.
         truth: true camera_from_map of those queries that have a public one, by name.
         pair_name: turns a name of a pair file into one of the queries or of the model.
+        rigs: the images that were taken at a query's instant by cameras of one body, its own among
+            them, by the query's name; empty: the benchmark has no rig.
     """
 
     name: str
@@ -53,6 +70,7 @@ class Place:
     queries: Sequence[BenchmarkQuery]
     truth: Mapping[str, Transform] = field(default_factory=dict)
     pair_name: Callable[[str], str] = str
+    rigs: Mapping[str, Sequence[RigImage]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,10 @@ its cameras are the image topics with /left/ and /right/ in them, or --topic lef
   poses          a bag (mcap) with /localization/pose (PoseWithCovarianceStamped) and /tf
   summary.json   what became of each image, with reasons, covariances, search and stage times; of a
                  rig what each camera contributed
+  view.html      with --view: the map and the poses with their covariances, in 3D, in a browser
 Ctrl-C ends it early; the files then hold what was done."""
+
+VIEW = "view.html"
 
 EXAMPLES = """\
   deviloc bag place.devmap drive/ --output result/
@@ -92,6 +95,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--fix", metavar="TOPIC", help="sensor_msgs/NavSatFix, with gnss.enabled; default: /fix"
     )
+    parser.add_argument(
+        "--view", action="store_true", help="write view.html, which summary.json names"
+    )
     add_config(parser, of_robot=True)
 
 
@@ -126,7 +132,15 @@ def run(args: argparse.Namespace) -> int:
             lambda items, total: tqdm(items, total=total, unit="image", desc="localize"),
             tell=note,
         )
-    result.write(args.output)
+    result.write(args.output, VIEW if args.view else None)
+    if args.view:
+        from deviloc_ros.mapping.pages.view_page import write_view
+
+        page = args.output / VIEW
+        write_view(
+            page, localizer.map, result.camera_poses, result.camera_covariances, args.map.name
+        )
+        note(f"{page}: open it in a browser")
     tell_left_out(result.left_out)
     print(result.line())
     if result.damage:

@@ -80,6 +80,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "--matches", action="store_true", help="write the matches of every query to matches/*.h5"
     )
     parser.add_argument(
+        "--rig",
+        action="store_true",
+        help="localize the images of one instant together (RobotCar: left, rear and right camera)",
+    )
+    parser.add_argument(
         "--method", metavar="METHOD", help="name in the result file (deviloc_ros_MATCHER)"
     )
     parser.add_argument(
@@ -99,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
     method = args.method or f"deviloc_ros_{config.matching.matcher}"
     if not re.fullmatch(r"[\w.+-]+", method):
         raise InputError(f"--method {method!r}: use letters, digits and . + - _ only")
+    if args.rig:
+        method += "_rig"
     if args.subset is not None:
         method += f"_subset{args.subset}"
 
@@ -108,7 +115,9 @@ def run(args: argparse.Namespace) -> int:
 
     places = None if args.places is None else args.places.split(",")
     benchmark = open_benchmark(args.name, args.root, places)
-    options = RunOptions(config, args.subset, args.pairs, args.global_features, args.matches)
+    options = RunOptions(
+        config, args.subset, args.pairs, args.global_features, args.matches, rig=args.rig
+    )
     runs = plan(benchmark, args.output, options)
     with open_workers(args.workers) as workers:
         return _run(benchmark, runs, replace(options, workers=workers), method, args)

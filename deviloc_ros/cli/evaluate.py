@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deviloc_ros.cli.arguments import Subparsers, add_command, check_output
 from deviloc_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from deviloc_ros.geometry.transform import Transform
 
 DESCRIPTION = """\
 Compare poses with the truth. Images are matched by name. An image of the model without a pose in
@@ -62,6 +67,12 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="FILE.html", help="write a page with plots and all errors"
     )
+    parser.add_argument(
+        "--map",
+        type=Path,
+        metavar="MAP",
+        help="with --report: beside it FILE.view.html shows the poses in this map, in 3D",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     from deviloc_ros.offline.stats import read_covariances
 
     check_output(args.report)
+    if args.map is not None and args.report is None:
+        raise InputError("--map is shown beside the report: give --report")
     if args.stats is not None and args.align != "none":
         raise InputError("--stats needs poses in the frame of the truth; leave --align out")
     thresholds = list(
@@ -101,7 +114,13 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         from deviloc_ros.evaluation.report import write_report
 
-        write_report(args.report, evaluation, thresholds, estimated, truth)
+        view = None
+        if args.map is not None:
+            view = args.report.with_suffix(".view.html")
+            _write_view(view, args, estimated)
+        write_report(
+            args.report, evaluation, thresholds, estimated, truth, None if not view else view.name
+        )
     if args.json:
         content = to_json(evaluation, thresholds)
         if consistency is not None:
@@ -114,3 +133,12 @@ def run(args: argparse.Namespace) -> int:
     if consistency is not None:
         print(nees_text(*consistency))
     return 0
+
+
+def _write_view(path: Path, args: argparse.Namespace, estimated: Mapping[str, Transform]) -> None:
+    from deviloc_ros.mapping.pages.view_page import write_view
+    from deviloc_ros.maps.open_map import open_map
+    from deviloc_ros.offline.stats import read_covariances
+
+    covariances = {} if args.stats is None else read_covariances(args.stats)
+    write_view(path, open_map(args.map), estimated, covariances, args.map.name)

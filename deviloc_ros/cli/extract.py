@@ -56,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
     """Take the images out."""
     from tqdm import tqdm
 
-    from deviloc_ros.bags.extract import ExtractOptions, extract
+    from deviloc_ros.bags.extraction.extract import ExtractOptions, extract
+    from deviloc_ros.bags.extraction.frame_choice import ChoiceOptions
+    from deviloc_ros.bags.extraction.sources import CameraSource
     from deviloc_ros.bags.reader import Bag
     from deviloc_ros.bags.topics import image_topic
 
@@ -65,15 +67,9 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{name} {getattr(args, name):g}: must be 0 or more")
     if not args.turn > 0:
         raise InputError(f"--turn {args.turn:g}: must be above 0")
-    options = ExtractOptions(
-        topic=args.topic,
-        camera_info=args.camera_info,
-        rectified=args.rectified,
-        distance=args.distance,
-        turn=math.radians(args.turn),
-        every=args.every,
-        odom_frame=args.odom_frame or "odom",
-    )
+    source = CameraSource("", args.topic, args.camera_info, rectified=args.rectified)
+    choice = ChoiceOptions(args.distance, math.radians(args.turn), args.every)
+    options = ExtractOptions((source,), choice, args.odom_frame or "odom")
     with Bag(args.bag) as bag:
         total = image_topic(bag, args.topic).count
         with tqdm(total=total, unit="image", desc="extract") as bar:

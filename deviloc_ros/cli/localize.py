@@ -20,6 +20,8 @@ from deviloc_ros.cli.arguments import (
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
+    from deviloc_ros.maps.map import Map
+    from deviloc_ros.maps.tiled_map import TiledMap
     from deviloc_ros.offline.image_folder import LocalizedImage
     from deviloc_ros.offline.query_cameras import QueryCameras, QueryPairing
 
@@ -69,6 +71,12 @@ def add_parser(subparsers: Subparsers) -> None:
         "--debug-dir", type=Path, metavar="DIR", help="write a picture of every image's matches"
     )
     parser.add_argument(
+        "--view",
+        type=Path,
+        metavar="PAGE.html",
+        help="write a page that shows the poses with their covariances in the map, in 3D",
+    )
+    parser.add_argument(
         "--batch", type=int, default=1, metavar="N", help="images in one pass of the network (1)"
     )
     add_config(parser)
@@ -78,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     """Localize, and write what was found; also when interrupted."""
     check_output(args.output)
     check_output(args.json)
+    check_output(args.view)
     if args.batch < 1:
         raise InputError(f"--batch {args.batch}: must be at least 1")
 
@@ -131,9 +140,12 @@ def run(args: argparse.Namespace) -> int:
             "interrupted": interrupted or failure is not None,
             "images_without_camera": list(pairing.without_camera),
             "cameras_without_image": list(pairing.without_image),
+            "view": None if args.view is None else str(args.view),
         }
         write_stats(args.json, queries, context)
     _tell_failures(queries)
+    if args.view is not None:
+        _write_view(args, localizer.map, queries)
     tell(
         f"{args.output}: {len(poses)} of {len(pairing.cameras)} images localized",
         args.output,
@@ -144,6 +156,18 @@ def run(args: argparse.Namespace) -> int:
     if interrupted:
         raise KeyboardInterrupt
     return 0 if poses else 3
+
+
+def _write_view(
+    args: argparse.Namespace, reference_map: Map | TiledMap, queries: Sequence[LocalizedImage]
+) -> None:
+    from deviloc_ros.mapping.pages.view_page import write_view
+
+    found = {query.name: query.estimate for query in queries if query.estimate is not None}
+    poses = {name: estimate.camera_from_map for name, estimate in found.items()}
+    covariances = {name: estimate.covariance for name, estimate in found.items()}
+    write_view(args.view, reference_map, poses, covariances, args.map.name)
+    tell(f"{args.view}: open it in a browser", args.view, args.output, args.json)
 
 
 def _query_cameras(args: argparse.Namespace) -> QueryCameras:

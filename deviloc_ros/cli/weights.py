@@ -1,4 +1,4 @@
-"""`deviloc weights`: the published network's weights, which every user downloads alone."""
+"""`deviloc weights`: the published network's weights, and networks as ONNX files."""
 
 from __future__ import annotations
 
@@ -14,20 +14,30 @@ authors' repository and import it once. The default matcher, xfeat, needs nothin
 
 import  reads a checkpoint without running any code in it, checks every tensor against the
         published network, and keeps it as safetensors with a checksum.
-list    shows what was imported and whether it is still intact."""
+list    shows what was imported and whether it is still intact.
+export  writes a network as an ONNX file, for runtimes such as TensorRT; needs the package onnx."""
 
 EXAMPLES = """\
   deviloc weights import deviloc_weights.ckpt
   deviloc weights list
-  deviloc weights list --json"""
+  deviloc weights list --json
+  deviloc weights export xfeat xfeat.onnx
+  deviloc weights export xfeat xfeat.onnx --image-size 1344x896 --batch 1"""
+
+# Keys of models/onnx_export.py, which loads torch.
+EXPORTED = ("xfeat", "xfeat-fine", "topicfm")
 
 
 def add_parser(subparsers: Subparsers) -> None:
     """Describe the command line."""
     parser = add_command(
-        subparsers, "weights", "import the published network's weights", DESCRIPTION, EXAMPLES
+        subparsers,
+        "weights",
+        "import weights, export networks",
+        DESCRIPTION,
+        EXAMPLES,
     )
-    actions = parser.add_subparsers(dest="action", metavar="import|list", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="import|list|export", required=True)
     importing = actions.add_parser("import", help="check, convert and keep checkpoints")
     importing.add_argument(
         "files",
@@ -38,11 +48,44 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     listing = actions.add_parser("list", help="show what was imported")
     listing.add_argument("--json", action="store_true", help="print JSON instead of text")
+    exporting = actions.add_parser("export", help="write a network as an ONNX file")
+    exporting.add_argument(
+        "network",
+        choices=EXPORTED,
+        help="XFeat's backbone, its fine matcher, or the backbone of topicfm",
+    )
+    exporting.add_argument("file", type=Path, metavar="FILE.onnx", help="the file to write")
+    exporting.add_argument(
+        "--image-size",
+        type=_size,
+        metavar="WxH",
+        help="only for images of this size, px; default: any that the network takes",
+    )
+    exporting.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="only for so many inputs at once; default: any",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Import or list."""
+    """Import, list or export."""
+    if args.action == "export":
+        from deviloc_ros.models.onnx_export import export
+
+        export(args.network, args.file, args.batch, args.image_size)
+        print(args.file)
+        return 0
     return _import(args.files) if args.action == "import" else _list(args.json)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Read a width and a height."""
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write it like 1344x896")
+    return int(sides[0]), int(sides[1])
 
 
 def _import(files: list[Path]) -> int:

@@ -73,7 +73,11 @@ def posed_images(folder: Path) -> Sequence[PosedImage]:
             except InputError as error:
                 raise InputError(f"{folder}: camera {image.camera_id}: {error}") from None
             cameras[image.camera_id] = camera
-        posed[image.name] = PosedImage(image.name, cameras[image.camera_id], _pose(folder, image))
+        try:
+            pose = pose_of(image)
+        except InputError as error:
+            raise InputError(f"{folder}: {error}") from None
+        posed[image.name] = PosedImage(image.name, cameras[image.camera_id], pose)
     if not posed:
         raise InputError(f"{folder}: no image of the COLMAP model has a pose")
     return [posed[name] for name in sorted(posed)]
@@ -138,15 +142,23 @@ def _has_byte_order_mark(path: Path) -> bool:
         return file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
-def _pose(folder: Path, image: pycolmap.Image) -> Transform:
+def pose_of(image: pycolmap.Image) -> Transform:
+    """Return camera_from_map of an image that has a pose.
+
+    Raises:
+        InputError: its camera has none in its rig, or it is no pose of a place.
+    """
     try:
         pose = image.cam_from_world()
     except RuntimeError:
         raise InputError(
-            f"{folder}: the camera of {image.name} has no pose in its rig (sensor_from_rig)"
+            f"the camera of {image.name} has no pose in its rig (sensor_from_rig)"
         ) from None
     x, y, z, w = pose.rotation.quat
-    return Transform.from_quaternion((w, x, y, z), pose.translation)
+    try:
+        return Transform.from_quaternion((w, x, y, z), pose.translation)
+    except InputError as error:
+        raise InputError(f"the pose of {image.name}: {error}") from None
 
 
 def _find(folder: Path) -> str:

@@ -76,12 +76,14 @@ def _camera(place: str, text: str, cameras: Mapping[str, Camera]) -> PosedImage:
     name = fields[0].removeprefix("./")
     _, *pose = numbers(place, fields[1:9], CAMERA_LINE)
     quaternion, centre = pose[:4], np.array(pose[4:])
-    if not 1e-6 < np.linalg.norm(quaternion) < 1e6:
-        raise InputError(f"{place}: the quaternion {tuple(quaternion)} cannot be normalised")
     if name not in cameras:
         raise InputError(f"{place}: there are no intrinsics of {name}")
-    turned = Transform.from_quaternion(quaternion, np.zeros(3))
-    return PosedImage(name, cameras[name], Transform(turned.rotation, -turned.apply(centre)))
+    try:
+        placed = Transform.from_quaternion(quaternion, centre)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    moved = -placed.rotation.apply(centre)
+    return PosedImage(name, cameras[name], Transform(placed.rotation, moved))
 
 
 def _count(place: str, text: str, what: str) -> int:

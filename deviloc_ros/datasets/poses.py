@@ -5,7 +5,6 @@ Quaternions need not be of unit length in a file that is read, but not zero; the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -17,7 +16,7 @@ from deviloc_ros.atomic import atomic_path
 from deviloc_ros.datasets.lines import numbers, read_lines, split_name
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.trajectory import NANOSECONDS
-from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.geometry.transform import FARTHEST, Transform
 
 POSE_LINE = "name qw qx qy qz tx ty tz"
 TUM_LINE = "timestamp tx ty tz qx qy qz qw"
@@ -121,14 +120,17 @@ def read_positions(path: Path) -> dict[str, NDArray[np.float64]]:
         name, values = split_name(place, text, 3, POSITION_LINE)
         if name in positions:
             raise InputError(f"{place}: {name} has a position already; names must differ")
+        if max(map(abs, values)) > FARTHEST:
+            raise InputError(f"{place}: the position {tuple(values)} is beyond {FARTHEST:g} m")
         positions[name] = np.array(values)
     return positions
 
 
 def _transform(place: str, wxyz: Sequence[float], translation: Sequence[float]) -> Transform:
-    if not 1e-6 < math.hypot(*wxyz) < 1e6:
-        raise InputError(f"{place}: the quaternion {tuple(wxyz)} cannot be normalised")
-    return Transform.from_quaternion(wxyz, translation)
+    try:
+        return Transform.from_quaternion(wxyz, translation)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
 
 
 def _text(values: ArrayLike) -> str:

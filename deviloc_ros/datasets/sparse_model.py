@@ -13,10 +13,9 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from deviloc_ros.datasets.colmap import PosedImage
+from deviloc_ros.datasets.colmap import PosedImage, pose_of
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.geometry.transform import Transform
 
 
 @dataclass(frozen=True)
@@ -121,15 +120,17 @@ def sparse_model(model: pycolmap.Reconstruction, only: Iterable[str] | None = No
                 cameras[image.camera_id] = Camera.from_pycolmap(model.cameras[image.camera_id])
             except InputError as error:
                 raise InputError(f"camera {image.camera_id} of the model: {error}") from None
-        pose = image.cam_from_world()
-        x, y, z, w = pose.rotation.quat
+        try:
+            pose = pose_of(image)
+        except InputError as error:
+            raise InputError(f"the model: {error}") from None
         observed = [point for point in image.points2D if point.has_point3D()]
         images.append(
             ObservingImage(
                 PosedImage(
                     image.name,
                     cameras[image.camera_id],
-                    Transform.from_quaternion((w, x, y, z), pose.translation),
+                    pose,
                 ),
                 np.array([point.xy for point in observed], dtype=np.float64).reshape(-1, 2),
                 np.array([point.point3D_id for point in observed], dtype=np.int64),

@@ -23,7 +23,7 @@ PAGE = """<!DOCTYPE html>
 body {{ font: 15px/1.5 sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em }}
 pre {{ background: #f4f4f4; padding: 1em; overflow-x: auto }}
 img {{ max-width: 100% }}
-</style></head><body><h1>{title}</h1><pre>{summary}</pre>
+</style></head><body><h1>{title}</h1>{link}<pre>{summary}</pre>
 <img alt="Camera positions from above and cumulative errors" src="data:image/png;base64,{plots}">
 <h2>Images</h2><pre>{table}</pre></body></html>
 """
@@ -35,6 +35,7 @@ def write_report(
     thresholds: Sequence[Threshold],
     estimated: Mapping[str, Transform],
     truth: Mapping[str, Transform],
+    view: str | None = None,
 ) -> None:
     """Write the page; it needs no other file.
 
@@ -44,6 +45,7 @@ def write_report(
         thresholds: limits to state the recall at.
         estimated: camera_from_map as given, before any alignment.
         truth: camera_from_truth.
+        view: a page that shows the poses in the map, relative to this one, to link to.
 
     Raises:
         InputError: the file cannot be written.
@@ -52,6 +54,9 @@ def write_report(
         estimated = move(estimated, evaluation.fit.target_from_source)
     page = PAGE.format(
         title="Pose errors",
+        link=f'<p><a href="{html.escape(view)}">The poses in the map, in 3D</a></p>'
+        if view
+        else "",
         summary=html.escape(summary_text(evaluation, thresholds)),
         plots=base64.b64encode(_plots(evaluation, estimated, truth)).decode("ascii"),
         table=html.escape(image_table(evaluation)),

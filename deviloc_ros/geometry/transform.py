@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.errors import InputError
+
+# What is farther away than this is an error of a file or a message, not a place (metres, or the
+# unit of a model).
+FARTHEST = 1e9
 
 
 @dataclass(frozen=True)
@@ -51,14 +56,19 @@ class Transform:
         """Build from a unit quaternion in COLMAP's order (w, x, y, z) and a translation.
 
         Raises:
-            InputError: a value is not finite, or the quaternion is zero.
+            InputError: a value is not finite, the quaternion cannot be normalised, or the
+                translation is longer than FARTHEST.
         """
         q, place = np.asarray(wxyz, dtype=np.float64), np.asarray(translation, dtype=np.float64)
-        if not (np.isfinite(q).all() and np.isfinite(place).all() and q.any()):
+        if not (np.isfinite(q).all() and np.isfinite(place).all()):
             raise InputError(
                 f"rotation {q.tolist()} (w x y z) and translation {place.tolist()} must be finite "
-                "numbers, and the rotation not all zero"
+                "numbers"
             )
+        if not 1e-6 < math.hypot(*q) < 1e6:
+            raise InputError(f"the quaternion {q.tolist()} (w x y z) cannot be normalised")
+        if np.abs(place).max() > FARTHEST:
+            raise InputError(f"translation {place.tolist()} is farther away than {FARTHEST:g}")
         w, x, y, z = q
         return Transform(Rotation.from_quat([x, y, z, w]), place)
 

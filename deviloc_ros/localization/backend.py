@@ -14,13 +14,16 @@ import torch
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.context.matcher import ContextMatcher
 from deviloc_ros.localization.context.search import CpuContextSearch
+from deviloc_ros.localization.cuda.alignment import CudaAligner
 from deviloc_ros.localization.cuda.batch import CudaBatchMatcher
 from deviloc_ros.localization.cuda.context import CudaContextSearch
 from deviloc_ros.localization.cuda.features import CudaFeatureExtractor
 from deviloc_ros.localization.cuda.matching import CudaMatcher
+from deviloc_ros.localization.cuda.retrieval import CudaRetrieval
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.matching import DenseMatcher, Matcher, SemiDenseMatcher
-from deviloc_ros.localization.photometric.aligner import Aligner
+from deviloc_ros.localization.photometric.aligner import Align, Aligner
+from deviloc_ros.localization.retrieval.ranking import Retrieval, Retrieve
 from deviloc_ros.localization.solver import PoseSolver
 from deviloc_ros.localization.stage_clock import Mark
 from deviloc_ros.maps.map import Map
@@ -47,6 +50,10 @@ class Backend(Protocol):
         """
         ...
 
+    def retrieval(self, reference_map: Map) -> Retrieve:
+        """Return what chooses references for a query."""
+        ...
+
     def matcher(self, reference_map: Map) -> DenseMatcher:
         """Return what matches queries with references, by nearest neighbours.
 
@@ -68,8 +75,12 @@ class Backend(Protocol):
         """
         ...
 
-    def aligner(self, reference_map: Map) -> Aligner:
-        """Return what aligns matches with pixels."""
+    def aligner(self, reference_map: Map) -> Align:
+        """Return what aligns matches with pixels.
+
+        Raises:
+            InputError: the images of references do not fit into memory.
+        """
         ...
 
 
@@ -92,6 +103,10 @@ class CpuBackend:
         """See Backend."""
         return FeatureExtractor(self._config)
 
+    def retrieval(self, reference_map: Map) -> Retrieval:
+        """See Backend."""
+        return Retrieval(reference_map, self._config.retrieval, self.device)
+
     def matcher(self, reference_map: Map) -> SemiDenseMatcher:
         """See Backend."""
         return SemiDenseMatcher(reference_map, self._config)
@@ -107,7 +122,7 @@ class CpuBackend:
 
 
 class CudaBackend:
-    """Whole batches in few launches; nothing waits for the device but the two downloads."""
+    """Whole batches in few launches; nothing waits for the device but the downloads."""
 
     def __init__(self, config: LocalizerConfig, device: torch.device) -> None:
         """Take the configuration.
@@ -124,6 +139,11 @@ class CudaBackend:
         """See Backend."""
         return CudaFeatureExtractor(self._config, self.device)
 
+    def retrieval(self, reference_map: Map) -> CudaRetrieval:
+        """See Backend."""
+        settings, graphs = self._config.retrieval, self._config.cuda.graphs
+        return CudaRetrieval(reference_map, settings, self.device, graphs)
+
     def matcher(self, reference_map: Map) -> CudaBatchMatcher:
         """See Backend."""
         return CudaBatchMatcher(reference_map, self._config, self.device)
@@ -134,9 +154,9 @@ class CudaBackend:
         search = CudaContextSearch(reference_map, self._config, matcher.stored)
         return ContextMatcher(search, matcher, solver)
 
-    def aligner(self, reference_map: Map) -> Aligner:
-        """See Backend; the CPU aligns: patches are few, and it waits for the pose anyway."""
-        return Aligner(reference_map, self._config)
+    def aligner(self, reference_map: Map) -> CudaAligner:
+        """See Backend."""
+        return CudaAligner(reference_map, self._config, self.device)
 
 
 def backend_of(config: LocalizerConfig) -> Backend:

@@ -59,12 +59,12 @@ def localize_query(
         clusters = stages.retrieve(query.features, prior, left_out.astype(np.int64), candidates)
     if not clusters:
         return Attempt(clock).failed(FailureReason.NO_REFERENCES, "0 references to match with")
-    names = [stages.map.references[index].name for index in np.concatenate(clusters)]
 
     def localize_by(way: Way, match: Matcher) -> Localization:
         # Semi-dense matching with all references in one batch; the Point Inference Network (or what
         # took its place when the map was built) has given every match a 3D point and a confidence.
         matches = match(query, clusters, clock)
+        names = [stages.map.references[index].name for index in np.concatenate(clusters)]
         return estimate(stages, query, clusters, matches, prior, Attempt(clock, way, names))
 
     # Beyond the paper: where nearest neighbours leave doubt, context decides (context/).

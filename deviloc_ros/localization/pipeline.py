@@ -17,11 +17,11 @@ from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.backend import Backend, backend_of
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.matching import Matcher
-from deviloc_ros.localization.photometric.aligner import Aligner
+from deviloc_ros.localization.photometric.aligner import Align
 from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.photometric.pose import Uncertainty, aligned_pose
 from deviloc_ros.localization.pose import PoseHypothesis, agreement
-from deviloc_ros.localization.retrieval.ranking import Retrieval, Retrieve
+from deviloc_ros.localization.retrieval.ranking import Retrieve
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.stage_clock import Mark
 from deviloc_ros.localization.topicfm import TopicFmMatcher
@@ -55,7 +55,7 @@ class Pipeline:
     retrieve: Retrieve
     ways: tuple[tuple[Way, Matcher], ...]
     solver: PoseSolver
-    align: Aligner | None
+    align: Align | None
     mark: Callable[[], Mark] | None
     openvino_alone: bool
 
@@ -76,7 +76,7 @@ class Pipeline:
             reference_map,
             config,
             extractor,
-            Retrieval(reference_map, config.retrieval, backend.device),
+            backend.retrieval(reference_map),
             _ways(reference_map, config, backend, solver),
             solver,
             backend.aligner(reference_map) if _aligns(reference_map, config) else None,

@@ -60,6 +60,7 @@ class TopicFmMatcher:
             device,
             settings.precision,
             backend=config.features.backend,
+            graphs=config.cuda.graphs,
         )
         self._cache = ReferenceCache(settings.cache_mb * BYTES_PER_MB)
         self._files: ReferenceFiles | None = None

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.covariance import pose_covariance
-from deviloc_ros.localization.photometric.aligner import AlignableImage
-from deviloc_ros.localization.photometric.lucas_kanade import align_patches
 from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.types import Correspondences, Localization, Query
@@ -34,7 +31,9 @@ def warm_up(
     noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     for _, match in pipeline.ways:
         match.warm_up()
-    _estimate_pose(pipeline, camera, noise)
+    if pipeline.align is not None:
+        pipeline.align.warm_up()
+    _estimate_pose(pipeline, camera)
     if pipeline.config.matching.matcher != "xfeat":
         return
     for count in batches:
@@ -42,7 +41,7 @@ def warm_up(
         localize_query(Query(features, camera, noise))
 
 
-def _estimate_pose(pipeline: Pipeline, camera: Camera, noise: NDArray[np.uint8]) -> None:
+def _estimate_pose(pipeline: Pipeline, camera: Camera) -> None:
     """Go through the stages that noise does not get to, as it matches nothing."""
     rng = np.random.default_rng(0)
     size = camera.width, camera.height
@@ -59,9 +58,6 @@ def _estimate_pose(pipeline: Pipeline, camera: Camera, noise: NDArray[np.uint8])
     loss_scale, factor = pipeline.solver.loss_scale(camera), pipeline.covariance_scale
     pose_covariance(pose.camera_from_map, matches, camera, loss_scale, factor)
     if pipeline.align is not None:
-        image = AlignableImage.of(noise, camera, pipeline.config.features.max_size)
         same = np.tile(np.eye(2), (NUM_POINTS, 1, 1))
-        places = keypoints * image.scale
-        align_patches(image.pixels, image.pixels, places, places, same)
         some = AlignedMatches(matches, same, number == 0, np.ones(NUM_POINTS))
         pipeline.aligned_pose(ClusterPose(pose, merged, matches), some, camera)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from deviloc_ros import __version__
 from deviloc_ros.cluster.workers import THIS_PROCESS, Workers
 from deviloc_ros.config import LocalizerConfig
+from deviloc_ros.datasets.colmap import pose_of
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.images import read_gray
 from deviloc_ros.lifting.geometric import (
     LiftedKeypoints,
@@ -144,8 +144,7 @@ def assemble(
     images = {image.name: image for image in reconstruction.images.values() if image.has_pose}
     for name in sorted(images.keys() & features.keys()):
         image = images[name]
-        rigid = image.cam_from_world()
-        pose = Transform.from_quaternion(np.roll(rigid.rotation.quat, 1), rigid.translation)
+        pose = pose_of(image)
         camera = Camera.from_pycolmap(reconstruction.cameras[image.camera_id])
         observed = [point for point in image.points2D if point.has_point3D()]
         ids = np.array([index_of[point.point3D_id] for point in observed], dtype=np.int32)

@@ -71,8 +71,8 @@ def sizes_that_fit(
                         f"is {size[0]} x {size[1]} pixels, its camera {camera.width} x "
                         f"{camera.height}"
                     )
-            elif intrinsics.known is not None:
-                intrinsics.known_for(*size)
+            elif intrinsics.are_known:
+                intrinsics.known_for(name, *size)
         except InputError as error:
             refused[name] = str(error).removeprefix(f"{images / name}: ")
         else:
@@ -85,7 +85,7 @@ def check_topicfm(posed: Mapping[str, PosedImage], intrinsics: Intrinsics) -> No
     load_network()
     if posed:
         check_models((name, image.camera.model) for name, image in posed.items())
-    elif intrinsics.known is not None:
-        check_models([("--camera", intrinsics.known.model)])
+    elif intrinsics.are_known:
+        check_models(("--camera", camera.model) for camera in intrinsics.known_cameras)
     else:
         check_models([("--camera-model", intrinsics.first_model)])

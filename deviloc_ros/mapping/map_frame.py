@@ -187,8 +187,10 @@ def transform_map(
     linear = target_from_map.scale * target_from_map.rotation.as_matrix()
 
     def relative(points: NDArray[np.float32]) -> NDArray[np.float32]:
-        # Points are stored relative to the origin, which takes the translation.
-        return np.asarray(points.astype(np.float64) @ linear.T, dtype=np.float32)
+        # Points are stored relative to the origin, which takes the translation. Where nothing is
+        # known of one it is not finite, and stays so.
+        with np.errstate(invalid="ignore", over="ignore"):
+            return np.asarray(points.astype(np.float64) @ linear.T, dtype=np.float32)
 
     return replace(
         reference_map,

@@ -41,7 +41,7 @@ def border(
     """
     centres = [tile.viewpoints[0] for tile in maps]
     pairs, counts = [], []
-    for a, b in _neighbours(maps):
+    for a, b in neighbours(maps):
         near = cKDTree(centres[a]).query_ball_tree(cKDTree(centres[b]), BORDER_REACH)
         for i, others in enumerate(near):
             for j in others:
@@ -52,7 +52,7 @@ def border(
     return np.array(pairs, dtype=np.int32).reshape(-1, 2), np.array(counts, dtype=np.int32)
 
 
-def _neighbours(maps: Sequence[Map]) -> Iterator[tuple[int, int]]:
+def neighbours(maps: Sequence[Map]) -> Iterator[tuple[int, int]]:
     """Yield the tiles whose cameras may be near each other."""
     bounds = [tile.bounds for tile in maps]
     for a in range(len(maps)):

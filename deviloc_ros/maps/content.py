@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deviloc_ros.errors import InputError
+from deviloc_ros.geometry.transform import FARTHEST
 
-FARTHEST = 1e9
-"""No place is farther from a map's origin, metres; larger numbers overflow later on."""
 ROWS_AT_ONCE = 1 << 18
 
 

@@ -11,12 +11,10 @@ from scipy.spatial.transform import Rotation
 
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.trajectory import NANOSECONDS
-from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.geometry.transform import FARTHEST, Transform
 
 UNIT_TOLERANCE = 5e-3
 """So far the length of a quaternion may be off 1; about what tf2 allows."""
-FARTHEST = 1e9
-"""No robot is farther from the origin of a frame, metres; larger numbers overflow later on."""
 
 
 class StampMessage(Protocol):

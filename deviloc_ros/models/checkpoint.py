@@ -109,11 +109,13 @@ def _check_container(path: Path) -> None:
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise InputError(f"{path}: {size} bytes, more than the {MAX_FILE_BYTES} that are read")
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path}: not a whole torch checkpoint; expected {_expected()}")
     try:
+        if not zipfile.is_zipfile(path):
+            raise InputError(f"{path}: not a whole torch checkpoint; expected {_expected()}")
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
+    except InputError:
+        raise
     except Exception as error:  # of zipfile too: names that are no text, sizes that are none
         raise InputError(f"{path}: damaged checkpoint ({_first_line(error)})") from None
     # torch stores without compression: an archive that grows was not written by it.

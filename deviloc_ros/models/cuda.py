@@ -36,12 +36,12 @@ def compute_exactly(tf32: bool) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def upload(array: NDArray[Any], device: torch.device) -> Tensor:
-    """Return a writable array's values on a device; nothing waits for them on CUDA.
+def upload(array: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
+    """Return the values of a writable array, or of a CPU's tensor, on a device; nothing waits.
 
     The copy leaves from page-locked memory, which torch keeps until the copy is done.
     """
-    tensor = torch.from_numpy(array)
+    tensor = array if isinstance(array, Tensor) else torch.from_numpy(array)
     if has_hardware(device):
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
@@ -71,10 +71,19 @@ class Recorded:
     the device, and must give the same shapes for the same shapes.
     """
 
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]], active: bool) -> None:
-        """Wrap a function; where graphs are not active it is called as it is."""
+    def __init__(
+        self, function: Callable[..., tuple[Tensor, ...]], wanted: bool, device: torch.device
+    ) -> None:
+        """Wrap a function.
+
+        Args:
+            function: the function.
+            wanted: else, and on a device that has no graphs, it is called as it is.
+            device: where its tensors are.
+        """
         self._function = function
-        self._active = active
+        self.wanted = wanted
+        self._active = wanted and has_hardware(device)
         self._recordings: LRUCache[tuple[Any, ...], _Recording] = LRUCache(_GRAPHS_KEPT)
 
     @torch.inference_mode()

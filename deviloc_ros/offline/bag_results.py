@@ -23,6 +23,7 @@ from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.trajectory import NANOSECONDS
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.offline.bag_robot import BagRobot
+from deviloc_ros.robot.base_pose import base_pose
 from deviloc_ros.robot.outcome import Outcome, Refusal
 from deviloc_ros.robot.search_state import Mode
 
@@ -183,8 +184,33 @@ class BagRun:
             text += " (interrupted)"
         return text
 
-    def write(self, folder: Path) -> None:
+    @property
+    def camera_poses(self) -> dict[str, Transform]:
+        """camera_from_map by the name that pose files have."""
+        return {
+            f"{frame.name}/{camera}" if camera else frame.name: camera_from_map
+            for frame in self.localized
+            for camera, camera_from_map in frame.camera_poses.items()
+        }
+
+    @property
+    def camera_covariances(self) -> dict[str, NDArray[np.float64]]:
+        """Covariance (6, 6) of map_from_camera by the same names."""
+        return {
+            f"{frame.name}/{camera}" if camera else frame.name: base_pose(
+                frame.map_from_body, frame.covariance, camera_from_map @ frame.map_from_body
+            ).covariance
+            for frame in self.localized
+            for camera, camera_from_map in frame.camera_poses.items()
+            if frame.covariance is not None and frame.map_from_body is not None
+        }
+
+    def write(self, folder: Path, view: str | None = None) -> None:
         """Write poses_tum.txt, poses.txt, summary.json and the bag `poses`.
+
+        Args:
+            folder: gets them.
+            view: a page in the folder that summary.json is to name.
 
         Raises:
             InputError: the folder cannot be written to.
@@ -192,15 +218,11 @@ class BagRun:
         localized = self.localized
         trajectory = [(f.stamp, f.map_from_body) for f in localized if f.map_from_body]
         write_tum(folder / "poses_tum.txt", trajectory)
-        cameras = {
-            f"{frame.name}/{camera}" if camera else frame.name: camera_from_map
-            for frame in localized
-            for camera, camera_from_map in frame.camera_poses.items()
-        }
-        write_poses(folder / "poses.txt", cameras)
+        write_poses(folder / "poses.txt", self.camera_poses)
         self._write_bag(folder / "poses")
         with atomic_path(folder / "summary.json") as path:
-            path.write_text(json.dumps(self._summary(), indent=1), encoding="utf-8")
+            summary = self._summary() | ({} if view is None else {"view": view})
+            path.write_text(json.dumps(summary, indent=1), encoding="utf-8")
 
     def _summary(self) -> dict[str, Any]:
         stages = [frame.stage_seconds for frame in self.frames if frame.stage_seconds]

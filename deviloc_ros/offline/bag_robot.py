@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deviloc_ros.bags.reader import FIX_TYPE, INITIAL_POSE_TYPE, ODOMETRY_TYPE, Bag
-from deviloc_ros.bags.transforms import BagTransforms, tf_topics
+from deviloc_ros.bags.odometry_topic import odometry_topic
+from deviloc_ros.bags.reader import FIX_TYPE, INITIAL_POSE_TYPE, Bag
+from deviloc_ros.bags.transforms import BagTransforms
 from deviloc_ros.bags.types import stamp_of
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
@@ -66,7 +67,7 @@ def bag_robot(
     cameras = choose_cameras(bag, config, choice or CameraChoice())
     mounts = fixed_extrinsics(config)
     mounts |= {item.name: item.mount for item in cameras if item.mount is not None}
-    topic, text = _odometry(bag, config.frames.odom, odometry)
+    topic, text = odometry_topic(bag, config.frames.odom, odometry)
     # What is wrong with transforms is told when the bag is localized.
     transforms = BagTransforms(bag, topic, tell=lambda text: None)
     config = _with_base(bag, config, cameras, mounts, transforms)
@@ -120,44 +121,6 @@ def _with_base(
                 "another --base"
             )
     return config.model_copy(update={"frames": frames})
-
-
-def _odometry(bag: Bag, odom: str, wanted: str | None) -> tuple[str | None, str]:
-    """Return the topic of odometry that takes the place of /tf, and where odometry comes from."""
-    frames = {
-        topic.name: frame_of(bag.first(topic.name)[1].header.frame_id)
-        for topic in bag.topics.values()
-        if topic.type == ODOMETRY_TYPE and topic.count
-    }
-    listed = ", ".join(f"{name} (in {frame!r})" for name, frame in frames.items())
-    if wanted is not None:
-        topic = wanted if wanted in frames else f"/{wanted}"
-        if not odom or frames.get(topic) != odom:
-            raise InputError(
-                f"{bag.path}: --odometry {wanted}: no nav_msgs/Odometry in frame {odom!r} there; "
-                f"there are: {listed or 'none'}; --odom-frame names the frame"
-            )
-        return topic, f"{topic} (nav_msgs/Odometry)"
-    if not odom:
-        return None, "none: frames.odom is empty"
-    if _in_tf(bag, odom):
-        return None, "/tf"
-    fitting = [name for name, frame in frames.items() if frame == odom]
-    if len(fitting) == 1:
-        return fitting[0], f"{fitting[0]} (nav_msgs/Odometry), as no transform names {odom!r}"
-    hint = "choose with --odometry" if fitting else "--odom-frame names the frame"
-    others = f"; there are: {listed}; {hint}" if frames else ""
-    return None, f"none: no transform names {odom!r}{others}"
-
-
-def _in_tf(bag: Bag, frame: str) -> bool:
-    """Whether any transform of the bag names a frame."""
-    moving, fixed = tf_topics(bag)
-    return any(
-        frame in (frame_of(item.header.frame_id), frame_of(item.child_frame_id))
-        for _, message in bag.read([*moving, *fixed], lambda *_: None)
-        for item in message.transforms
-    )
 
 
 def _fix_topic(bag: Bag, wanted: str | None) -> str:

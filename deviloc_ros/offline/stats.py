@@ -151,14 +151,17 @@ def read_usage(paths: Sequence[Path]) -> Mapping[str, int]:
     for path in paths:
         try:
             content = json.loads(path.read_text(encoding="utf-8-sig"))
-            for record in content["images"]:
+            # 'deviloc bag' counts images, and lists frames.
+            records = content["frames"] if "frames" in content else content["images"]
+            for record in records:
                 if record["localized"]:
                     uses.update(str(name) for name in record["references"])
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot be read ({error})") from None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
-                f"{path}: is no stats.json as 'deviloc localize --json' writes it: {error!r}"
+                f"{path}: is neither stats.json of 'deviloc localize --json' nor summary.json of "
+                f"'deviloc bag': {error!r}"
             ) from None
     return uses
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.errors import InputError
-from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.messages.stamped import FARTHEST, frame_of, stamp_ns, transform_of
+from deviloc_ros.geometry.transform import FARTHEST, Transform
+from deviloc_ros.messages.stamped import frame_of, stamp_ns, transform_of
 from deviloc_ros.robot.carried_pose import CarriedPose
 from deviloc_ros.robot.config import FrameConfig
 from deviloc_ros.robot.odometry import Odometry

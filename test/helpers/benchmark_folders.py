@@ -210,21 +210,28 @@ def write_cambridge(root: Path, scene: str = "ShopFacade") -> Truth:
 
 
 def write_robotcar(root: Path) -> Truth:
-    """Write one location; names in models and lists end in .png, files in .jpg."""
+    """Write one location; names in models and lists end in .png, files in .jpg.
+
+    At dawn there is an image of the left camera, too. The rear one is the car.
+    """
     names = [f"overcast-reference/rear/{1417176458999821 + i}.png" for i in range(5)]
     references = posed(names, REFERENCES, PINHOLE)
     names = ["dawn/rear/1418721355450545.png", "night/rear/1418237150265011.png"]
     queries = posed(names, QUERIES, PINHOLE)
-    photograph(root / "images", [*references, *queries], ".jpg")
+    (left,) = posed([names[0].replace("rear", "left")], [QUERIES[0] + 0.7], PINHOLE)
+    photograph(root / "images", [*references, *queries, left], ".jpg")
+    rear_from_left = queries[0].camera_from_map @ left.camera_from_map.inverse()
     individual = root / "3D-models" / "individual"
     write_model(individual / "colmap_reconstructions" / "001_aligned", sparse(references), True)
     for camera in ("left", "rear", "right"):
         values = zip(("fx", "fy", "cx", "cy"), PINHOLE.params, strict=True)
         text = "".join(f"{key} {value}\n" for key, value in values)
         write_text(root / "intrinsics" / f"{camera}_intrinsics.txt", text)
-        rows = "\n".join(",".join(str(float(v)) for v in row) for row in np.eye(4))
+        car_from_camera = rear_from_left.matrix if camera == "left" else np.eye(4)
+        rows = "\n".join(",".join(str(float(v)) for v in row) for row in car_from_camera)
         write_text(root / "extrinsics" / f"{camera}_extrinsics.txt", rows)
-    listed = [image.name.replace(".png", ".jpg") for image in queries]
+    every = [*queries, left]
+    listed = [image.name.replace(".png", ".jpg") for image in every]
     path = individual / "queries_per_location" / "queries_location_001.txt"
     write_text(path, "".join(f"{name}\n" for name in listed))
     public, hidden = queries
@@ -234,7 +241,7 @@ def write_robotcar(root: Path) -> Truth:
     write_text(root / "robotcar_v2_test.txt", f"{hidden.name}\n")
     return {
         "/".join(name.split("/")[-2:]): image.camera_from_map
-        for name, image in zip(listed, queries, strict=True)
+        for name, image in zip(listed, every, strict=True)
     }
 
 

@@ -38,7 +38,7 @@ ALLOWED = {
     "robotcar": {"bags", "datasets", "geometry", "mapping", "maps", "messages"},
     "evaluation": {"geometry", "localization"},
     "benchmark": {"cluster", "datasets", "evaluation", "geometry", "localization", "mapping",
-                  "maps", "offline", "robotcar"},
+                  "maps", "models", "offline", "robot", "robotcar"},
     "simulation": {"datasets", "geometry"},
     "training": {"datasets", "geometry", "lifting", "models", "simulation"},
     "ros": {"bags", "datasets", "evaluation", "geometry", "localization", "maps", "messages",

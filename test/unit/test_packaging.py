@@ -25,8 +25,8 @@ OTHER_NAMES = {
     "PIL": "pillow",
     "yaml": "pyyaml",
 }
-DEMO = {"pyvista", "skimage", "vtk", "vtkmodules"}
-"""What only the simulated drive imports, installed by the extra `demo`."""
+EXTRAS = {"pyvista", "rerun", "skimage", "vtk", "vtkmodules"}
+"""What only the simulated drive and `map view --rerun` import, installed by extras of setup.py."""
 
 EXECUTABLES = ("deviloc", "localization_node", "map_display", "pose_recorder")
 """What `ros2 run` starts."""
@@ -83,7 +83,7 @@ def test_ros_packages_that_are_imported_are_declared() -> None:
 def test_python_packages_that_are_imported_are_required() -> None:
     declared = required("requirements.txt")
     ros = {element.text for element in package_xml().findall("exec_depend")}
-    known = set(sys.stdlib_module_names) | {"deviloc_ros", "tf2_ros", "ament_index_python"} | DEMO
+    known = set(sys.stdlib_module_names) | {"deviloc_ros", "tf2_ros", "ament_index_python"} | EXTRAS
     known.add("compression")  # of the standard library since Python 3.14
     unknown = {
         name: files

@@ -180,10 +180,11 @@ def _poses(path: Path, expected: str) -> Mapping[tuple[str, str], Transform]:
         if not all(fields[2:]):
             continue
         values = numbers(place, fields[2:], expected)
-        if not 1e-6 < np.linalg.norm(values[:4]) < 1e6:
-            raise InputError(f"{place}: the quaternion {values[:4]} cannot be normalised")
         key = _key(fields[0]) if expected == POSE_LINE else fields[0]
-        poses[key, fields[1]] = Transform.from_quaternion(values[:4], values[4:])
+        try:
+            poses[key, fields[1]] = Transform.from_quaternion(values[:4], values[4:])
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
     return poses
 
 

@@ -17,7 +17,7 @@ from deviloc_ros.benchmark.loaders.folder import (
     model_sources,
     require,
 )
-from deviloc_ros.benchmark.types import Benchmark, BenchmarkQuery, Place
+from deviloc_ros.benchmark.types import Benchmark, BenchmarkQuery, Place, RigImage
 from deviloc_ros.datasets.colmap import read_model
 from deviloc_ros.datasets.sparse_model import SparseModel, sparse_model
 from deviloc_ros.errors import InputError
@@ -107,17 +107,17 @@ def _places(
         ],
     )
     cameras: dict[str, Camera] = {}
+    mounted = {camera: seasons.base_from_optical(camera) for camera in CAMERAS}
     places = []
     for name in names:
-        listed = map(as_stored, seasons.queries(submaps[name].number))
-        queries = [
-            _query(seasons, image, cameras) for image in listed if only is None or image in only
-        ]
+        listed = list(map(as_stored, seasons.queries(submaps[name].number)))
+        every_image = [_query(seasons, image, cameras) for image in listed]
+        queries = [query for query in every_image if only is None or query.name in only]
         if queries:
-            places.append(_place(seasons, submaps[name], queries, truth))
+            rigs = _rigs(every_image, mounted)
+            places.append(_place(seasons, submaps[name], queries, truth, rigs))
     every = [query for place in places for query in place.queries]
     notes = [*check_images(TITLE, seasons.images_folder, every, str(seasons.folder / QUERIES))]
-    notes.append("every image is localized by itself; the rig of the three cameras is not used")
     lost = set(only or ()) - {query.name for query in every}
     if lost and wanted is None:
         notes.append(f"{len(lost)} images are in no list of a location ({min(lost)}, ...)")
@@ -138,11 +138,24 @@ def _query(seasons: Seasons, name: str, cameras: dict[str, Camera]) -> Benchmark
     return BenchmarkQuery(name, cameras[camera], f"{camera}/{file}", (time, condition))
 
 
+def _rigs(
+    images: Sequence[BenchmarkQuery], mounted: Mapping[str, Transform]
+) -> Mapping[str, Sequence[RigImage]]:
+    """Return the images of each one's instant: the three cameras' files have the same name."""
+    instants: dict[tuple[str, str], list[RigImage]] = {}
+    for image in sorted(images, key=lambda each: each.name):
+        condition, camera, file = image.name.split("/", 2)
+        seen = RigImage(image.name, image.camera, mounted[camera])
+        instants.setdefault((condition, file), []).append(seen)
+    return {image.name: together for together in instants.values() for image in together}
+
+
 def _place(
     seasons: Seasons,
     submap: Submap,
     queries: Sequence[BenchmarkQuery],
     truth: Mapping[str, Transform],
+    rigs: Mapping[str, Sequence[RigImage]],
 ) -> Place:
     return Place(
         submap.name,
@@ -153,6 +166,7 @@ def _place(
         queries,
         {query.name: truth[query.name] for query in queries if query.name in truth},
         as_stored,
+        rigs,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,17 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deviloc_ros.cli.arguments import note
-from deviloc_ros.errors import InputError
+from deviloc_ros.cli.map.bag_options import extract_options, uses_bag
 
 if TYPE_CHECKING:
+    from deviloc_ros.bags.extraction.extract import ExtractOptions
     from deviloc_ros.geometry.camera import Camera
+    from deviloc_ros.geometry.mounted_camera import MountedCamera
     from deviloc_ros.geometry.position_fix import PositionFix
     from deviloc_ros.geometry.transform import Transform
-    from deviloc_ros.mapping.drive_frame import DriveFrame
-
-OPTIONS = ("topic", "camera_info", "odom_frame", "fix", "distance", "turn", "every",
-           "no_odometry", "no_fixes")  # fmt: skip
-DISTANCE, TURN, EVERY = 0.5, 15.0, 0.5
+    from deviloc_ros.mapping.drive.frame import DriveFrame
 
 
 @dataclass(frozen=True)
@@ -33,71 +30,43 @@ class TakenImages:
 
     Attributes:
         folder: of the image files.
-        camera: of all of them.
+        camera: of all of them; None: those of a rig.
+        rig: cameras and their places by the name of the folder of their images; empty: no rig.
         odometry: camera_from_odometry by name, where it is known.
         fixes: of a satellite receiver, along the odometry.
+        choice: how many images there were, and why others were not taken (written.py).
     """
 
     folder: Path
-    camera: Camera
+    camera: Camera | None
+    rig: Mapping[str, MountedCamera]
     odometry: Mapping[str, Transform]
     fixes: Sequence[PositionFix]
+    choice: Mapping[str, Any]
+
+    @property
+    def cameras(self) -> dict[str, Camera]:
+        """The camera of each image, by its name below the folder."""
+        from deviloc_ros.datasets.image_folder import list_images
+
+        names = list_images(self.folder)
+        if self.camera is not None:
+            return dict.fromkeys(names, self.camera)
+        return {name: self.rig[name.partition("/")[0]].camera for name in names}
+
+    @property
+    def text(self) -> str:
+        """How many images there were and were taken, in a line."""
+        blurred = len(self.choice["blurred"])
+        text = f"{self.choice['taken']} of {self.choice['images']} images of the bag were taken"
+        text += f", {blurred} of them blurred" if blurred else ""
+        damage = self.choice["damage"]
+        return f"{text}; {damage}" if damage else text
 
     def remove(self, keep: bool) -> None:
         """Delete the images: the map is written."""
         if not keep:
             shutil.rmtree(self.folder.parent)
-
-
-def add_bag(
-    parser: argparse.ArgumentParser, images: argparse._MutuallyExclusiveGroup, frame: bool = True
-) -> None:
-    """Describe the arguments.
-
-    Args:
-        parser: of the command.
-        images: --bag is one of this group.
-        frame: whether the bag gives the map its frame.
-    """
-    images.add_argument(
-        "--bag", type=Path, metavar="BAG", help="folder, .mcap or .db3 file, or .bag of ROS 1"
-    )
-    group = parser.add_argument_group("images of a bag")
-    group.add_argument("--topic", help="image topic; needed where the bag has several")
-    group.add_argument(
-        "--camera-info", metavar="TOPIC", help="default: camera_info beside the image topic"
-    )
-    group.add_argument(
-        "--odom-frame", metavar="FRAME", help="the bag's odometry frame, default: odom"
-    )
-    group.add_argument(
-        "--distance", type=float, metavar="M", help=f"an image every so many metres ({DISTANCE})"
-    )
-    group.add_argument(
-        "--turn", type=float, metavar="DEG", help=f"or where the camera turned so far ({TURN:g})"
-    )
-    group.add_argument(
-        "--every", type=float, metavar="S", help=f"without odometry: every so many s ({EVERY})"
-    )
-    parser.set_defaults(frame_of_bag=frame)
-    if not frame:
-        parser.set_defaults(fix=None, no_odometry=None, no_fixes=None)
-        return
-    group.add_argument(
-        "--no-odometry",
-        action="store_true",
-        default=None,
-        help="the odometry chooses images, but the map is not brought into its frame",
-    )
-    group.add_argument(
-        "--fix", metavar="TOPIC", help="sensor_msgs/NavSatFix; needed where the bag has several"
-    )
-    group.add_argument(
-        "--no-fixes",
-        action="store_true",
-        default=None,
-        help="do not use satellite fixes: the map's frame is that of the odometry",
-    )
 
 
 def take_images(args: argparse.Namespace) -> TakenImages | None:
@@ -108,64 +77,55 @@ def take_images(args: argparse.Namespace) -> TakenImages | None:
     Raises:
         InputError: the bag cannot be used, or options do not go together.
     """
-    if args.bag is None:
-        given = [name for name in OPTIONS if getattr(args, name) is not None]
-        if given:
-            raise InputError(
-                f"--{given[0].replace('_', '-')} is of the images of a bag: give --bag"
-            )
+    if not uses_bag(args):
         return None
-    for name in ("model", "camera", "cameras", "camera_model", "dataset", "places", "metric"):
-        if getattr(args, name, None):
-            raise InputError(f"--{name.replace('_', '-')} does not go with --bag")
-    for name in ("distance", "turn", "every"):
-        value = getattr(args, name)
-        if value is not None and not 0 < value < math.inf:
-            raise InputError(f"--{name} {value:g}: must be above 0")
-
-    from tqdm import tqdm
-
-    from deviloc_ros.bags.extract import ExtractOptions, extract
-    from deviloc_ros.bags.reader import Bag
-    from deviloc_ros.bags.topics import image_topic
+    from deviloc_ros.bags.extraction.written import read_rig
     from deviloc_ros.datasets.fixes import read_fixes
     from deviloc_ros.datasets.poses import read_poses
     from deviloc_ros.geometry.camera import Camera
 
-    options = ExtractOptions(
-        topic=args.topic,
-        camera_info=args.camera_info,
-        distance=args.distance or DISTANCE,
-        turn=math.radians(args.turn or TURN),
-        every=args.every or EVERY,
-        odom_frame=args.odom_frame or "odom",
-        fix=args.fix if args.frame_of_bag and not args.no_fixes else "",
-    )
+    options = extract_options(args)
     folder = args.output.with_name(f"{args.output.name}.images")
     source, stamp = folder / "source.json", _source(args.bag, asdict(options))
     if not (folder / "images").exists() or not source.exists() or source.read_text() != stamp:
-        with Bag(args.bag) as bag:
-            total = image_topic(bag, args.topic).count
-            shutil.rmtree(folder / "images", ignore_errors=True)
-            with tqdm(total=total, unit="image", desc="bag", disable=None) as bar:
-                taken = extract(bag, folder, options, bar.update, note)
-        for item in taken.left_out[:3]:
-            note(f"left out: {item}")
-        if len(taken.left_out) > 3:
-            note(f"left out: {len(taken.left_out) - 3} more images")
-        if taken.damage:
-            note(f"{taken.damage}; the map is made of what came before")
-        if not taken.poses:
-            (folder / "poses.txt").unlink(missing_ok=True)
-        if not taken.fixes:
-            (folder / "fixes.txt").unlink(missing_ok=True)
+        shutil.rmtree(folder / "images", ignore_errors=True)
+        _extract(args.bag, folder, options)
         source.write_text(stamp)
-    poses = folder / "poses.txt"
-    odometry = read_poses(poses) if poses.exists() and not args.no_odometry else {}
-    places = folder / "fixes.txt"
-    fixes = read_fixes(places) if places.exists() and not args.no_fixes else []
-    camera = Camera.parse((folder / "camera.txt").read_text(encoding="utf-8").strip())
-    return TakenImages(folder / "images", camera, odometry, fixes)
+    poses, places, rig = (folder / name for name in ("poses.txt", "fixes.txt", "rig.json"))
+    one = folder / "camera.txt"
+    return TakenImages(
+        folder / "images",
+        Camera.parse(one.read_text(encoding="utf-8").strip()) if one.exists() else None,
+        read_rig(rig) if rig.exists() else {},
+        read_poses(poses) if poses.exists() and not args.no_odometry else {},
+        read_fixes(places) if places.exists() and not args.no_fixes else [],
+        json.loads((folder / "choice.json").read_text(encoding="utf-8")),
+    )
+
+
+def _extract(bag_path: Path, folder: Path, options: ExtractOptions) -> None:
+    """Write the images into the folder, and tell what became of them."""
+    from tqdm import tqdm
+
+    from deviloc_ros.bags.extraction.extract import extract
+    from deviloc_ros.bags.reader import Bag
+    from deviloc_ros.bags.topics import image_topic
+
+    with Bag(bag_path) as bag:
+        total = image_topic(bag, options.cameras[0].topic).count
+        with tqdm(total=total, unit="image", desc="bag", disable=None) as bar:
+            taken = extract(bag, folder, options, bar.update, note)
+    for item in taken.left_out[:3]:
+        note(f"left out: {item}")
+    if len(taken.left_out) > 3:
+        note(f"left out: {len(taken.left_out) - 3} more images")
+    for reason, count in sorted(taken.passed.items()):
+        note(f"of {taken.total} images passed over, as each {reason}: {count}")
+    blurred = sum(item.blurred for item in taken.chosen.values())
+    if blurred:
+        note(f"{blurred} of {len(taken.chosen)} images that were taken are blurred")
+    if taken.damage:
+        note(f"{taken.damage}; the map is made of what came before")
 
 
 def drive_text(drive: DriveFrame | None) -> list[str]:

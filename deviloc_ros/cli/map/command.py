@@ -20,25 +20,30 @@ from deviloc_ros.cli.arguments import (
     tell_unread,
 )
 from deviloc_ros.cli.map.align import add_align, run_align
-from deviloc_ros.cli.map.bag import add_bag, drive_text, take_images
+from deviloc_ros.cli.map.bag import drive_text, take_images
+from deviloc_ros.cli.map.bag_options import add_bag
 from deviloc_ros.cli.map.dataset import add_dataset, build_dataset
 from deviloc_ros.cli.map.extend import add_extend, run_extend
 from deviloc_ros.cli.map.merge import add_merge, run_merge
 from deviloc_ros.cli.map.prune import add_prune, run_prune
+from deviloc_ros.cli.map.report import add_report, report_path, write_report
 from deviloc_ros.cli.map.tile import add_tile, run_tile
 from deviloc_ros.cli.map.view import add_view, run_view
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from deviloc_ros.cluster.workers import Workers
+    from deviloc_ros.geometry.mounted_camera import MountedCamera
 
 BUILD = """\
 Make a map of a place from a folder of images. With --model, poses and intrinsics of a COLMAP model
 are taken as given, and points are triangulated where it has none; without, everything is
 reconstructed from the images. With --bag, images and their camera come from a rosbag2; where its
-transforms have odometry, the map is metric, with z up. Images that cannot be placed are listed with
-the reason. A build that was interrupted goes on where it stopped when the same command is given
-again."""
+transforms have odometry, the map is metric, with z up, and a page tells how good it is. Images that
+cannot be placed are listed with the reason. A build that was interrupted goes on where it stopped
+when the same command is given again."""
 
 BUILD_EXAMPLES = """\
   deviloc map build --images photos/ --output place.devmap
@@ -135,10 +140,18 @@ def _add_build(actions: Subparsers) -> None:
         help="which images share one camera: auto is all where all have one size",
     )
     parser.add_argument(
+        "--mapper",
+        choices=("auto", "incremental", "global"),
+        default="auto",
+        help="of COLMAP, where no model is given: global finds all poses at once; auto is global "
+        "from 300 images on, and incremental where that leaves a tenth of them without a pose",
+    )
+    parser.add_argument(
         "--keep-workspace",
         action="store_true",
         help="leave COLMAP's database and model in MAP.build",
     )
+    add_report(parser)
     add_workers(parser)
     add_config(parser)
 
@@ -162,6 +175,7 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _build_with(workers: Workers, args: argparse.Namespace) -> int:
+    report = report_path(args)
     taken = take_images(args)
     if args.dataset is not None or args.places is not None:
         return build_dataset(args, workers)
@@ -185,10 +199,11 @@ def _build_with(workers: Workers, args: argparse.Namespace) -> int:
     if model not in (AUTO, *MODEL_NAMES):
         raise InputError(f"--camera-model {model}: unknown; use one of {', '.join(MODEL_NAMES)}")
     known = Camera.parse(args.camera) if args.camera else None
+    rig: Mapping[str, MountedCamera] = {}
     if taken is not None:
-        known = taken.camera
+        known, rig = taken.camera, taken.rig
     options = BuildOptions(
-        intrinsics=Intrinsics(args.shared_camera, model, known),
+        intrinsics=Intrinsics(args.shared_camera, model, known, rig),
         config=load_config(args),
         metric=args.metric,
         gravity_aligned=args.up is not None,
@@ -196,22 +211,25 @@ def _build_with(workers: Workers, args: argparse.Namespace) -> int:
         keep_workspace=args.keep_workspace,
         odometry={} if taken is None else taken.odometry,
         fixes=() if taken is None else taken.fixes,
+        mapper=args.mapper,
         workers=workers,
     )
     images = args.images if taken is None else taken.folder
     tell_unread(images)
     summary = build_map(images, args.output, args.model, options)
     count = len(summary.map.references)
-    tell(
-        f"{args.output}: {count} of {summary.num_images} images, "
-        f"{len(summary.map.point_array)} points",
-        args.output,
-    )
+    lines = [f"{count} of {summary.num_images} images, {len(summary.map.point_array)} points"]
+    tell(f"{args.output}: {lines[0]}", args.output)
     for name, reason in sorted(summary.map.unregistered.items()):
         tell(f"  not in the map: {name}: {reason}", args.output)
     if taken is not None:
-        for line in drive_text(summary.drive):
+        drive = drive_text(summary.drive)
+        for line in drive:
             tell(f"  {line}", args.output)
+        lines = [taken.text, *lines, *drive]
+    if report is not None:
+        write_report(args, report, summary, taken, lines)
+    if taken is not None:
         taken.remove(args.keep_workspace)
     if summary.adapted:
         print(

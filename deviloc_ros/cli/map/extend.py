@@ -16,7 +16,8 @@ from deviloc_ros.cli.arguments import (
     tell,
     tell_unread,
 )
-from deviloc_ros.cli.map.bag import add_bag, take_images
+from deviloc_ros.cli.map.bag import take_images
+from deviloc_ros.cli.map.bag_options import add_bag
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ def add_extend(actions: Subparsers) -> None:
         "--output", type=Path, required=True, metavar="MAP2", help="the map file to write"
     )
     parser.add_argument(
+        "--adjust-old",
+        action="store_true",
+        help="let poses of the map's images move, too: old and new ones are adjusted jointly",
+    )
+    parser.add_argument(
         "--keep-workspace", action="store_true", help="leave COLMAP's files in MAP2.build"
     )
     add_config(parser)
@@ -85,13 +91,18 @@ def run_extend(args: argparse.Namespace) -> int:
     from deviloc_ros.datasets.colmap import posed_images
     from deviloc_ros.datasets.image_folder import list_images
     from deviloc_ros.mapping.living.extend import ExtendOptions, extend_map
-    from deviloc_ros.offline.query_cameras import cameras_of_model, one_camera, read_cameras
+    from deviloc_ros.offline.query_cameras import (
+        QueryCameras,
+        cameras_of_model,
+        one_camera,
+        read_cameras,
+    )
 
     posed = None
     taken = take_images(args)
     folder = args.images if taken is None else taken.folder
     if taken is not None:
-        given = one_camera(str(taken.camera))
+        given = QueryCameras(str(args.bag), None, taken.cameras)
     elif args.model is not None:
         given, posed = cameras_of_model(args.model), posed_images(args.model)
     elif args.cameras is not None:
@@ -107,7 +118,9 @@ def run_extend(args: argparse.Namespace) -> int:
             f"{len(pairing.without_camera)} images of {folder} have no camera in "
             f"{given.source} and are not added ({pairing.without_camera[0]}, ...)"
         )
-    options = ExtendOptions(args.label, args.metric, load_config(args), args.keep_workspace)
+    options = ExtendOptions(
+        args.label, args.metric, args.adjust_old, load_config(args), args.keep_workspace
+    )
     summary = extend_map(args.map, folder, pairing.cameras, posed, args.output, options)
     unit = "m" if summary.map.metric else "units"
     tell(

@@ -19,6 +19,8 @@ MERGE = """\
 Make one map of two that show the same place in part. Images of each are localized in the other,
 which gives the frame: that of the first map is kept, the second is moved (and scaled, unless both
 are metric) as a whole. How far localized images lie from where their own map has them is the seam.
+Then both are adjusted jointly: the second map bends to the first, which stays (--rigid: it does
+not).
 Nothing is written if the maps contradict each other, or if the merged map localizes images of the
 first one worse (exit code 3)."""
 
@@ -36,6 +38,9 @@ def add_merge(actions: Subparsers) -> None:
         "--label", metavar="NAME", help="name of the look that B shows; default: looks stay"
     )
     parser.add_argument(
+        "--rigid", action="store_true", help="move B as a whole, without bending it to A"
+    )
+    parser.add_argument(
         "--output", type=Path, required=True, metavar="MAP", help="the map file to write"
     )
     add_config(parser)
@@ -48,7 +53,7 @@ def run_merge(args: argparse.Namespace) -> int:
 
     from deviloc_ros.mapping.living.merge import MergeOptions, merge_maps
 
-    options = MergeOptions(load_config(args), args.label)
+    options = MergeOptions(load_config(args), args.label, refine=not args.rigid)
     summary = merge_maps(args.first, args.second, args.output, options)
     unit = "m" if summary.map.metric else "units"
     tell(f"{args.output}: {len(summary.map.references)} images", args.output)
@@ -58,6 +63,10 @@ def run_merge(args: argparse.Namespace) -> int:
         f"{summary.localized[1]} of {summary.tried[1]} of {args.first}",
         args.output,
     )
-    tell(f"  seam: {summary.seam[0]:.4f} {unit}, {summary.seam[1]:.3f} deg", args.output)
+    seam = f"{summary.seam[0]:.4f} {unit}, {summary.seam[1]:.3f} deg"
+    if summary.refined is not None:
+        seam += f"; after both were adjusted jointly {summary.refined[0]:.4f} {unit}, "
+        seam += f"{summary.refined[1]:.3f} deg"
+    tell(f"  seam: {seam}", args.output)
     tell(f"  images of {args.first}, before -> merged: {summary.check.text(unit)}", args.output)
     return 0

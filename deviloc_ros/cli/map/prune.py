@@ -41,7 +41,8 @@ def add_prune(actions: Subparsers) -> None:
         nargs="+",
         default=[],
         metavar="STATS",
-        help="statistics of runs, as 'deviloc localize --json' writes them",
+        help="statistics of runs: what 'deviloc localize --json' wrote, or summary.json of "
+        "'deviloc bag'",
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="MAP2", help="the map file to write"

@@ -6,7 +6,7 @@ images at once, so that what is alike in many places is told apart by what lies 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.features import normalised
 from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
-from deviloc_ros.models.lighterglue import load_lighterglue
+from deviloc_ros.models.lighterglue import LighterGlue, load_lighterglue
 from deviloc_ros.models.runtime import Network, choose_backend, prepare
 from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE
 
@@ -46,12 +46,21 @@ class AttentionFeatures:
 class AttentionMatcher:
     """Runs LighterGlue on a query and references, all in one batch, on the CPU."""
 
-    def __init__(self, config: LocalizerConfig) -> None:
+    def __init__(
+        self,
+        config: LocalizerConfig,
+        load: Callable[[Sequence[int]], LighterGlue] = load_lighterglue,
+    ) -> None:
         """Load the network.
+
+        Args:
+            config: the configuration.
+            load: makes the network that narrows to these widths; other weights in experiments.
 
         Raises:
             InputError: the weights are missing.
         """
+        self._load = load
         self._num_keypoints = config.matching.context_keypoints
         self._backend = config.features.backend
         self._whole = self._network(())
@@ -136,5 +145,5 @@ class AttentionMatcher:
         # The least that it takes: tracing runs it.
         size = 2, max(widths, default=2)
         examples = [torch.zeros(*size, width) for width in 2 * (DESCRIPTOR_SIZE, 2)]
-        module = load_lighterglue(widths)
+        module = self._load(widths)
         return prepare(module, self._backend, CPU, *examples, any_length=True)

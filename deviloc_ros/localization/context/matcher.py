@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -25,6 +26,9 @@ PairsT = TypeVar("PairsT")
 
 # Attention's matches that must agree with a first pose before it guides anything.
 MIN_GUIDES = 15
+# Attention begins with so many references of a cluster, and is done if so many matches agree.
+NUM_FIRST = 2
+ENOUGH_GUIDES = 100
 # By how much the pose may still shift the image, pixels of the working size, round by round. The
 # last windows are still many times as large as what counts as agreement (pose.py): else matches
 # would agree with a false pose only because they were looked for where it put them.
@@ -63,18 +67,33 @@ class ContextMatcher(Generic[PairsT]):
         self, query: Query, clusters: Sequence[NDArray[np.int64]], clock: StageClock
     ) -> Correspondences:
         """Match a query to references; see Matcher."""
-        references = np.concatenate(clusters)
         with clock("attend"):
-            attended = self._search.attended(query, references)
-            certain = self._matched(query, references, attended)
+            certain = [self._attended(query, cluster) for cluster in clusters]
         with clock("guide"):
-            return concatenated([self._guided(query, cluster, certain) for cluster in clusters])
+            guided = map(self._guided, repeat(query), clusters, certain)
+            return concatenated(list(guided))
 
     def warm_up(self) -> None:
         """Load nothing: references are prepared when they are first used."""
 
+    def _attended(self, query: Query, cluster: NDArray[np.int64]) -> Correspondences:
+        """Match with the references of a cluster that are most like the query, then with others.
+
+        Attention costs most of the time, and all references are matched again near the pose. So
+        the others are left out where the first ones give a pose that leaves no doubt.
+        """
+        most_like, others = cluster[:NUM_FIRST], cluster[NUM_FIRST:]
+        first = self._matched(query, most_like, self._search.attended(query, most_like))
+        if not len(others):
+            return first
+        pose = self._pose(first, query, 0.0)
+        if pose is not None and pose.num_inliers >= ENOUGH_GUIDES:
+            return first
+        pairs = self._search.attended(query, others)
+        return concatenated([first, self._matched(query, others, pairs)])
+
     def _guided(
-        self, query: Query, cluster: NDArray[np.int64], certain: Correspondences
+        self, query: Query, cluster: NDArray[np.int64], first: Correspondences
     ) -> Correspondences:
         """Match again with the references of a cluster, if they give a pose to go by.
 
@@ -82,7 +101,6 @@ class ContextMatcher(Generic[PairsT]):
         attention are too few to tell chance from evidence. The matches that gave the first pose
         come first: they alone are evidence for it.
         """
-        first = certain.select(np.isin(certain.reference, cluster))
         nothing = first.select(np.zeros(0, dtype=np.int64))
         matches = guides = first
         needed = 0.0

@@ -14,7 +14,8 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.context.attention import MIN_PROBABILITY, WIDTHS, AttentionFeatures
 from deviloc_ros.localization.context.guided import MIN_COSINE, UNIT
 from deviloc_ros.localization.context.windows import pose_windows
-from deviloc_ros.localization.cuda.matching import MAX_SIMILARITIES, PaddedPairs
+from deviloc_ros.localization.cuda.matching import MAX_SIMILARITIES
+from deviloc_ros.localization.cuda.semi_dense import PaddedPairs
 from deviloc_ros.localization.cuda.stored_references import StoredReferences
 from deviloc_ros.localization.features import normalised
 from deviloc_ros.localization.types import Features, Query

@@ -20,7 +20,7 @@ from deviloc_ros.localization.features import (
     network_sizes,
 )
 from deviloc_ros.localization.types import Features
-from deviloc_ros.models.cuda import Recorded, has_hardware, upload
+from deviloc_ros.models.cuda import Recorded, upload
 from deviloc_ros.models.xfeat import BATCH_NORM_EPS, CELL, load_xfeat
 
 # Image sizes whose matrices are kept: one a camera.
@@ -44,6 +44,17 @@ class Sampling:
     cells: Tensor
 
 
+@dataclass(frozen=True)
+class FeaturesOnDevice(Features):
+    """Features, and the image that they were found in.
+
+    Attributes:
+        pixels: (H, W) uint8 tensor, gray.
+    """
+
+    pixels: Tensor
+
+
 class CudaFeatureExtractor(FeatureExtractor):
     """Does what FeatureExtractor does, in float32 as exactly as gray levels are whole numbers."""
 
@@ -64,7 +75,7 @@ class CudaFeatureExtractor(FeatureExtractor):
         self._backbone = backbone.to(device, self._dtype)
         self._backbone.to(memory_format=layout)  # type: ignore[call-overload]
         self._samplings: LRUCache[tuple[int, int], Sampling] = LRUCache(_SIZES_KEPT)
-        self._described = Recorded(self._encoded, config.cuda.graphs and has_hardware(device))
+        self._described = Recorded(self._encoded, config.cuda.graphs, device)
 
     @torch.inference_mode()
     def _extract_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
@@ -72,8 +83,8 @@ class CudaFeatureExtractor(FeatureExtractor):
         self._sampling(*images[0].shape)  # not while a graph is recorded
         keypoints, descriptors, scales, levels = self._described(pixels)
         return [
-            Features(*of_image)
-            for of_image in zip(keypoints, descriptors, scales, levels, strict=True)
+            FeaturesOnDevice(*of_image)
+            for of_image in zip(keypoints, descriptors, scales, levels, pixels, strict=True)
         ]
 
     def _encoded(self, pixels: Tensor) -> tuple[Tensor, ...]:

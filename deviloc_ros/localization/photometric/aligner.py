@@ -8,8 +8,10 @@ the query, but for a shift; that shift is found in the pixels (lucas_kanade.py).
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -20,29 +22,12 @@ from numpy.typing import NDArray
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.photometric.lucas_kanade import align_patches
+from deviloc_ros.localization.photometric.expectation import accepted, expected_patches
+from deviloc_ros.localization.photometric.lucas_kanade import SMOOTHING, align_patches
 from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.types import Correspondences, Query
 from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.reference import Reference
-
-# Smoothed by this much, pixels, images can be interpolated and differentiated.
-SMOOTHING = 0.8
-# That makes neighbouring pixels err alike: so many of them tell as much as one.
-PIXELS_ALIKE = 4 * np.pi * SMOOTHING**2
-# A patch that differs more, or lies further from where the match was, shows something else.
-MIN_CORRELATION = 0.7
-MAX_SHIFT = 3.0
-# What the pixels do not tell of a keypoint's error: surfaces are not flat, optics not sharp.
-# Standard deviation, pixels of the working size.
-FLOOR = 0.1
-# Standard deviation of keypoints that were not found, pixels of the working size: more than the
-# matcher's, which err alike.
-UNFOUND_SIGMA = 4.0
-# Of the numeric derivative by the depth, relative.
-DEPTH_STEP = 1e-4
-# Patches whose sides would change by more than this factor are seen too differently.
-MAX_CHANGE_OF_SCALE = 3.0
 
 
 @dataclass(frozen=True)
@@ -67,11 +52,17 @@ class AlignableImage:
 
 def reduced_to(image: NDArray[np.uint8], max_size: int) -> NDArray[np.uint8]:
     """Return an image (H, W) whose longer side is at most `max_size` pixels."""
-    factor = max_size / max(image.shape)
-    if factor >= 1:
+    height, width = reduced_size(image.shape, max_size)
+    if (height, width) == image.shape:
         return image
-    size = round(image.shape[1] * factor), round(image.shape[0] * factor)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    reduced = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(reduced, dtype=np.uint8)
+
+
+def reduced_size(shape: Sequence[int], max_size: int) -> tuple[int, int]:
+    """Return height and width of an image of a shape (H, W) whose longer side is reduced."""
+    factor = min(1.0, max_size / max(shape))
+    return round(shape[0] * factor), round(shape[1] * factor)
 
 
 def sampled(matches: Correspondences, count: int) -> Correspondences:
@@ -97,8 +88,29 @@ def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return bits ^ (bits >> np.uint64(31))
 
 
-class Aligner:
+ToAlign = tuple[Query, Transform, Correspondences]
+
+
+class Align(Protocol):
     """Aligns matches with references of a map that holds their images."""
+
+    def __call__(
+        self, query: Query, camera_from_map: Transform, matches: Correspondences
+    ) -> AlignedMatches:
+        """Find the keypoints of matches in the pixels of the query; see `Aligner`."""
+        ...
+
+    def of_several(self, asked: Sequence[ToAlign]) -> list[AlignedMatches]:
+        """Return what the call gives for each query, its pose and its matches."""
+        ...
+
+    def warm_up(self) -> None:
+        """Compile and load what would else be at the first query."""
+        ...
+
+
+class Aligner:
+    """Aligns matches by the pixels on the CPU, a thread for each reference."""
 
     def __init__(self, reference_map: Map, config: LocalizerConfig) -> None:
         """Take `alignment.*`; images are decoded when first used."""
@@ -128,6 +140,16 @@ class Aligner:
         matches = sampled(matches, self._num_matches)
         image = AlignableImage.of(query.image, query.camera, self._max_size)
         return self.align(image, query.camera, camera_from_map, matches)
+
+    def of_several(self, asked: Sequence[ToAlign]) -> list[AlignedMatches]:
+        """Align one query after the other; see Align."""
+        return [self(*each) for each in asked]
+
+    def warm_up(self) -> None:
+        """Compile the search of patches."""
+        pixels = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+        middle = np.full((1, 2), 32.0)
+        align_patches(pixels, pixels, middle, middle, np.eye(2)[None])
 
     def align(
         self,
@@ -179,43 +201,10 @@ def _aligned(
     matches: Correspondences,
 ) -> AlignedMatches:
     """Align matches with one reference."""
-    depth = reference.camera_from_map.apply(matches.points3d)[:, 2:]
-
-    def seen(step: tuple[float, float], deeper: float = 0.0) -> NDArray[np.float64]:
-        """Return where the image shows points beside those of the matches, or behind them."""
-        # A surface is taken to face the reference's camera. How it really lies hardly matters to
-        # patches of this size, and is not known well.
-        rays = reference.camera.rays(matches.reference_keypoints + np.array(step) / first.scale)
-        in_map = reference.camera_from_map.inverse().apply(rays * depth * (1 + deeper))
-        return camera.project(camera_from_map.apply(in_map)) * second.scale
-
-    middle = seen((0.0, 0.0))
-    warps = np.stack([seen((1.0, 0.0)) - middle, seen((0.0, 1.0)) - middle], axis=-1)
-    with np.errstate(invalid="ignore"):
-        change = np.sqrt(np.abs(np.linalg.det(warps)))
-        alike = (change < MAX_CHANGE_OF_SCALE) & (change > 1 / MAX_CHANGE_OF_SCALE)
-    # Of NaN no patch is found.
-    warps[~alike] = np.nan
-    start = matches.keypoints * second.scale
+    expected = expected_patches(
+        reference, first.scale, camera, second.scale, camera_from_map, matches
+    )
     patches = align_patches(
-        first.pixels, second.pixels, matches.reference_keypoints * first.scale, start, warps
+        first.pixels, second.pixels, expected.middles, expected.start, expected.warps
     )
-    shift = np.linalg.norm(patches.keypoints - start, axis=1)
-    found = (patches.correlation > MIN_CORRELATION) & (shift < MAX_SHIFT)
-    covariance = np.where(
-        found[:, None, None],
-        PIXELS_ALIKE * patches.covariance + FLOOR**2 * np.eye(2),
-        UNFOUND_SIGMA**2 * np.eye(2),
-    )
-    if matches.depth_sigma is not None:
-        # Where a point of uncertain depth is seen is uncertain along its epipolar line.
-        sigma = np.nan_to_num(matches.depth_sigma, nan=1.0).clip(max=1.0)
-        along = (seen((0.0, 0.0), DEPTH_STEP) - middle) / DEPTH_STEP * sigma[:, None]
-        covariance += along[:, :, None] * along[:, None, :]
-    keypoints = np.where(found[:, None], patches.keypoints / second.scale, matches.keypoints)
-    return AlignedMatches(
-        replace(matches, keypoints=keypoints),
-        covariance / (second.scale[:, None] * second.scale[None, :]),
-        found,
-        patches.gain,
-    )
+    return accepted(matches, expected, patches, second.scale)

@@ -15,6 +15,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+# Smoothed by this much, pixels, images can be interpolated and differentiated.
+SMOOTHING = 0.8
 # Patches are squares of 2 * HALF + 1 pixels of the first image, their middle counts most.
 HALF = 5
 WEIGHT_SIGMA = 3.0

@@ -38,8 +38,8 @@ class AlignedMatches:
         """Number of matches that were found."""
         return int(np.count_nonzero(self.found))
 
-    def select(self, index: NDArray[np.bool_]) -> AlignedMatches:
-        """Return the matches that a mask names."""
+    def select(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> AlignedMatches:
+        """Return the matches that a mask or an index array names."""
         return AlignedMatches(
             self.matches.select(index), self.covariance[index], self.found[index],
             self.contrast[index],

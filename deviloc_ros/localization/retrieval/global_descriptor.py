@@ -52,7 +52,12 @@ def make_codebook(descriptors: NDArray[np.float32], seed: int) -> NDArray[np.flo
 
 def describe(features: Features, codebook: torch.Tensor) -> torch.Tensor:
     """Return the global descriptor (C * D,) of an image, unit length."""
-    local = normalised(features.descriptors)
+    return aggregated(features.descriptors, codebook)
+
+
+def aggregated(descriptors: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+    """Return the global descriptor (C * D,) of local ones (N, D) by words (C, D), unit length."""
+    local = normalised(descriptors)
     word = (local @ codebook.T).argmax(dim=1)
     residual = local - codebook[word]
     # A product with the one-hot assignment sums in a fixed order, which index_add on CUDA does not.

@@ -50,7 +50,7 @@ class Retrieval:
         prior: PosePrior | None,
         excluded: NDArray[np.int64] | None = None,
         candidates: NDArray[np.int64] | None = None,
-    ) -> list[NDArray[np.int64]]:
+    ) -> Sequence[NDArray[np.int64]]:
         """Choose K references and group them by covisibility.
 
         Args:
@@ -64,6 +64,17 @@ class Retrieval:
             Clusters of reference indices, the largest (then the most similar) first; best reference
             first in each. Empty where no reference is left.
         """
+        allowed, count = self._allowed(prior, excluded)
+        if candidates is None:
+            chosen = self._index.nearest(describe(query, self._codebook), allowed, count)
+        else:
+            chosen = candidates[allowed[candidates]][:count]
+        return self._grouped(chosen, prior)
+
+    def _allowed(
+        self, prior: PosePrior | None, excluded: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.bool_], int]:
+        """Return which references (R,) may be chosen, and how many at most."""
         allowed = np.ones(len(self._centres), dtype=np.bool_)
         if excluded is not None:
             allowed[excluded] = False
@@ -72,10 +83,12 @@ class Retrieval:
         count = self._config.num_references
         if prior is not None and prior.num_references is not None:
             count = prior.num_references
-        if candidates is None:
-            chosen = self._index.nearest(describe(query, self._codebook), allowed, count)
-        else:
-            chosen = candidates[allowed[candidates]][:count]
+        return allowed, count
+
+    def _grouped(
+        self, chosen: NDArray[np.int64], prior: PosePrior | None
+    ) -> list[NDArray[np.int64]]:
+        """Return the clusters of chosen references (K,), the most similar first."""
         if not len(chosen):
             return []
         here = prior.map_from_body.translation if prior is not None else self._centres[chosen[0]]

@@ -48,6 +48,11 @@ class SimilarityIndex:
             ]
         )
 
+    @property
+    def exact(self) -> torch.Tensor | None:
+        """Descriptors (R, G) float32 on the device, where all are compared; else None."""
+        return self._all
+
     def nearest(
         self, query: torch.Tensor, allowed: NDArray[np.bool_], count: int
     ) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.covariance import CELLS
-from deviloc_ros.localization.photometric.aligner import Aligner
+from deviloc_ros.localization.photometric.aligner import Align
 from deviloc_ros.localization.photometric.matches import decisive
 from deviloc_ros.localization.photometric.pose import (
     LIGHT_PARTS,
@@ -27,7 +27,7 @@ from deviloc_ros.localization.types import Correspondences, Query
 
 
 def aligned_rig_pose(
-    align: Aligner,
+    align: Align,
     queries: Mapping[int, Query],
     near: Sequence[tuple[int, Correspondences]],
     base_from_map: Transform,
@@ -49,10 +49,12 @@ def aligned_rig_pose(
     cameras: list[Camera] = [queries[index].camera for index, _ in near]
     places = [base_from_camera[index] for index, _ in near]
     aligned = decisive(
-        [
-            align(queries[index], place.inverse() @ base_from_map, matches)
-            for place, (index, matches) in zip(places, near, strict=True)
-        ]
+        align.of_several(
+            [
+                (queries[index], place.inverse() @ base_from_map, matches)
+                for place, (index, matches) in zip(places, near, strict=True)
+            ]
+        )
     )
     together = gather(
         [(i, item.matches) for i, item in enumerate(aligned)],

@@ -8,29 +8,26 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from deviloc_ros import __version__
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.geometry.similarity import Similarity
-from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.localization.localizer import Localizer
-from deviloc_ros.localization.types import Query
 from deviloc_ros.mapping.alike import check_alike
 from deviloc_ros.mapping.living.extend import MAX_CHECKED, config_of
 from deviloc_ros.mapping.living.frame_fit import FrameFit, fit_frames, residuals
+from deviloc_ros.mapping.living.images_of_maps import MAX_TRIED, localize_images
 from deviloc_ros.mapping.living.join import Sightings, described_by, join, renamed
+from deviloc_ros.mapping.living.joint_refinement import PositionPrior, refine_jointly
 from deviloc_ros.mapping.living.own_check import Comparison, compare
-from deviloc_ros.mapping.living.registration import Registered, register
+from deviloc_ros.mapping.living.registration import Registered
 from deviloc_ros.mapping.map_frame import transform_map
-from deviloc_ros.mapping.multiview.matching import reference_features
 from deviloc_ros.mapping.self_calibration import spread
 from deviloc_ros.mapping.tiling import calibrated_together
+from deviloc_ros.mapping.workspace import Workspace
 from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.map_file import map_id
 
-# So many images of a map are tried in the other one.
-MAX_TRIED = 400
 # The two maps' opinions of the frame may differ by so many times what their images leave open.
 MAX_SEAM = 5.0
 
@@ -42,10 +39,14 @@ class MergeOptions:
     Attributes:
         config: of the localizer; the settings of features are those of the maps.
         label: the look that images of the second map get; None: they keep theirs.
+        refine: bend the second map so that both agree; else it moves as a whole.
+        keep_workspace: leave what was localized in `OUTPUT.build`.
     """
 
     config: LocalizerConfig = field(default_factory=LocalizerConfig)
     label: str | None = None
+    refine: bool = True
+    keep_workspace: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ class MergeSummary:
         localized: images of the second map that were localized in the first, and the reverse.
         tried: how many were tried, in the same order.
         seam: median distance of the localized images of either map from where the other has them,
-            map units, and of their orientations, degrees.
+            map units, and of their orientations, degrees, after the second map was moved.
+        refined: the same after both were adjusted jointly; None: that made nothing better, and the
+            second map was moved as a whole.
         check: images of the first map, localized in it and in the merged one.
     """
 
@@ -67,6 +70,7 @@ class MergeSummary:
     localized: tuple[int, int]
     tried: tuple[int, int]
     seam: tuple[float, float]
+    refined: tuple[float, float] | None
     check: Comparison
 
 
@@ -75,7 +79,10 @@ def merge_maps(
 ) -> MergeSummary:
     """Bring the second map into the frame of the first, and write both as one.
 
-    The second map moves as a whole: neither is bent. What then remains between the two is the seam.
+    The second map moves as a whole first; what then remains between the two is the seam. Then both
+    are adjusted jointly: poses and points of the first are held, those of the second bend.
+
+    An interrupted run leaves `OUTPUT.build`, and is taken up from there by the same call.
 
     Args:
         first_path: the map whose frame is kept.
@@ -91,54 +98,96 @@ def merge_maps(
     first, second = Map.load(first_path), Map.load(second_path)
     check_alike(first, second, False, "maps that become one must be built alike")
     config = config_of(first, options.config)
-    there = _localize(second, first, config, f"{second_path.name} in {first_path.name}")
-    back = _localize(first, second, config, f"{first_path.name} in {second_path.name}")
+    inputs = (map_id(first_path), map_id(second_path), config)
+    with Workspace(output, first_path.parent, inputs) as workspace:
+        there = localize_images(second, first, config, workspace.folder / "there",
+                                f"{second_path.name} in {first_path.name}")  # fmt: skip
+        back = localize_images(first, second, config, workspace.folder / "back",
+                               f"{first_path.name} in {second_path.name}")  # fmt: skip
+        summary = _merged(first, second, there, back, config, options, (first_path, second_path))
+        if summary.check.is_worse:
+            raise NothingFoundError(
+                f"{output}: not written: the merged map would localize images of {first_path} "
+                f"worse: {summary.check.text('m' if first.metric else 'units')}"
+            )
+        summary.map.save(output)
+        if not options.keep_workspace:
+            workspace.remove()
+    return summary
+
+
+def _merged(
+    first: Map,
+    second: Map,
+    there: Mapping[int, Registered],
+    back: Mapping[int, Registered],
+    config: LocalizerConfig,
+    options: MergeOptions,
+    paths: tuple[Path, Path],
+) -> MergeSummary:
     source = [second.references[i].camera_from_map for i in there]
     target = [item.camera_from_map for item in there.values()]
     source += [item.camera_from_map for item in back.values()]
     target += [first.references[i].camera_from_map for i in back]
     rigid = first.metric and second.metric
-    frame = fit_frames(source, target, rigid, str(second_path))
-    seam = _seam(frame, list(zip(source, target, strict=True)))
-    _check_both_agree(frame, first, second, there, back, rigid, second_path)
+    frame = fit_frames(source, target, rigid, str(paths[1]))
+    position, rotation = residuals(list(zip(source, target, strict=True)), frame.target_from_source)
+    _check_both_agree(frame, first, second, there, back, rigid, paths[1])
     moved = transform_map(second, frame.target_from_source, first.metric, first.gravity_aligned)
     if options.label is not None:
         moved = replace(
             moved, references=[replace(r, look=options.label) for r in moved.references]
         )
-    moved = renamed(moved, {r.name for r in first.references}, second_path.stem)
+    moved = renamed(moved, {r.name for r in first.references}, paths[1].stem)
     moved = described_by(moved, first.codebook)
     merged = join(first, moved, _sightings(there), _sightings(back))
+    refined = None
+    if options.refine:
+        bent, after = _refined(first, merged, frame, there, back)
+        if after[0] < position:
+            merged, refined = bent, after
     counts = (len(first.references), len(second.references))
     calibration = calibrated_together([first.calibration, second.calibration], counts)
+    names = [path.name for path in paths]
     merged = merged.with_calibration(calibration).with_meta(
-        {"merged": [first_path.name, second_path.name], "program": f"deviloc_ros {__version__}"}
+        {"merged": names, "program": f"deviloc_ros {__version__}"}
     )
     check = compare(first, merged, spread(len(first.references), MAX_CHECKED), config)
-    if check.is_worse:
-        raise NothingFoundError(
-            f"{output}: not written: the merged map would localize images of {first_path} "
-            f"worse: {check.text('m' if first.metric else 'units')}"
+    tried = [min(MAX_TRIED, len(item.references)) for item in (second, first)]
+    return MergeSummary(
+        merged, frame, (len(there), len(back)), (tried[0], tried[1]),
+        (float(position), float(rotation)), refined, check,
+    )  # fmt: skip
+
+
+def _refined(
+    first: Map,
+    merged: Map,
+    frame: FrameFit,
+    there: Mapping[int, Registered],
+    back: Mapping[int, Registered],
+) -> tuple[Map, tuple[float, float]]:
+    """Return the map with the images of the second map adjusted, and the seam that is left."""
+    count = len(first.references)
+    free = np.arange(len(merged.references)) >= count
+    priors = {
+        count + i: PositionPrior(
+            item.camera_from_map.inverse().translation, item.position_covariance
         )
-    merged.save(output)
-    tried = tuple(min(MAX_TRIED, len(item.references)) for item in (second, first))
-    return MergeSummary(merged, frame, (len(there), len(back)), (tried[0], tried[1]), seam, check)
-
-
-def _localize(
-    images: Map, reference_map: Map, config: LocalizerConfig, what: str
-) -> dict[int, Registered]:
-    """Localize images of one map in another one; those that fail are left out."""
-    localizer = Localizer(reference_map, config)
-    found = {}
-    indices = spread(len(images.references), MAX_TRIED)
-    for index in tqdm(indices, desc=what, unit="image", disable=None):
-        features = reference_features(images, int(index), config, localizer.device)
-        camera, image = images.references[index].camera, images.image_of(int(index))
-        result = register(localizer, Query(features, camera, image))
-        if isinstance(result, Registered):
-            found[int(index)] = result
-    return found
+        for i, item in there.items()
+    }
+    bent = refine_jointly(merged, free, len(first.point_array), priors)
+    source = [bent.references[count + i].camera_from_map for i in there]
+    target = [item.camera_from_map for item in there.values()]
+    for i, item in back.items():
+        # An image that was localized in the second map goes where the best of its references went.
+        best = count + int(item.references[0])
+        before, after = (whole.references[best].camera_from_map for whole in (merged, bent))
+        moved = frame.target_from_source.camera_pose(item.camera_from_map)
+        source.append(moved @ before.inverse() @ after)
+        target.append(first.references[i].camera_from_map)
+    left = residuals(list(zip(source, target, strict=True)), Similarity.identity())
+    return bent, (float(left[0]), float(left[1]))
 
 
 def _sightings(registered: Mapping[int, Registered]) -> Sightings:
@@ -146,12 +195,6 @@ def _sightings(registered: Mapping[int, Registered]) -> Sightings:
         {index: item.points for index, item in registered.items()},
         {index: item.pixels for index, item in registered.items()},
     )
-
-
-def _seam(frame: FrameFit, pairs: list[tuple[Transform, Transform]]) -> tuple[float, float]:
-    """Return the median distances of all localized images, not only of those that agree."""
-    position, rotation = residuals(pairs, frame.target_from_source)
-    return float(position), float(rotation)
 
 
 def _check_both_agree(

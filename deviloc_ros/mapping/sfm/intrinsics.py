@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import pycolmap
 
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.geometry.mounted_camera import MountedCamera
 
 # A camera of at least so many images gets a lens and a principal point of its own; fewer do not
 # determine them.
 MIN_IMAGES = 20
+# Cameras of a rig that are closer together do not tell how large the place is, metres.
+MIN_BASELINE = 0.05
 
 
 def refine_lenses(model: pycolmap.Reconstruction, may_change_model: bool) -> None:
@@ -75,28 +79,56 @@ class Intrinsics:
             cameras of many images (lenses.py).
         known: intrinsics of all images, held fixed, scaled to images of another size and turned for
             those turned by 90 deg; None estimates them, from EXIF where it is.
+        rig: cameras of a rig, and their places, by the name of the folder of their images: images
+            of one name in these folders are of one instant. It takes the place of `known`.
     """
 
     sharing: str = "auto"
     model: str = AUTO
     known: Camera | None = None
+    rig: Mapping[str, MountedCamera] = field(default_factory=dict)
+
+    @property
+    def are_known(self) -> bool:
+        """Whether intrinsics are given, and stay."""
+        return self.known is not None or bool(self.rig)
+
+    @property
+    def known_cameras(self) -> list[Camera]:
+        """The given cameras."""
+        if self.rig:
+            return [item.camera for item in self.rig.values()]
+        return [] if self.known is None else [self.known]
+
+    @property
+    def rig_is_metric(self) -> bool:
+        """Whether the places of a rig's cameras, which are metres, tell the scale of a map."""
+        places = [item.camera_from_rig.inverse().translation for item in self.rig.values()]
+        return len(places) > 1 and bool(np.ptp(places, axis=0).max() >= MIN_BASELINE)
 
     @property
     def first_model(self) -> str:
         """The model that reconstruction begins with."""
         return FIRST_MODEL if self.model == AUTO else self.model
 
-    def known_for(self, width: int, height: int) -> Camera:
-        """Return the known camera of an image of this size.
+    def known_for(self, name: str, width: int, height: int) -> Camera:
+        """Return the known camera of an image of this name and size.
 
         Raises:
-            InputError: the image is neither resized nor turned, but of another camera or cropped.
+            InputError: the image is neither resized nor turned, but of another camera or cropped,
+                or lies in no folder of the rig.
         """
-        assert self.known is not None
+        camera = self.known
+        if self.rig:
+            folder = name.partition("/")[0]
+            if folder not in self.rig:
+                raise InputError(f"is in no folder of the rig ({', '.join(self.rig)})")
+            camera = self.rig[folder].camera
+        assert camera is not None
         try:
-            return self.known.fitted_to(width, height)
+            return camera.fitted_to(width, height)
         except InputError:
-            turned = self.known.turned_to(width, height)
+            turned = camera.turned_to(width, height)
             if turned is None:
                 raise
             return turned
@@ -112,16 +144,19 @@ class Intrinsics:
         Raises:
             InputError: an image is not of the known camera.
         """
-        if self.known is None:
+        if not self.are_known:
             reader = pycolmap.ImageReaderOptions(camera_model=self.first_model)
             sharing = self.sharing
             if sharing == "auto":
                 sharing = "all" if len(set(sizes.values())) == 1 else "image"
             yield list(sizes), CAMERA_MODES[sharing], reader
             return
-        for size in dict.fromkeys(sizes.values()):
-            camera = self.known_for(*size)
+        same: dict[tuple[str, tuple[int, int]], list[str]] = {}
+        for name, size in sizes.items():
+            folder = name.partition("/")[0] if self.rig else ""
+            same.setdefault((folder, size), []).append(name)
+        for (_, size), names in same.items():
+            camera = self.known_for(names[0], *size)
             reader = pycolmap.ImageReaderOptions(camera_model=camera.model)
             reader.camera_params = ",".join(repr(value) for value in camera.params)
-            names = [name for name, its in sizes.items() if its == size]
             yield names, pycolmap.CameraMode.SINGLE, reader

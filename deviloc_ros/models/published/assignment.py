@@ -35,6 +35,8 @@ def sample_features(feature_map: Tensor, points: Tensor, scale: Tensor) -> Tenso
 _DIRECT_LIMIT = 25
 # Distances held at once: 16 MiB of float32.
 _MAX_DISTANCES = 4 * 1024 * 1024
+# What fills up a shorter list of observations, pixels: further away than any image is large.
+NOWHERE = 1e6
 # On a GPU: 256 MiB of float64.
 _MAX_DISTANCES_ON_GPU = 32 * 1024 * 1024
 
@@ -73,23 +75,31 @@ def assign_observed(observations: Tensor, keypoints: Tensor, radius: float) -> T
 
 
 def assign_at_once(observations: Tensor, keypoints: Tensor, radius: float, exactly: bool) -> Tensor:
-    """Do what `assign_observed` does, or `assign_observed_exactly`, without waiting for a GPU."""
-    count = len(observations)
-    if count == 0 or len(keypoints) == 0:
-        return keypoints.new_full((len(keypoints),), -1, dtype=torch.int64)
-    product = not exactly and max(count, len(keypoints)) > _DIRECT_LIMIT
+    """Do what `assign_observed` does, or `assign_observed_exactly`, without waiting for a GPU.
+
+    Args:
+        observations: (K, N, 2), of K references; NOWHERE is no observation.
+        keypoints: (K, M, 2).
+        radius: see `assign_observed`.
+        exactly: with exact distances.
+
+    Returns:
+        (K, M) int64.
+    """
+    views, count = observations.shape[:2]
+    product = not exactly and max(count, keypoints.shape[1]) > _DIRECT_LIMIT
     mode = "use_mm_for_euclid_dist" if product else "donot_use_mm_for_euclid_dist"
     if exactly:
         observations, keypoints = observations.double(), keypoints.double()
     assigned = []
-    for part in torch.split(keypoints, max(1, _MAX_DISTANCES_ON_GPU // count)):
-        distances = torch.cdist(observations[None], part[None], compute_mode=mode)[0]
-        nearest, index = distances.min(dim=0)
+    for part in torch.split(keypoints, max(1, _MAX_DISTANCES_ON_GPU // (views * count)), dim=1):
+        distances = torch.cdist(observations, part, compute_mode=mode)
+        nearest, index = distances.min(dim=1)
         if not exactly:
-            equal = (distances == nearest).flip(0).to(torch.uint8)
-            index = count - 1 - equal.argmax(dim=0)
+            equal = (distances == nearest[:, None]).flip(1).to(torch.uint8)
+            index = count - 1 - equal.argmax(dim=1)
         assigned.append(torch.where(nearest < radius, index, -1))
-    return torch.cat(assigned)
+    return torch.cat(assigned, dim=1)
 
 
 def assign_observed_exactly(observations: Tensor, keypoints: Tensor, radius: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deviloc_ros.errors import InputError
+from deviloc_ros.models.cuda import upload
 from deviloc_ros.models.published.assignment import (
     assign_observed,
     assign_observed_exactly,
@@ -27,11 +28,14 @@ from deviloc_ros.models.published.pin_geometry import to_colmap
 from deviloc_ros.models.published.reference import EncodedReference, ReferenceView
 from deviloc_ros.models.published.settings import Precision, PublishedSettings
 from deviloc_ros.models.runtime import Backend, choose_backend
-from deviloc_ros.models.topicfm.at_once import match_at_once
+from deviloc_ros.models.topicfm.at_once import MatchAtOnce
 from deviloc_ros.models.topicfm.cpu_programs import CpuPrograms
 from deviloc_ros.models.topicfm.fine_matching import NETWORK_PER_FINE
 from deviloc_ros.models.topicfm.image_features import ImageFeatures
 from deviloc_ros.models.topicfm.matcher import PairMatches, TopicFM
+
+# References of one size that a GPU matches at once, at most.
+REFERENCES_ON_GPU = 16
 
 
 class DeViLocNetwork(nn.Module):
@@ -86,6 +90,7 @@ class DeViLoc:
         precision: Precision = "float32",
         references_per_batch: int = 4,
         backend: Backend = "auto",
+        graphs: bool = False,
     ) -> None:
         """Put the network on a device.
 
@@ -95,9 +100,10 @@ class DeViLoc:
             device: where everything runs.
             precision: of the matcher's products. Normalisation, softmaxes, maxima and all of PIN
                 stay in float32. float16 needs CUDA.
-            references_per_batch: references of one size that are matched at once, at most.
+            references_per_batch: references of one size that a CPU matches at once, at most.
             backend: openvino runs parts of the matcher in torch's place, see `CpuPrograms`; auto:
                 where it is installed and the device is the CPU.
+            graphs: record what has fixed shapes as CUDA graphs.
 
         Raises:
             InputError: float16 without CUDA, or OpenVINO where it cannot run.
@@ -111,7 +117,10 @@ class DeViLoc:
                 "use float32 or bfloat16"
             )
         # A GPU takes the references of a query at once, and is waited for twice.
-        self._at_once = self.device.type == "cuda"
+        self._match_at_once: MatchAtOnce | None = None
+        if self.device.type == "cuda":
+            limits = settings.coarse_threshold, settings.border
+            self._match_at_once = MatchAtOnce(self.network.matcher, *limits, graphs, self.device)
         self._dtype = getattr(torch, precision)
         self._references_per_batch = references_per_batch
         self._mended = settings.behaviour == "fix"
@@ -131,8 +140,11 @@ class DeViLoc:
             scale: original pixels per network pixel in x and y.
         """
         with self._reduced_precision():
-            scales = torch.tensor([scale], dtype=torch.float32)
-            features = self.network.matcher.encode(image.to(self.device), scales, self._programs)
+            scales = upload(torch.tensor([scale], dtype=torch.float32), self.device)
+            on_device = upload(image, self.device)
+            if self._match_at_once is not None:
+                return self._match_at_once.encode(on_device, scales)
+            features = self.network.matcher.encode(on_device, scales, self._programs)
         return features[0]
 
     @torch.inference_mode()
@@ -162,18 +174,15 @@ class DeViLoc:
 
         The result of a GPU is on the CPU.
         """
+        if self._match_at_once is not None:
+            return self._matched_at_once(self._match_at_once, query, references)
         pairs: dict[int, PairMatches] = {}
         limits = self.settings.coarse_threshold, self.settings.border
-        for batch in self._batches(references):
+        for batch in self._batches(references, self._references_per_batch):
             features = [references[index].features for index in batch]
             with self._reduced_precision():
-                if self._at_once:
-                    matched = match_at_once(self.network.matcher, query, features, *limits)
-                else:
-                    matched = self.network.matcher(query, features, *limits, self._programs)
+                matched = self.network.matcher(query, features, *limits, self._programs)
             pairs.update(zip(batch, matched, strict=True))
-        if self._at_once:
-            return self._lifted_at_once(query, references, pairs)
         return [
             self._lift(query, reference, pairs[index]) for index, reference in enumerate(references)
         ]
@@ -185,12 +194,11 @@ class DeViLoc:
         method = merge_exactly if self._mended else merge
         return method(matches, self.settings.cell_size, self.settings.min_confidence)
 
-    def _batches(self, references: Sequence[EncodedReference]) -> list[list[int]]:
+    def _batches(self, references: Sequence[EncodedReference], limit: int) -> list[list[int]]:
         """Group the references' indices by the size of their maps, in batches of bounded size."""
         by_size: dict[tuple[int, int], list[int]] = {}
         for index, reference in enumerate(references):
             by_size.setdefault(reference.features.grid, []).append(index)
-        limit = self._references_per_batch
         return [
             indices[start : start + limit]
             for indices in by_size.values()
@@ -234,20 +242,25 @@ class DeViLoc:
             observation[valid],
         )
 
-    def _lifted_at_once(
-        self,
-        query: ImageFeatures,
-        references: Sequence[EncodedReference],
-        pairs: Mapping[int, PairMatches],
+    def _matched_at_once(
+        self, match: MatchAtOnce, query: ImageFeatures, references: Sequence[EncodedReference]
     ) -> list[LiftedMatches]:
-        """Do what `_lift` does with each reference; one download selects."""
-        pin, settings = self.network.pts3d_infer, self.settings
-        parts = [
-            lift_all(pin, settings, query, reference, pairs[index])
-            for index, reference in enumerate(references)
-        ]
-        dtype = torch.float64 if self._mended else torch.float32
-        return [LiftedMatches(*columns) for columns in downloaded(parts, dtype)]
+        """Do what a CPU does reference by reference; one download selects."""
+        pin, dtype = self.network.pts3d_infer, torch.float64 if self._mended else torch.float32
+        # Without an observed point nothing is known about a view's depth: no keypoint has a point.
+        usable = [i for i, each in enumerate(references) if each.observed is not None]
+        order, parts = [], []
+        for batch in self._batches([references[i] for i in usable], REFERENCES_ON_GPU):
+            chosen = [usable[i] for i in batch]
+            views = [references[i] for i in chosen]
+            with self._reduced_precision():
+                matches = match(query, [view.features for view in views])
+            parts.append(lift_all(pin, self.settings, query, views, matches))
+            order += chosen
+        found = dict(zip(order, downloaded(parts, dtype), strict=True))
+        nothing = (*(torch.zeros(0, size, dtype=dtype) for size in (2, 2, 3)),
+                   torch.zeros(0, dtype=dtype), torch.zeros(0, dtype=torch.int64))  # fmt: skip
+        return [LiftedMatches(*found.get(i, nothing)) for i in range(len(references))]
 
     def _sample(self, features: ImageFeatures, points: Tensor) -> Tensor:
         return sample_features(features.fine, points, NETWORK_PER_FINE * features.scale)
@@ -255,5 +268,9 @@ class DeViLoc:
     def _reduced_precision(self) -> AbstractContextManager[None]:
         reduced = self._dtype is not torch.float32
         return torch.autocast(
-            self.device.type, dtype=self._dtype if reduced else None, enabled=reduced
+            self.device.type,
+            dtype=self._dtype if reduced else None,
+            enabled=reduced,
+            # A graph that read rounded weights from a cache would outlive them.
+            cache_enabled=self._match_at_once is None,
         )

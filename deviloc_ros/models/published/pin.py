@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +53,21 @@ class AttentionBlock(nn.Module):
         """Update tokens (M, dim) by attending to a source's `keys_values`."""
         queries = _split(self.q_layer(self.norm1(x)))
         message = F.scaled_dot_product_attention(queries[None], keys[None], values[None])[0]
-        x = x + self.gamma1 * self.proj(message.transpose(0, 1).flatten(1))
+        return self._updated(x, message.transpose(0, 1).flatten(1))
+
+    def of_views(self, x: Tensor, sources: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Update tokens (K, M, dim) of K views, each by its own source's `keys_values`."""
+        queries = self.q_layer(self.norm1(x)).unflatten(2, (NUM_HEADS, -1)).transpose(1, 2)
+        message = torch.stack(
+            [
+                F.scaled_dot_product_attention(own[None], keys[None], values[None])[0]
+                for own, (keys, values) in zip(queries, sources, strict=True)
+            ]
+        )
+        return self._updated(x, message.transpose(1, 2).flatten(2))
+
+    def _updated(self, x: Tensor, message: Tensor) -> Tensor:
+        x = x + self.gamma1 * self.proj(message)
         updated: Tensor = x + self.gamma2 * self.mlp(self.norm2(x))
         return updated
 
@@ -165,12 +180,31 @@ class PointInferenceNetwork(nn.Module):
         hidden = self.merge2d_layers(torch.cat([geometry, features], dim=1))
         for (_, across), source in zip(self._inference_pairs(), observed.inference, strict=True):
             hidden = across(hidden, *source)
-        depth = self.out_coords(hidden) * observed.depth_range + observed.min_depth
-        # Depth over range, not the normalised depth, and without gradient: as it was trained.
-        certainty = self.out_conf(
-            torch.cat([hidden, (depth / observed.depth_range).detach()], dim=1)
+        return self._inferred(hidden, observed.min_depth, observed.depth_range)
+
+    def of_views(
+        self, rays: Tensor, features: Tensor, observed: Sequence[ObservedBranch]
+    ) -> tuple[Tensor, Tensor]:
+        """Infer depths (K, M) of keypoints of K views, rays (K, M, 3), features (K, M, 128)."""
+        geometry = self.pts2d_emb(rays[..., :2] * self.pts2d_scale)
+        geometry = self._propagation.of_views(geometry, [each.propagation for each in observed])
+        hidden = self.merge2d_layers(torch.cat([geometry, features], dim=2))
+        for index, (_, across) in enumerate(self._inference_pairs()):
+            hidden = across.of_views(hidden, [each.inference[index] for each in observed])
+        return self._inferred(
+            hidden,
+            torch.stack([each.min_depth for each in observed])[:, None],
+            torch.stack([each.depth_range for each in observed])[:, None],
         )
-        return depth.squeeze(1), certainty.squeeze(1)
+
+    def _inferred(
+        self, hidden: Tensor, min_depth: Tensor, depth_range: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return depth and confidence of hidden tokens, without their last dimension."""
+        depth = self.out_coords(hidden) * depth_range + min_depth
+        # Depth over range, not the normalised depth, and without gradient: as it was trained.
+        certainty = self.out_conf(torch.cat([hidden, (depth / depth_range).detach()], dim=-1))
+        return depth.squeeze(-1), certainty.squeeze(-1)
 
     @property
     def _propagation(self) -> AttentionBlock:

@@ -178,10 +178,10 @@ def _pack(reference: EncodedReference) -> dict[str, Tensor]:
 def _unpack(tensors: dict[str, Tensor], grid: tuple[int, int]) -> EncodedReference:
     features = ImageFeatures(
         tensors["coarse"],
+        TokenMean(tensors["gathered_mean"], tensors["gathered_log_sum"]),
         grid,
         tensors["fine"].permute(2, 0, 1),
         tensors["scale"],
-        TokenMean(tensors["gathered_mean"], tensors["gathered_log_sum"]),
     )
     camera = ReferenceCamera(
         tensors["intrinsics"], tensors["camera_from_map"], tensors.get("distortion")

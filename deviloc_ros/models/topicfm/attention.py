@@ -53,10 +53,13 @@ def mean_of_tokens(queries: Tensor, tokens: Tensor) -> TokenMean:
 
 
 def joined(images: Sequence[TokenMean]) -> Tensor:
-    """Return what queries (Q, C) see of all tokens of several images at once, (Q, C) float32."""
+    """Return what queries (..., Q, C) see of all tokens of several images at once, as large.
+
+    The images may be pairs, or more, of K each.
+    """
     shares = torch.stack([image.log_sum for image in images]).softmax(dim=0)
     means = torch.stack([image.mean for image in images])
-    return (shares[:, :, None] * means).sum(dim=0)
+    return (shares[..., None] * means).sum(dim=0)
 
 
 def attend_in_heads(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

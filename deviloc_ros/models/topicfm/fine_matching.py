@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -16,32 +17,46 @@ NETWORK_PER_FINE = 2
 _DETECTOR_TEMPERATURE = 0.1
 
 
-def gather_windows(
-    fine_map: Tensor, cells: Tensor, grid: tuple[int, int], near_edge: bool | None = None
-) -> Tensor:
+def gather_windows(fine_map: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
     """Cut the 5 x 5 window of the fine map around each coarse cell, zero outside the map.
 
     Args:
         fine_map: (128, H, W), channels last in memory.
         cells: (M,) int64, coarse cells in raster order.
         grid: (h, w) of the coarse map.
-        near_edge: whether a window may leave the map; None: look.
 
     Returns:
         (M, 25, 128), tokens in raster order.
     """
-    height, width = fine_map.shape[1:]
+    index, inside = window_pixels(cells, grid, fine_map.shape)
+    pixels = fine_map.permute(1, 2, 0).reshape(-1, len(fine_map))
+    windows = F.embedding(index, pixels)
+    # Hardly a match is so near the edge: a pass over all windows is saved.
+    return windows if bool(inside.all()) else windows.masked_fill_(~inside[:, :, None], 0.0)
+
+
+def window_pixels(
+    cells: Tensor, grid: tuple[int, int], fine_shape: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Return the pixels of the 5 x 5 windows around coarse cells.
+
+    Args:
+        cells: (M,) int64, coarse cells in raster order.
+        grid: (h, w) of the coarse map.
+        fine_shape: (128, H, W) of the fine map.
+
+    Returns:
+        Their indices (M, 25) in raster order, and which of them lie inside of the map, (M, 25);
+        those that do not have the index of a pixel at the edge.
+    """
+    height, width = fine_shape[1:]
     offsets = torch.arange(WINDOW, device=cells.device) - WINDOW // 2
     y = (cells // grid[1] * FINE_PER_COARSE)[:, None] + offsets
     x = (cells % grid[1] * FINE_PER_COARSE)[:, None] + offsets
     y_inside, x_inside = (y >= 0) & (y < height), (x >= 0) & (x < width)
     index = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]
     inside = (y_inside[:, :, None] & x_inside[:, None, :]).flatten(1)
-    pixels = fine_map.permute(1, 2, 0).reshape(height * width, -1)
-    windows = F.embedding(index.flatten(1), pixels)
-    # Hardly a match is so near the edge: a pass over all windows is saved.
-    whole = bool(inside.all()) if near_edge is None else not near_edge
-    return windows if whole else windows.masked_fill_(~inside[:, :, None], 0.0)
+    return index.flatten(1), inside
 
 
 def refine(

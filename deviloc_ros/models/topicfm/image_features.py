@@ -28,23 +28,32 @@ class TokenMean:
 
 
 @dataclass(frozen=True)
-class ImageFeatures:
-    """What is computed of one image; it depends on nothing else and can be cached.
+class CoarseTokens:
+    """What topics are inferred from.
 
     Attributes:
         coarse: (h*w, 256), tokens of the 1/8 map in raster order.
-        grid: (h, w) of the coarse map.
-        fine: (128, H/2, W/2), the 1/2 map, stored with channels last.
-        scale: (2,) float32, original pixels per network pixel in x and y.
         gathered: what the seeds of the topics, which are the same for all images, gather from the
             coarse tokens in their first layer.
     """
 
     coarse: Tensor
+    gathered: TokenMean
+
+
+@dataclass(frozen=True)
+class ImageFeatures(CoarseTokens):
+    """What is computed of one image; it depends on nothing else and can be cached.
+
+    Attributes:
+        grid: (h, w) of the coarse map.
+        fine: (128, H/2, W/2), the 1/2 map, stored with channels last.
+        scale: (2,) float32, original pixels per network pixel in x and y.
+    """
+
     grid: tuple[int, int]
     fine: Tensor
     scale: Tensor
-    gathered: TokenMean
 
     @property
     def num_bytes(self) -> int:

@@ -65,7 +65,7 @@ class TopicFM(nn.Module):
         tokens = coarse.flatten(2).transpose(1, 2).contiguous()
         scales = scales.to(images.device, torch.float32)
         return [
-            ImageFeatures(of_image, grid, fine[b], scales[b], self.coarse_net.gather(of_image))
+            ImageFeatures(of_image, self.coarse_net.gather(of_image), grid, fine[b], scales[b])
             for b, of_image in enumerate(tokens)
         ]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deviloc_ros.models.topicfm.attention import joined, mean_of_tokens
 from deviloc_ros.models.topicfm.encoder_layer import EncoderLayer
-from deviloc_ros.models.topicfm.image_features import ImageFeatures, TokenMean
+from deviloc_ros.models.topicfm.image_features import CoarseTokens, TokenMean
 
 DIM = 256
 
@@ -33,12 +33,20 @@ class TopicTransformer(nn.Module):
         assert isinstance(first, EncoderLayer)
         return mean_of_tokens(first.queries(seeds)[0], tokens)
 
-    def infer_topics(self, query: ImageFeatures, references: Sequence[ImageFeatures]) -> Tensor:
+    def infer_topics(self, query: CoarseTokens, references: Sequence[CoarseTokens]) -> Tensor:
         """Return the topics (K, 100, 256) of a query with each of K references of one size."""
         count = len(references)
         # In the first layer the seeds ask all images the same, in the later ones each pair.
-        tokens = torch.stack([torch.cat([query.coarse, each.coarse]) for each in references])
-        gathered = torch.stack([joined([query.gathered, each.gathered]) for each in references])
+        of_references = torch.stack([each.coarse for each in references])
+        tokens = torch.cat([query.coarse.expand(count, -1, -1), of_references], dim=1)
+        of_query = TokenMean(
+            query.gathered.mean.expand(count, -1, -1), query.gathered.log_sum.expand(count, -1)
+        )
+        others = TokenMean(
+            torch.stack([each.gathered.mean for each in references]),
+            torch.stack([each.gathered.log_sum for each in references]),
+        )
+        gathered = joined([of_query, others])
         topics = self.seed_tokens.to(tokens.dtype).expand(count, -1, -1)
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, EncoderLayer)
@@ -49,7 +57,7 @@ class TopicTransformer(nn.Module):
         return topics
 
     def forward(
-        self, query: ImageFeatures, references: Sequence[ImageFeatures]
+        self, query: CoarseTokens, references: Sequence[CoarseTokens]
     ) -> tuple[Tensor, Tensor]:
         """Return matchable features of the query for each of K references, and of the references.
 

@@ -12,7 +12,10 @@ import yaml
 from scipy.spatial.transform import Rotation
 
 from deviloc_ros.bags import types
-from deviloc_ros.bags.extract import ExtractOptions, extract
+from deviloc_ros.bags.extraction.extract import ExtractOptions, extract
+from deviloc_ros.bags.extraction.frame_choice import ChoiceOptions
+from deviloc_ros.bags.extraction.sources import CameraSource
+from deviloc_ros.bags.extraction.written import read_rig
 from deviloc_ros.bags.reader import Bag
 from deviloc_ros.bags.writer import BagWriter
 from deviloc_ros.cli.main import main
@@ -58,7 +61,7 @@ def indices(folder: Path) -> list[int]:
 
 def test_by_distance_where_the_place_is_known(tmp_path: Path) -> None:
     with Bag(write_bag(tmp_path / "bag")) as bag:
-        result = extract(bag, tmp_path / "out", ExtractOptions(distance=0.85))
+        result = extract(bag, tmp_path / "out", ExtractOptions(choice=ChoiceOptions(distance=0.85)))
     assert indices(tmp_path / "out") == [0, 3, 6, 9]
     assert [str(START + i * SECOND // 4) + ".png" for i in (0, 3, 6, 9)] == list(result.names)
     positions = read_positions(tmp_path / "out" / "positions.txt")
@@ -72,7 +75,7 @@ def test_by_distance_where_the_place_is_known(tmp_path: Path) -> None:
 
 def test_by_time_where_it_is_not(tmp_path: Path) -> None:
     with Bag(write_bag(tmp_path / "bag", odometry=False)) as bag:
-        result = extract(bag, tmp_path / "out", ExtractOptions(every=0.6))
+        result = extract(bag, tmp_path / "out", ExtractOptions(choice=ChoiceOptions(every=0.6)))
     assert indices(tmp_path / "out") == [0, 3, 6, 9]
     assert result.positions == {}
     assert not (tmp_path / "out" / "positions.txt").exists()
@@ -89,7 +92,7 @@ def test_the_camera_is_as_map_build_takes_it(tmp_path: Path) -> None:
 
 def test_an_image_of_another_size_is_passed_over(tmp_path: Path) -> None:
     with Bag(write_bag(tmp_path / "bag", odd_size=True)) as bag:
-        result = extract(bag, tmp_path / "out", ExtractOptions(distance=0.1))
+        result = extract(bag, tmp_path / "out", ExtractOptions(choice=ChoiceOptions(distance=0.1)))
     assert indices(tmp_path / "out") == [0, 1, 2, 3, 4, 5, 6, 7, 9]
     (left_out,) = result.left_out
     assert left_out.stamp == START + 2 * SECOND
@@ -194,7 +197,7 @@ def test_what_was_interrupted_is_done_again(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             extract(bag, tmp_path / "out", ExtractOptions(), interrupt)
         assert not (tmp_path / "out" / "images").exists()
-        extract(bag, tmp_path / "out", ExtractOptions(distance=0.85))
+        extract(bag, tmp_path / "out", ExtractOptions(choice=ChoiceOptions(distance=0.85)))
     assert indices(tmp_path / "out") == [0, 3, 6, 9]
 
 
@@ -234,7 +237,7 @@ def test_images_that_share_a_stamp_are_kept_apart_and_told(tmp_path: Path, stamp
             writer.write("/camera/image_raw", SECOND * (index + 1), image)
     told: list[str] = []
     with Bag(path) as bag:
-        options = ExtractOptions(every=1.5)
+        options = ExtractOptions(choice=ChoiceOptions(every=1.5))
         found = extract(bag, tmp_path / "out", options, tell=told.append)
     assert found.names == (f"{stamp}.png", f"{stamp}_1.png")
     assert len(list((tmp_path / "out" / "images").iterdir())) == 2
@@ -261,7 +264,7 @@ def test_fixes_are_placed_along_the_odometry(tmp_path: Path) -> None:
             writer.write("/fix", stamp, fix(stamp, "gps", 52.0 + 100 * (index == 2), index == 1))
     told: list[str] = []
     with Bag(tmp_path / "bag") as bag:
-        options = ExtractOptions(distance=0.5)
+        options = ExtractOptions(choice=ChoiceOptions(distance=0.5))
         result = extract(bag, tmp_path / "out", options, tell=told.append)
     assert indices(tmp_path / "out") == [0, 2]
     read = read_fixes(tmp_path / "out" / "fixes.txt")
@@ -288,3 +291,88 @@ def fix(stamp: int, frame: str, latitude: float, none: bool) -> Any:
         position_covariance=np.diag([4.0, 4.0, 9.0]).ravel(),
         position_covariance_type=2,
     )
+
+
+RIGHT_FROM_LEFT = Transform(Rotation.from_euler("y", 5, degrees=True), np.array([-0.4, 0, 0]))
+
+
+def write_rig(path: Path, moves: float = 0.0, joined: bool = True) -> Path:
+    """Write a bag of two cameras; the second one's images come 10 ms later, and one is missing."""
+    with BagWriter(path) as writer:
+        if joined:
+            tf = types.tf(START, "left", "right", RIGHT_FROM_LEFT.inverse())
+            writer.write("/tf_static", START, tf, latched=True)
+        for index in range(6):
+            for name, delay, value in (("left", 0, 10), ("right", 10_000_000, 20)):
+                stamp = START + index * SECOND + delay
+                if moves:
+                    place = Transform(Rotation.identity(), np.array([moves * index, 0, 0]))
+                    writer.write("/tf", stamp, types.tf(stamp, "left", "right", place))
+                info = types.camera_info(stamp, name, CAMERA)
+                writer.write(f"/{name}/camera_info", stamp, info)
+                if index != 4 or name == "left":
+                    gray = np.full((6, 8), value + index, np.uint8)
+                    writer.write(f"/{name}/image_raw", stamp, types.image(stamp, name, gray))
+    return path
+
+
+def rig_options(tolerance: float = 0.02) -> ExtractOptions:
+    sources = tuple(CameraSource(name, f"/{name}/image_raw") for name in ("left", "right"))
+    return ExtractOptions(sources, ChoiceOptions(every=2.0), tolerance=tolerance)
+
+
+def test_images_of_a_rig_are_of_one_instant(tmp_path: Path) -> None:
+    told: list[str] = []
+    with Bag(write_rig(tmp_path / "bag")) as bag:
+        found = extract(bag, tmp_path / "out", rig_options(), tell=told.append)
+    stamps = [START + index * SECOND for index in (0, 2, 4)]
+    expected = [*(f"left/{stamp}.png" for stamp in stamps)]
+    expected += [f"right/{stamp}.png" for stamp in stamps[:2]]
+    assert list(found.names) == expected
+    for name in expected:
+        pixels = cv2.imread(str(tmp_path / "out/images" / name), cv2.IMREAD_GRAYSCALE)
+        index = (int(Path(name).stem) - START) // SECOND
+        assert pixels[0, 0] == index + (10 if name.startswith("left") else 20)
+    assert any("10.0 ms apart" in line for line in told)
+    rig = read_rig(tmp_path / "out/rig.json")
+    assert list(rig) == ["left", "right"]
+    metres, degrees = rig["right"].camera_from_rig.distance_to(RIGHT_FROM_LEFT)
+    assert metres < 1e-9
+    assert degrees < 1e-9
+    assert not (tmp_path / "out/camera.txt").exists()
+
+
+def test_images_too_far_apart_in_time_are_not_of_one_instant(tmp_path: Path) -> None:
+    with Bag(write_rig(tmp_path / "bag")) as bag:
+        found = extract(bag, tmp_path / "out", rig_options(tolerance=0.005))
+    assert {name.split("/")[0] for name in found.names} == {"left"}
+
+
+def test_cameras_that_are_no_rig_are_refused(tmp_path: Path) -> None:
+    apart = write_rig(tmp_path / "a", joined=False)
+    with Bag(apart) as bag, pytest.raises(InputError, match="no transform joins 'left' with"):
+        extract(bag, tmp_path / "out", rig_options())
+    moving = write_rig(tmp_path / "b", moves=0.1, joined=False)
+    with Bag(moving) as bag, pytest.raises(InputError, match="they are no rig"):
+        extract(bag, tmp_path / "out", rig_options())
+    assert not (tmp_path / "out" / "images").exists()
+
+
+def test_odometry_of_a_topic_takes_the_place_of_transforms(tmp_path: Path) -> None:
+    mount = mounted()
+    with BagWriter(tmp_path / "bag") as writer:
+        for index in range(4):
+            stamp = START + index * SECOND // 4
+            odometry = types.odometry(stamp, "odom", "body", odom_from_base(index))
+            writer.write("/odom", stamp, odometry)
+            gray = np.full((6, 8), 10 * index, np.uint8)
+            writer.write("/image_raw", stamp, types.image(stamp, "optical", gray))
+    source = CameraSource(camera=CAMERA, mount=mount)
+    told: list[str] = []
+    with Bag(tmp_path / "bag") as bag:
+        options = ExtractOptions((source,), ChoiceOptions(distance=0.5))
+        found = extract(bag, tmp_path / "out", options, tell=told.append)
+    assert indices(tmp_path / "out") == [0, 2]
+    for index, pose in zip((0, 2), found.poses.values(), strict=True):
+        assert pose.distance_to(odom_from_base(index) @ mount)[0] < 1e-9
+    assert any(line.startswith("odometry: /odom") for line in told)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmark_folders as folders
+import cv2
 import numpy as np
 import pytest
 
@@ -126,7 +127,7 @@ def test_robotcar_is_scored_by_its_public_poses(tmp_path: Path, run: Run) -> Non
     code, text, err = run("robotcar", tmp_path / "set", "--output", out)
     assert code == 0
     close(out / "RobotCar_eval_deviloc_ros_xfeat.txt", truth, list(truth))
-    assert "the rig of the three cameras is not used" in err
+    assert "every image is localized by itself" in err
     # The places are the same: the map is not built again.
     built = (out / "maps" / "001.devmap").stat().st_mtime_ns
     code, text, _ = run("robotcar-public", tmp_path / "set", "--output", out, "--method", "mine")
@@ -137,6 +138,18 @@ def test_robotcar_is_scored_by_its_public_poses(tmp_path: Path, run: Run) -> Non
     scores = json.loads((out / "queries.json").read_text())["scores"]
     assert [score["group"] for score in scores] == ["all"]
     assert scores[0]["recall"][0] == {"position_m": 0.25, "rotation_deg": 2, "recall": 1.0}
+    # The left camera alone sees the wall now. It belongs to no list of version 2.
+    picture = tmp_path / "set" / "images" / "dawn" / "rear" / "1418721355450545.jpg"
+    cv2.imwrite(str(picture), np.zeros((240, 320), np.uint8))
+    code, text, err = run("robotcar-public", tmp_path / "set", "--output", out, "--rig")
+    assert code == 0
+    assert len(records(out)["dawn/rear/1418721355450545.jpg"]["covariance"]) == 6
+    assert "localized together, as a rig" in err
+    assert (out / "maps" / "001.devmap").stat().st_mtime_ns == built
+    close(out / "RobotCar_public_deviloc_ros_xfeat_rig.txt", truth, ["rear/1418721355450545.jpg"])
+    code, _, err = run("robotcar", tmp_path / "set", "--output", out, "--rig", "--pairs", "p.txt")
+    assert code == 2
+    assert "leave out --pairs" in err
 
 
 def test_cmu_has_a_map_for_each_slice_and_one_result_file(tmp_path: Path, run: Run) -> None:

@@ -191,8 +191,8 @@ def test_a_missing_query_image_is_named_and_passed_over(tmp_path: Path) -> None:
     folders.write_robotcar(tmp_path)
     (tmp_path / "images/night/rear/1418237150265011.jpg").unlink()
     benchmark = open_benchmark("robotcar", tmp_path)
-    assert len(benchmark.places[0].queries) == 2
-    assert any("1 of 2 query images are not in" in note for note in benchmark.notes)
+    assert len(benchmark.places[0].queries) == 3
+    assert any("1 of 3 query images are not in" in note for note in benchmark.notes)
 
 
 def test_an_unknown_place_is_told(tmp_path: Path) -> None:

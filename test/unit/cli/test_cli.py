@@ -254,6 +254,27 @@ def test_evaluate_prints_a_table_or_json(run: Run, place: Place) -> None:
     assert [entry["position_m"] for entry in content["recall"]] == [0.25, 0.5, 5]
 
 
+def test_reports_link_to_the_page_that_shows_poses_in_the_map(
+    run: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = place / "report.html"
+    code, _, err = run(
+        "evaluate", "--poses", place / "poses.txt", "--model", place / "model", "--report", report,
+        "--map", place / "place.devmap",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert '<a href="report.view.html">' in report.read_text("utf-8")
+    assert '"poses (6)"' in (place / "report.view.html").read_text("utf-8")
+    monkeypatch.setattr(deviloc_ros.localization, "Localizer", _Pose)
+    monkeypatch.setattr(_Pose, "map", Map.load(place / "place.devmap"))
+    code, stats, _ = _localize(run, place, "--view", str(place / "run.html"))
+    assert code == 0
+    assert stats["view"] == str(place / "run.html")
+    page = (place / "run.html").read_text("utf-8")
+    assert '"poses (6)"' in page
+    assert '"95 % of positions (6)"' in page
+
+
 def test_map_info_says_what_is_not_in_the_map(run: Run, place: Place) -> None:
     code, out, _ = run("map", "info", place / "place.devmap", "--picture", place / "top.png")
     assert code == 0

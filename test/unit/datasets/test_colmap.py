@@ -242,3 +242,10 @@ def test_no_damage_crashes_or_passes_as_another_exception(
     except InputError:
         return
     assert all(np.isfinite(image.camera_from_map.matrix).all() for image in images)
+
+
+def test_a_pose_beyond_any_place_is_named(text_model: Path) -> None:
+    path = text_model / "images.txt"
+    path.write_text(path.read_text().replace("3.0 0.3333333333333333", "3.0 -1e12"))
+    with pytest.raises(InputError, match=r"the pose of left/3.jpg: translation .* farther away"):
+        posed_images(text_model)

@@ -96,6 +96,8 @@ def test_positions(tmp_path: Path) -> None:
         (read_poses, "a.jpg 1 0 0 0 1 2 inf", r":1: 'inf' is not a finite number"),
         (read_poses, "a.jpg 0 0 0 0 1 2 3", r":1: the quaternion .* cannot be normalised"),
         (read_poses, "a.jpg 1 0 0 -1e308 1 2 3", r":1: the quaternion .* cannot be normalised"),
+        (read_poses, "a.jpg 1 0 0 0 1 2 -1e308", r":1: translation .* is farther away than 1e\+09"),
+        (read_positions, "a.jpg 1 2 -1e308", r":1: the position .* is beyond 1e\+09 m"),
         (read_poses, "a 1 0 0 0 1 2 3\n" * 2, r":2: a has a pose already"),
         (read_tum, "1.5 1 2 3 0 0 0", r":1: expected 'timestamp tx"),
         (read_tum, "soon 1 2 3 0 0 0 1", r":1: 'soon' is not a time stamp"),

@@ -10,10 +10,12 @@ from lifting.maps import Variant
 from numpy.typing import NDArray
 from peer_ways.hardships import HARDSHIPS
 from peer_ways.hloc_way import SparseMap, localize
+from peer_ways.plots import draw
 from peer_ways.sparse import Described, Sift, described
 from peer_ways.summary import table
 
 from deviloc_ros.geometry.camera import Camera
+from deviloc_ros.images import read_gray
 
 CAMERA = Camera("PINHOLE", 640, 480, (400.0, 400.0, 320.0, 240.0))
 
@@ -103,3 +105,14 @@ def test_queries_without_a_pose_count_as_far_off() -> None:
     assert cells[5].startswith("0.0250 (")
     assert cells[5].endswith("none)")
     assert cells[6:] == ["none", "0.2500 deg", "2.00", "1024 MiB", "2 KiB", "3.0"]
+
+
+def test_results_are_drawn(tmp_path: Path) -> None:
+    records = [
+        {"scene": "castle", "variant": "full", "hardship": hardship, "way": way,
+         "error": None if way == "sift" else (0.01, 0.1), "cpu_seconds": 1.0}
+        for hardship in ("clean", "dark") for way in ("fast", "sift")
+    ]  # fmt: skip
+    draw(records, tmp_path / "plot.png")
+    picture = read_gray(tmp_path / "plot.png")
+    assert picture.std() > 10

@@ -199,7 +199,8 @@ REFERENCE = small_map().references[0].to_json()
     [
         ({"references": []}, "references"),
         ({"references": 3}, "references"),
-        ({"references": [{**REFERENCE, "quaternion_wxyz": [0, 0, 0, 0]}] * 3}, "not all zero"),
+        ({"references": [{**REFERENCE, "quaternion_wxyz": [0, 0, 0, 0]}] * 3}, "normalised"),
+        ({"references": [{**REFERENCE, "quaternion_wxyz": [0, 0, 0, 1e-310]}] * 3}, "normalised"),
         ({"references": [{**REFERENCE, "quaternion_wxyz": [1, 0, 0]}] * 3}, "quaternion_wxyz"),
         ({"references": [{**REFERENCE, "translation": [0, 0, 1e300]}] * 3}, "translation"),
         ({"references": [{**REFERENCE, "camera": "PINHOLE 1"}] * 3}, "camera"),

@@ -25,6 +25,16 @@ class Computation:
         return (values * 2 + 1,)
 
 
+CPU = torch.device("cpu")
+
+
+def recorded(function: Computation) -> Recorded:
+    """Return a function that is recorded, as on a device that has graphs."""
+    run = Recorded(function, True, CPU)
+    run._active = True
+    return run
+
+
 @dataclass
 class Graph:
     """Computes again into the memory of its results, as a recorded graph does."""
@@ -54,7 +64,7 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 
 def test_each_shape_is_recorded_once_and_results_stay(recordings: list[tuple[int, ...]]) -> None:
-    run = Recorded(Computation(), active=True)
+    run = recorded(Computation())
     given = [torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([3.0, 4.0]), torch.ones(1)]
     results = [run(each)[0] for each in given]
     assert recordings == [(1,), (2,)]
@@ -63,7 +73,7 @@ def test_each_shape_is_recorded_once_and_results_stay(recordings: list[tuple[int
 
 def test_without_graphs_it_is_the_function(recordings: list[tuple[int, ...]]) -> None:
     computation = Computation()
-    assert Recorded(computation, active=False)(torch.ones(1))[0].tolist() == [3.0]
+    assert Recorded(computation, False, CPU)(torch.ones(1))[0].tolist() == [3.0]
     assert (recordings, computation.calls) == ([], 1)
 
 
@@ -74,7 +84,7 @@ def test_what_cannot_be_recorded_is_said_and_computed(
         raise RuntimeError("operation not permitted\nwhen stream is capturing")
 
     monkeypatch.setattr(Recorded, "_record", refuse)
-    run = Recorded(Computation(), active=True)
+    run = recorded(Computation())
     with caplog.at_level(logging.WARNING):
         assert [run(torch.ones(1))[0].tolist() for _ in range(2)] == [[3.0], [3.0]]
     (line,) = caplog.messages

@@ -186,6 +186,17 @@ def test_an_archive_whose_names_are_no_text_is_refused(
     assert "damaged checkpoint" in refusal(path, capsys)
 
 
+def test_an_archive_of_several_disks_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "x.ckpt", {"state_dict": {}})
+    damaged = bytearray(path.read_bytes())
+    # Of the locator of the large directory: the disk that it is on.
+    damaged[damaged.rindex(b"PK\x06\x07") + 4] = 0xFF
+    path.write_bytes(damaged)
+    assert "damaged checkpoint" in refusal(path, capsys)
+
+
 def test_one_bad_file_imports_none(
     network: DeViLocNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

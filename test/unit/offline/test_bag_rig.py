@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from at_once import AtOnce
 from scipy.spatial.transform import Rotation
+from small_map import small_map
 
 import deviloc_ros.localization
 from deviloc_ros.bags import types
@@ -26,6 +27,7 @@ from deviloc_ros.localization.types import Correspondences, PosePrior
 from deviloc_ros.messages.stamped import transform_of
 from deviloc_ros.offline.bag_cameras import named_topics
 from deviloc_ros.offline.rig_file import read_rig
+from deviloc_ros.offline.stats import read_usage
 from deviloc_ros.ros.config.node_config import NodeConfig
 from deviloc_ros.simulation.drive import mounted
 
@@ -123,9 +125,16 @@ def bag(*arguments: str) -> tuple[int, Mapping[str, Any]]:
     return code, json.loads(summary.read_text()) if summary.exists() else {}
 
 
-def test_a_stereo_bag_without_transforms_gives_poses_of_the_base(drive: Path) -> None:
-    code, summary = bag("--rig", "rig.yaml")
+def test_a_stereo_bag_without_transforms_gives_poses_of_the_base(
+    drive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Localizer, "map", small_map(0))
+    code, summary = bag("--rig", "rig.yaml", "--view")
     assert code == 0
+    assert summary["view"] == "view.html"
+    page = (drive / "out" / "view.html").read_text("utf-8")
+    assert '"poses (7)"' in page
+    assert '"95 % of positions (7)"' in page
     trajectory = read_tum(drive / "out" / "poses_tum.txt")
     assert [stamp for stamp, _ in trajectory] == [START + i * SECOND // 2 for i in range(4)]
     for index, (_, pose) in enumerate(trajectory):
@@ -328,3 +337,10 @@ def test_arguments_that_do_not_fit_the_bag_are_told(
     error = capsys.readouterr().err
     assert (code, error.count("\n")) == (2, 1), error
     assert words in error
+
+
+def test_what_a_bag_used_is_what_pruning_keeps(drive: Path) -> None:
+    code, summary = bag("--rig", "rig.yaml")
+    assert code == 0
+    used = sum(len(frame["references"]) for frame in summary["frames"])
+    assert sum(read_usage([Path("out/summary.json")]).values()) == used > 0

@@ -7,26 +7,32 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import wall_map
 from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization import Localizer
+from deviloc_ros.localization.context import matcher
 from deviloc_ros.localization.context.escalation import in_doubt, most_believable
+from deviloc_ros.localization.context.search import CpuContextSearch
+from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
 from deviloc_ros.localization.types import (
     FailureReason,
     Localization,
     LocalizationFailure,
     PoseEstimate,
+    Query,
     Way,
 )
 
 POSE = wall_map.map_from_base(0.6, yaw=3.0) @ wall_map.BASE_FROM_CAMERA
 
 
-def localizer(wall_map_path: Path, context: str) -> Localizer:
+def localizer(wall_map_path: Path, context: str, **more: int) -> Localizer:
     values = {**wall_map.SETTINGS, "matching.context": context}
+    values |= {key.replace("__", "."): value for key, value in more.items()}
     return Localizer.load(wall_map_path, build(LocalizerConfig, values, "test"))
 
 
@@ -79,6 +85,38 @@ def test_doubt_escalates_and_a_fresh_localizer_agrees_bit_for_bit(wall_map_path:
     assert results[0].num_inliers > 1.5 * fast.num_inliers
     assert error(results[0]) < 0.02
     assert {"match", "attend"} <= results[0].stage_seconds.keys()
+
+
+def test_attention_sees_all_references_only_where_the_first_leave_doubt(
+    wall_map_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    attended = CpuContextSearch.attended
+
+    def counted(self: CpuContextSearch, query: Query, references: NDArray[np.int64]) -> list[Pairs]:
+        seen.append(len(references))
+        return attended(self, query, references)
+
+    monkeypatch.setattr(CpuContextSearch, "attended", counted)
+    with_context = localizer(wall_map_path, "always")
+
+    def attended_if(enough: int) -> int:
+        monkeypatch.setattr(matcher, "ENOUGH_GUIDES", enough)
+        seen.clear()
+        result = with_context.localize(wall_map.view(POSE), wall_map.CAMERA)
+        assert error(result) < 0.02
+        assert isinstance(result, PoseEstimate)
+        # The others are matched near the pose all the same.
+        assert len(np.unique(result.matches.reference)) > matcher.NUM_FIRST
+        return sum(seen)
+
+    assert attended_if(20) < attended_if(10_000)
+    assert len(seen) > 1
+
+
+def test_so_few_references_that_attention_sees_all_at_once(wall_map_path: Path) -> None:
+    few = localizer(wall_map_path, "always", retrieval__num_references=matcher.NUM_FIRST)
+    assert error(few.localize(hidden(wall_map.view(POSE)), wall_map.CAMERA)) < 0.02
 
 
 def test_another_place_is_refused(wall_map_path: Path) -> None:

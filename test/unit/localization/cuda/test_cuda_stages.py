@@ -15,8 +15,9 @@ from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.localization.backend import CudaBackend, backend_of
 from deviloc_ros.localization.context.search import CpuContextSearch
 from deviloc_ros.localization.cuda.context import CudaContextSearch
-from deviloc_ros.localization.cuda.matching import CudaMatcher, PaddedPairs
+from deviloc_ros.localization.cuda.matching import CudaMatcher
 from deviloc_ros.localization.cuda.resampling import resampling_matrix
+from deviloc_ros.localization.cuda.semi_dense import PaddedPairs
 from deviloc_ros.localization.features import FeatureExtractor
 from deviloc_ros.localization.matching import SemiDenseMatcher
 from deviloc_ros.localization.types import Query

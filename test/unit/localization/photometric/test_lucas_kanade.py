@@ -9,8 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deviloc_ros.localization.photometric.aligner import PIXELS_ALIKE, SMOOTHING
-from deviloc_ros.localization.photometric.lucas_kanade import HALF, AlignedPatches, align_patches
+from deviloc_ros.localization.photometric.expectation import PIXELS_ALIKE
+from deviloc_ros.localization.photometric.lucas_kanade import (
+    HALF,
+    SMOOTHING,
+    AlignedPatches,
+    align_patches,
+)
 
 SIZE = 200
 MIDDLE = np.array([[100.3, 99.6]])

@@ -12,6 +12,7 @@ from small_map import CAMERA, small_map
 
 from deviloc_ros.config import RetrievalConfig
 from deviloc_ros.geometry.transform import Transform
+from deviloc_ros.localization.cuda.retrieval import CudaRetrieval
 from deviloc_ros.localization.retrieval.global_descriptor import make_codebook
 from deviloc_ros.localization.retrieval.ranking import Retrieval
 from deviloc_ros.localization.types import Features, PosePrior
@@ -45,7 +46,11 @@ def chosen(reference_map: Map, prior: PosePrior | None, num_references: int = 12
     config = RetrievalConfig(num_references=num_references, prior_reach=12.0, cluster=False)
     descriptors = torch.from_numpy(np.random.default_rng(1).normal(size=(8, 64))).float()
     features = Features(torch.zeros(8, 2), descriptors, torch.ones(8), torch.zeros(8))
-    clusters = Retrieval(reference_map, config, torch.device("cpu"))(features, prior)
+    device = torch.device("cpu")
+    clusters = Retrieval(reference_map, config, device)(features, prior)
+    # As a CUDA device chooses them.
+    there = CudaRetrieval(reference_map, config, device, graphs=False)(features, prior)
+    assert [each.tolist() for each in there] == [each.tolist() for each in clusters]
     return sorted(int(index) for cluster in clusters for index in cluster)
 
 

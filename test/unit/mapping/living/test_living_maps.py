@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from wall_map import BASE_FROM_CAMERA, CAMERA, SETTINGS, map_from_base, view
 
+from deviloc_ros.cli.main import main
 from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.datasets.colmap import PosedImage, posed_images
 from deviloc_ros.errors import NothingFoundError
@@ -20,11 +22,13 @@ from deviloc_ros.images import write_image
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.types import PoseEstimate
 from deviloc_ros.mapping.build import BuildOptions, build_map
+from deviloc_ros.mapping.cut import select
 from deviloc_ros.mapping.living.extend import ExtendOptions, ExtendSummary, extend_map
 from deviloc_ros.mapping.living.merge import MergeOptions, merge_maps
 from deviloc_ros.mapping.living.prune import PruneOptions, prune_map
 from deviloc_ros.mapping.map_frame import transform_map
 from deviloc_ros.maps.map import Map
+from deviloc_ros.maps.open_map import open_map
 from deviloc_ros.simulation import wall
 
 # What is compiled or loaded first would take longer than these few images.
@@ -133,14 +137,20 @@ def test_given_poses_in_another_frame_are_brought_into_the_maps(
     ]
     cameras = {item.name: item.camera for item in posed}
     output = tmp_path / "out.devmap"
-    summary = extend_map(
-        place.left, place.images, cameras, posed, output, ExtendOptions(config=CONFIG)
-    )
+    options = ExtendOptions(adjust_old=True, config=CONFIG)
+    summary = extend_map(place.left, place.images, cameras, posed, output, options)
     assert summary.frame is not None
     assert not summary.frame.same_frame
     assert summary.frame.target_from_source.scale == pytest.approx(2.5, rel=0.01)
     assert summary.look == "look-2"
     assert errors_of(Map.load(output), place.model, 5).max() < 0.03
+    # Old poses may move, and hardly had to.
+    moved = [
+        before.camera_from_map.inverse().distance_to(after.camera_from_map.inverse())[0]
+        for before, after in zip(Map.load(place.left).references, summary.map.references,
+                                 strict=False)
+    ]  # fmt: skip
+    assert 0 < max(moved) < 0.03
 
 
 def test_images_of_another_place_are_not_added(place: Wall, tmp_path: Path) -> None:
@@ -174,6 +184,37 @@ def test_two_maps_are_merged_in_the_frame_of_the_first(
     found = localized(output, QUERIES[-1])
     assert found is not None
     assert found.map_from_camera.distance_to(pose_at(QUERIES[-1]))[0] < 0.02
+
+
+def test_tiles_that_overlap_are_aligned(
+    place: Wall,
+    extended: tuple[Path, ExtendSummary],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    right = select(Map.load(extended[0]), np.arange(4, 10))
+    off = Similarity(1.0, Rotation.from_euler("z", 2, degrees=True), np.array([0.4, -0.2, 0.1]))
+    transform_map(right, off, metric=True, gravity_aligned=True).save(tmp_path / "right.devmap")
+    settings = [f"--set={key}={value}" for key, value in {**SETTINGS, **QUICK}.items()]
+    index = tmp_path / "wall.devtiles"
+    code = main(
+        ["map", "tile", str(place.left), str(tmp_path / "right.devmap"), "--align", "--output",
+         str(index), *settings]
+    )  # fmt: skip
+    out = capsys.readouterr().out
+    assert code == 0
+    [(before, after)] = re.findall(r"seam (\S+) -> (\S+) m", out)
+    assert float(before) > 0.3
+    assert float(after) < 0.02
+    tiled = open_map(index)
+    assert len(tiled.references) == 11
+    true = {f"later/{i.name}": i.camera_from_map.inverse() for i in posed_images(place.model)}
+    for reference in tiled.references[6:]:
+        pose = reference.camera_from_map.inverse()
+        assert pose.distance_to(true[reference.name])[0] < 0.03
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "right.devmap", "wall.devtiles", "wall.tiles",
+    ]  # fmt: skip
 
 
 def test_a_pruned_map_says_what_it_costs(

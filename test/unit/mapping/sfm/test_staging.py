@@ -156,21 +156,21 @@ POINTS = np.array([[0.2, -0.1, 1.0], [-0.3, 0.25, 1.0], [0.0, 0.3, 1.0]])
 
 def test_a_known_camera_is_scaled_and_turned_to_the_image() -> None:
     known = Intrinsics(known=KNOWN)
-    assert known.known_for(640, 480) == KNOWN
-    half = known.known_for(320, 240).project(POINTS)
+    assert known.known_for("a.png", 640, 480) == KNOWN
+    half = known.known_for("a.png", 320, 240).project(POINTS)
     np.testing.assert_allclose(half, KNOWN.project(POINTS) / 2)
     x, y = KNOWN.project(POINTS).T
     # A picture turned clockwise shows (x, y) at (height - y, x); the camera turns with it.
     turned = np.column_stack([-POINTS[:, 1], POINTS[:, 0], POINTS[:, 2]])
-    portrait = known.known_for(480, 640)
+    portrait = known.known_for("a.png", 480, 640)
     np.testing.assert_allclose(portrait.project(turned), np.column_stack([480 - y, x]))
     np.testing.assert_allclose(
-        known.known_for(240, 320).project(turned) * 2, portrait.project(turned)
+        known.known_for("a.png", 240, 320).project(turned) * 2, portrait.project(turned)
     )
-    back = Intrinsics(known=portrait).known_for(640, 480)
+    back = Intrinsics(known=portrait).known_for("a.png", 640, 480)
     np.testing.assert_allclose(back.params, KNOWN.params)
     with pytest.raises(InputError, match="same proportions"):
-        known.known_for(640, 640)
+        known.known_for("a.png", 640, 640)
 
 
 def test_images_of_every_size_get_the_known_camera(tmp_path: Path) -> None:
@@ -187,7 +187,9 @@ def test_images_of_every_size_get_the_known_camera(tmp_path: Path) -> None:
         found = {image.name: cameras[image.camera_id] for image in database.read_all_images()}
     assert len(cameras) == 3
     for name, size in sizes.items():
-        assert Camera.from_pycolmap(found[name]) == Intrinsics(known=KNOWN).known_for(*size)
+        assert Camera.from_pycolmap(found[name]) == Intrinsics(known=KNOWN).known_for(
+            "a.png", *size
+        )
         assert found[name].has_prior_focal_length
 
 

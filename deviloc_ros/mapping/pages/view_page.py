@@ -86,7 +86,9 @@ def write_view(
     if step > 1:
         lines_of_text.append(f"Every {step}th point is drawn.")
     content = {"groups": groups, "labels": labels, "radius": scene.radius}
-    template = files("deviloc_ros.mapping").joinpath("view_page.html").read_text(encoding="utf-8")
+    template = (
+        files("deviloc_ros.mapping.pages").joinpath("view_page.html").read_text(encoding="utf-8")
+    )
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     # "<" would end the script where a name holds "</script>".
     data = json.dumps(content, allow_nan=False).replace("<", "\\u003c")

@@ -26,6 +26,7 @@ MIN_SIGMA = 0.01
 def read_fixes(
     bag: Bag,
     topic: str,
+    odometry: str | None,
     odom_frame: str,
     camera_frame: str,
     taken: Mapping[str, tuple[int, Transform]],
@@ -39,6 +40,7 @@ def read_fixes(
     Args:
         bag: opened.
         topic: of sensor_msgs/NavSatFix.
+        odometry: topic of nav_msgs/Odometry that takes the place of /tf.
         odom_frame: the odometry frame.
         camera_frame: the camera's optical frame.
         taken: stamp in nanoseconds and odom_from_camera of every image, by name; not empty.
@@ -49,7 +51,7 @@ def read_fixes(
     """
     names = sorted(taken, key=lambda name: taken[name][0])
     stamps = np.array([taken[name][0] for name in names], dtype=np.int64)
-    transforms = BagTransforms(bag, tell=tell)
+    transforms = BagTransforms(bag, odometry, tell=tell)
     # The antenna's place is known here, so that a fix may be as good as it says.
     reader = SatelliteFixes(GnssConfig(min_sigma=MIN_SIGMA))
     fixes: list[PositionFix] = []

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from maps import write_random_map
 from scipy.spatial.transform import Rotation
 from small_map import small_map
 
+from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.transform import Transform
-from deviloc_ros.mapping.view_page import write_view
+from deviloc_ros.mapping.pages.rerun_recording import write_recording
+from deviloc_ros.mapping.pages.view_page import write_view
 from deviloc_ros.maps.map import Map
 
 
@@ -99,3 +102,28 @@ def test_a_browser_draws_the_points(tmp_path: Path) -> None:
     colors, counts = np.unique(scene, axis=0, return_counts=True)
     assert counts.max() > 0.5 * len(scene), "there should be a background"
     assert len(colors) > 10, "and points before it, of many colors"
+
+
+def test_a_recording_for_rerun_holds_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("rerun", reason="rerun-sdk is not installed")
+    whole = small_map(0)
+    pose = Transform(Rotation.identity(), -whole.origin)
+    covariance = np.diag([4.0, 1.0, 0.25, 1, 1, 1])
+    written = tmp_path / "place.rrd"
+    write_recording(written, whole, {"a b.jpg": pose}, {"a b.jpg": covariance}, "place.devmap")
+    names = subprocess.run(
+        [sys.executable, "-m", "rerun", "rrd", "print", str(written)],
+        capture_output=True, text=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+    for entity in ("/map/points", "/run/a\\ b.jpg", "/uncertainty/a\\ b.jpg"):
+        assert entity in names
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["place.rrd"]
+
+
+def test_without_rerun_it_is_said_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    with pytest.raises(InputError, match="pip install 'deviloc_ros\\[rerun\\]'"):
+        write_recording(tmp_path / "place.rrd", small_map(0), {}, {}, "place.devmap")
+    assert not list(tmp_path.iterdir())
