@@ -2,17 +2,19 @@
 
     ./run bench living SCENE --work DIR [--only ROW ...] [--set KEY=VALUE]
 
-SCENE holds images/ and a metric COLMAP model of true poses, of images in the order of the drive.
-Every third image is a query. The others make a map at once (`all`), and in halves (`first`,
-`second`) that are extended (with given poses: `extended`; with intrinsics alone: `extended alone`),
-merged (`merged`) and thinned to half (`pruned`). Printed for each map: queries localized, and the
-median errors. Maps are kept in DIR; the commands go on where they stopped.
+SCENE holds images/ and a metric COLMAP model of true poses (itself, or model/), of images in the
+order of the drive. Every third image is a query. The others make a map at once (`all`), and in
+halves (`first`, `second`) that are extended (with given poses: `extended`; with intrinsics alone:
+`extended alone`), merged (`merged`; `merged alone` with a second half that was built with
+intrinsics alone, so that it drifts) and thinned to half (`pruned`). Printed for each map: queries
+localized, and the median errors. Maps are kept in DIR; the commands go on where they stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +27,10 @@ from deviloc_ros.mapping.build import BuildOptions, build_map
 from deviloc_ros.mapping.living.extend import ExtendOptions, extend_map
 from deviloc_ros.mapping.living.merge import MergeOptions, merge_maps
 from deviloc_ros.mapping.living.prune import PruneOptions, prune_map
+from deviloc_ros.mapping.sfm.intrinsics import Intrinsics
 from deviloc_ros.maps.map import Map
 
-ROWS = ("all", "first", "second", "extended", "extended alone", "merged", "pruned")
+ROWS = ("all", "first", "second", "extended", "extended alone", "merged", "pruned", "merged alone")
 
 
 class Scene:
@@ -35,9 +38,10 @@ class Scene:
 
     def __init__(self, folder: Path, work: Path, config: LocalizerConfig) -> None:
         """Divide the images."""
-        self._images, self._model, self._work = folder / "images", folder, work
+        model = folder / "model" if (folder / "model").is_dir() else folder
+        self._images, self._model, self._work = folder / "images", model, work
         self._config = config
-        posed = posed_images(folder)
+        posed = posed_images(model)
         self.queries = posed[1::3]
         self.mapped = [item for i, item in enumerate(posed) if i % 3 != 1]
         work.mkdir(parents=True, exist_ok=True)
@@ -63,14 +67,18 @@ class Scene:
             "second": lambda path: self._build(path, second),
             "extended": lambda path: self._extend(path, second, second),
             "extended alone": lambda path: self._extend(path, second, None),
-            "merged": self._merge,
+            "merged": lambda path: self._merge(path, "second"),
+            "second alone": lambda path: self._build(path, second, alone=True),
+            "merged alone": lambda path: self._merge(path, "second alone"),
             "pruned": self._prune,
         }
 
-    def _build(self, path: Path, posed: Sequence[PosedImage]) -> str:
+    def _build(self, path: Path, posed: Sequence[PosedImage], alone: bool = False) -> str:
         names = tuple(item.name for item in posed)
-        options = BuildOptions(config=self._config, metric=True, names=names)
-        summary = build_map(self._images, path, self._model, options)
+        options = BuildOptions(config=self._config, metric=not alone, names=names)
+        if alone:
+            options = replace(options, intrinsics=Intrinsics(known=posed[0].camera))
+        summary = build_map(self._images, path, None if alone else self._model, options)
         return f"{len(summary.map.references)} images"
 
     def _extend(
@@ -86,9 +94,9 @@ class Scene:
             f"old images: {summary.check.text('m')}"
         )
 
-    def _merge(self, path: Path) -> str:
+    def _merge(self, path: Path, second: str) -> str:
         options = MergeOptions(self._config)
-        summary = merge_maps(self.path("first"), self.path("second"), path, options)
+        summary = merge_maps(self.path("first"), self.path(second), path, options)
         return (
             f"localized {summary.localized[0]} and {summary.localized[1]}, seam "
             f"{1000 * summary.seam[0]:.1f} mm, {summary.seam[1]:.3f} deg"

@@ -3,8 +3,9 @@
 ros2 launch deviloc_ros mapping.launch.py images:=photos/ map:=place.devmap
 ros2 launch deviloc_ros mapping.launch.py bag:=drive/ map:=place.devmap
 
-If the transforms of the bag tell where its images were taken, the map is metric, with z up. The
-same command goes on where an interrupted one stopped.
+If the transforms of the bag tell where its images were taken, the map is metric, with z up. A page
+beside the map (place.html) tells where it is thin. The same command goes on where an interrupted
+one stopped.
 """
 
 import shlex
@@ -17,10 +18,11 @@ from launch import Action, LaunchDescription
 ARGUMENTS = {
     "map": Argument("", "the map file to write"),
     "images": Argument("", "folder of images, searched deep; or give bag"),
-    "bag": Argument("", "rosbag2 whose images are taken: folder, or .mcap or .db3 file"),
-    "topic": Argument("", "image topic of the bag; needed where it has several"),
+    "bag": Argument("", "bag whose images are taken: folder, .mcap or .db3 file, or .bag of ROS 1"),
+    "topic": Argument("", "image topic of the bag, or those of a rig with spaces between them"),
+    "rig": Argument("", "file with the cameras of a rig, as `deviloc bag --rig` takes it"),
     "distance": Argument("0.5", "of the bag: an image every so many metres of odometry"),
-    "every": Argument("0.5", "of a bag without odometry: an image every so many seconds"),
+    "every": Argument("", "of a bag without odometry: seconds; empty: what images show decides"),
     "model": Argument("", "COLMAP model with the images' poses; empty: they are reconstructed"),
     "options": Argument("", "more options of `deviloc map build`, as on its command line"),
 }
@@ -39,9 +41,11 @@ def start(values: dict[str, str]) -> Sequence[Action]:
         )
     if values["model"]:
         raise RuntimeError("model:= goes with images:=; poses of a bag come from its transforms")
-    topic = ["--topic", values["topic"]] if values["topic"] else []
-    often = ["--distance", values["distance"], "--every", values["every"]]
-    bag = ["--bag", values["bag"], *topic, *often]
+    topics = [text for topic in values["topic"].split() for text in ("--topic", topic)]
+    rig = ["--rig", values["rig"]] if values["rig"] else []
+    often = ["--distance", values["distance"]]
+    often += ["--every", values["every"]] if values["every"] else []
+    bag = ["--bag", values["bag"], *topics, *rig, *often]
     return run_steps([lambda: ["map", "build", *bag, *output, *options]])
 
 

@@ -37,8 +37,17 @@ class SimulatedDrive:
     model: pycolmap.Reconstruction
 
 
-def simulate(count: int, fixes_per_image: int = 1, seed: int = 0) -> SimulatedDrive:
-    """Drive along a curved road with an image every 1.6 m; the model is in a frame of its own."""
+def simulate(
+    count: int, fixes_per_image: int = 1, seed: int = 0, points_per_image: int = 12
+) -> SimulatedDrive:
+    """Drive along a curved road with an image every 1.6 m; the model is in a frame of its own.
+
+    Args:
+        count: of images.
+        fixes_per_image: of the satellite receiver.
+        seed: of all noise.
+        points_per_image: that come into view with each image; an image sees several times as many.
+    """
     rng = np.random.default_rng(seed)
     along = 1.6 * np.arange(count + 25)  # there is something to see beyond the last image
     heading = 0.5 + 0.4 * np.sin(along / 25)
@@ -61,18 +70,19 @@ def simulate(count: int, fixes_per_image: int = 1, seed: int = 0) -> SimulatedDr
             enu = base.apply(ANTENNA) + rng.normal(0, SIGMA, 3)
             place = earth.enu_to_ellipsoid(enu[None], *PLACE)[0]
             fixes.append(PositionFix(name, place, np.full(3, SIGMA), offset))
-    return SimulatedDrive(truth, told, fixes, _model(truth, places, heading, rng))
+    return SimulatedDrive(truth, told, fixes, _model(truth, places, heading, points_per_image, rng))
 
 
 def _model(
     truth: dict[str, Transform],
     places: NDArray[np.float64],
     heading: NDArray[np.float64],
+    points_per_image: int,
     rng: np.random.Generator,
 ) -> pycolmap.Reconstruction:
     """Return points along the road as the cameras see them, to half a pixel."""
     model = model_of([PosedImage(name, CAMERA, pose) for name, pose in truth.items()])
-    where = rng.integers(0, len(places), 12 * len(places))
+    where = rng.integers(0, len(places), points_per_image * len(places))
     left = np.stack([-np.sin(heading), np.cos(heading), 0 * heading], axis=1)[where]
     across = rng.uniform(4, 9, len(where)) * rng.choice([-1, 1], len(where))
     points = places[where] + left * across[:, None] + rng.uniform(0, 6, len(where))[:, None] * (

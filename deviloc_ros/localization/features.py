@@ -21,7 +21,7 @@ LEVELS = ((0.6, 0.2), (1.3, 0.8))
 NETWORK_MULTIPLE = 32
 # The point of its 8 x 8 cell that a descriptor stands for, network pixels from the cell's corner.
 # Taking the corner, as the published code does, shifts a match by as much times the change of scale
-# between two views. Measured (benchmarks/cell_anchor.py): here the shift does not depend on it.
+# between two views. Measured (`./run bench cell_anchor`): here the shift does not depend on it.
 CELL_ANCHOR = 3.5
 
 

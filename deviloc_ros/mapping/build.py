@@ -21,15 +21,16 @@ from deviloc_ros.localization.retrieval.global_descriptor import (
     sample_descriptors,
 )
 from deviloc_ros.mapping.assemble import assemble, store_images
-from deviloc_ros.mapping.drive_frame import DriveFrame, bring_into_frame
+from deviloc_ros.mapping.drive.frame import DriveFrame, bring_into_frame
 from deviloc_ros.mapping.inputs import check_topicfm, given_poses, sizes_that_fit, wanted_images
 from deviloc_ros.mapping.map_frame import transform_map, z_up_from
 from deviloc_ros.mapping.multiview.consistency import make_consistent
 from deviloc_ros.mapping.multiview.leave_one_out import LeftOut
 from deviloc_ros.mapping.self_calibration import calibrate, calibration_queries
 from deviloc_ros.mapping.sfm.intrinsics import Intrinsics
+from deviloc_ros.mapping.sfm.mappers import MIN_MODEL_IMAGES, Mapper
 from deviloc_ros.mapping.sfm.pairs import choose_pairs, choose_posed_pairs
-from deviloc_ros.mapping.sfm.reconstruction import MIN_MODEL_IMAGES, StructureFromMotion
+from deviloc_ros.mapping.sfm.reconstruction import StructureFromMotion
 from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, settings_for
 from deviloc_ros.mapping.workspace import Workspace
 from deviloc_ros.maps.map import Map
@@ -48,8 +49,9 @@ class BuildOptions:
         keep_workspace: leave COLMAP's database and models beside the map.
         names: the images that are to be in it, by path below the folder; None: all of the folder.
         odometry: camera_from_odometry of images, metres, z up, by name: a map without a given model
-            is brought into this frame (drive_frame.py). Empty: it is not known.
+            is brought into this frame (drive/frame.py). Empty: it is not known.
         fixes: of a satellite receiver along the odometry; the frame is then theirs.
+        mapper: of COLMAP, where no model is given; see find_models.
         workers: who does what is done image by image; the map does not depend on it.
     """
 
@@ -62,6 +64,7 @@ class BuildOptions:
     names: tuple[str, ...] | None = None
     odometry: Mapping[str, Transform] = field(default_factory=dict)
     fixes: Sequence[PositionFix] = ()
+    mapper: Mapper = "auto"
     workers: Workers = THIS_PROCESS
 
 
@@ -171,7 +174,7 @@ def _build(
         sfm.import_images({name: sizes[name] for name in usable}, options.intrinsics)
         blank = sfm.extract(usable)
         sfm.match(choose_pairs(_without(blank, descriptors)))
-        reconstruction, elsewhere = sfm.reconstruct(len(usable), options.intrinsics)
+        reconstruction, elsewhere = sfm.reconstruct(len(usable), options.intrinsics, options.mapper)
         matched = sfm.verified_matches()
         unregistered |= _without_pose(reconstruction, usable, elsewhere, matched)
         unregistered |= blank

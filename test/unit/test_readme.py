@@ -77,7 +77,8 @@ def test_run_scripts_exist() -> None:
         command, *arguments = shlex.split(text)[1:]
         assert re.search(rf"^ +\S* *\./run {command}\b|^usage: \./run {command}\b", usage, re.M)
         if command == "bench":
-            assert (ROOT / "benchmarks" / f"{arguments[0]}.py").is_file(), text
+            places = (ROOT / "benchmarks", ROOT / "benchmarks" / "studies")
+            assert any((place / f"{arguments[0]}.py").is_file() for place in places), text
 
 
 def test_launch_arguments_exist() -> None:

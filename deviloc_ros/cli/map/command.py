@@ -20,7 +20,8 @@ from deviloc_ros.cli.arguments import (
     tell_unread,
 )
 from deviloc_ros.cli.map.align import add_align, run_align
-from deviloc_ros.cli.map.bag import add_bag, drive_text, take_images
+from deviloc_ros.cli.map.bag import drive_text, take_images
+from deviloc_ros.cli.map.bag_options import add_bag
 from deviloc_ros.cli.map.dataset import add_dataset, build_dataset
 from deviloc_ros.cli.map.extend import add_extend, run_extend
 from deviloc_ros.cli.map.merge import add_merge, run_merge
@@ -139,6 +140,13 @@ def _add_build(actions: Subparsers) -> None:
         help="which images share one camera: auto is all where all have one size",
     )
     parser.add_argument(
+        "--mapper",
+        choices=("auto", "incremental", "global"),
+        default="auto",
+        help="of COLMAP, where no model is given: global finds all poses at once; auto is global "
+        "from 300 images on, and incremental where that leaves a tenth of them without a pose",
+    )
+    parser.add_argument(
         "--keep-workspace",
         action="store_true",
         help="leave COLMAP's database and model in MAP.build",
@@ -203,6 +211,7 @@ def _build_with(workers: Workers, args: argparse.Namespace) -> int:
         keep_workspace=args.keep_workspace,
         odometry={} if taken is None else taken.odometry,
         fixes=() if taken is None else taken.fixes,
+        mapper=args.mapper,
         workers=workers,
     )
     images = args.images if taken is None else taken.folder

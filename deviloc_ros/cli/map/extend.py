@@ -16,7 +16,8 @@ from deviloc_ros.cli.arguments import (
     tell,
     tell_unread,
 )
-from deviloc_ros.cli.map.bag import add_bag, take_images
+from deviloc_ros.cli.map.bag import take_images
+from deviloc_ros.cli.map.bag_options import add_bag
 from deviloc_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ def add_extend(actions: Subparsers) -> None:
         "--output", type=Path, required=True, metavar="MAP2", help="the map file to write"
     )
     parser.add_argument(
+        "--adjust-old",
+        action="store_true",
+        help="let poses of the map's images move, too: old and new ones are adjusted jointly",
+    )
+    parser.add_argument(
         "--keep-workspace", action="store_true", help="leave COLMAP's files in MAP2.build"
     )
     add_config(parser)
@@ -112,7 +118,9 @@ def run_extend(args: argparse.Namespace) -> int:
             f"{len(pairing.without_camera)} images of {folder} have no camera in "
             f"{given.source} and are not added ({pairing.without_camera[0]}, ...)"
         )
-    options = ExtendOptions(args.label, args.metric, load_config(args), args.keep_workspace)
+    options = ExtendOptions(
+        args.label, args.metric, args.adjust_old, load_config(args), args.keep_workspace
+    )
     summary = extend_map(args.map, folder, pairing.cameras, posed, args.output, options)
     unit = "m" if summary.map.metric else "units"
     tell(

@@ -40,6 +40,8 @@ def report_path(args: argparse.Namespace) -> Path | None:
     """
     if args.report is not None and args.no_report:
         raise InputError("--no-report contradicts --report")
+    if args.report is not None and (args.dataset is not None or args.places is not None):
+        raise InputError("--report is of a map, and does not go with --dataset and --places")
     path: Path | None = args.report
     # A map that goes into a pipe or device has no place beside it.
     regular = args.output.is_file() or not args.output.exists()

@@ -30,7 +30,7 @@ LOSS_SCALE = 2.385
 # Along the longer side of an image, the parts whose matches share an error, and one from light.
 PARTS, LIGHT_PARTS = 3, 4
 # By how much matches err together where the light has changed, for each unit of `light_change`,
-# pixels of the working size: measured on rendered streets (benchmarks/changed_light.py).
+# pixels of the working size: measured on rendered streets (benchmarks/studies/changed_light.py).
 LIGHT_ERROR = 0.065
 
 

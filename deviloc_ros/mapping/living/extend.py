@@ -24,6 +24,7 @@ from deviloc_ros.mapping.assemble import KnownPoints, assemble, store_images
 from deviloc_ros.mapping.living.frame_fit import FrameFit, fit_frames
 from deviloc_ros.mapping.living.join import Sightings, free_name, join, renamed
 from deviloc_ros.mapping.living.joint_model import JointModel, NewImage
+from deviloc_ros.mapping.living.joint_refinement import PositionPrior, refine_jointly
 from deviloc_ros.mapping.living.new_images import fitted_cameras, register_all
 from deviloc_ros.mapping.living.own_check import Comparison, compare
 from deviloc_ros.mapping.living.recalibration import recalibrate
@@ -46,12 +47,14 @@ class ExtendOptions:
     Attributes:
         label: name of the look; None: the next number.
         model_metric: the given model is in metres, so that its scale is kept in a metric map.
+        adjust_old: poses of the map's images may move, too: all are adjusted jointly.
         config: of the localizer; the settings of features are those of the map.
         keep_workspace: leave COLMAP's files beside the map.
     """
 
     label: str | None = None
     model_metric: bool = False
+    adjust_old: bool = False
     config: LocalizerConfig = field(default_factory=LocalizerConfig)
     keep_workspace: bool = False
 
@@ -91,8 +94,8 @@ def extend_map(
 ) -> ExtendSummary:
     """Add images to a map and write the result to another file.
 
-    Poses of the map's images stay as they are. An interrupted run leaves `OUTPUT.build`, and is
-    taken up from there by the same call.
+    Poses of the map's images stay as they are, unless asked otherwise. An interrupted run leaves
+    `OUTPUT.build`, and is taken up from there by the same call.
 
     Args:
         map_path: the map.
@@ -112,7 +115,7 @@ def extend_map(
     config = config_of(old, options.config)
     look = _look_name(old, options.label)
     given = None if posed is None else {item.name: item for item in posed}
-    inputs = (map_id(map_path), tuple(cameras.items()), given, look, config)
+    inputs = (map_id(map_path), tuple(cameras.items()), given, look, config, options.adjust_old)
     with Workspace(output, images, inputs) as workspace:
         built, num_localized, frame, check = _extended(
             old, images, cameras, given, look, config, options, workspace
@@ -209,7 +212,7 @@ def _extended(
     if not features:
         raise NothingFoundError(f"{images}: no image could be added to the map")
     built = _joined(old, images, model, joint, features, described, registered, left_out, look,
-                    config)  # fmt: skip
+                    config, options)  # fmt: skip
     check = compare(old, built, spread(len(old.references), MAX_CHECKED), config)
     return built, len(registered), frame, check
 
@@ -225,6 +228,7 @@ def _joined(
     left_out: Mapping[str, str],
     look: str,
     config: LocalizerConfig,
+    options: ExtendOptions,
 ) -> Map:
     """Return the map with the new images lifted, joined and calibrated."""
     known = {
@@ -247,6 +251,8 @@ def _joined(
     index_of = {point_id: i for i, point_id in enumerate(sorted(model.points3D))}
     alone = renamed(alone, {reference.name for reference in old.references}, look)
     joined = join(old, alone, old_in_new, joint.sightings(model, index_of))
+    if options.adjust_old:
+        joined = _adjusted(joined, len(old.references), sees_old)
     added = np.arange(len(old.references), len(joined.references), dtype=np.int64)
     queries = added[spread(len(added), MAX_CHECKED)]
     left = LeftOut(queries)
@@ -255,6 +261,27 @@ def _joined(
         built = make_consistent(joined, config, left_out=left, added=added)
     built = recalibrate(built, config, joined, left, queries)
     return built.with_meta(dict(old.meta)).with_meta({"extended": _history(old, look, len(added))})
+
+
+def _adjusted(joined: Map, count: int, seen: Mapping[int, Registered]) -> Map:
+    """Return the map with all of its images adjusted jointly.
+
+    Localized images are known as well as their localization says, and old ones as well as these.
+
+    Args:
+        joined: the old map, and the new images behind.
+        count: of old images.
+        seen: new images that were localized in the old map, by their place behind it.
+    """
+    usual = np.median([item.position_covariance for item in seen.values()], axis=0)
+    priors = {
+        index: PositionPrior(reference.camera_from_map.inverse().translation, usual)
+        for index, reference in enumerate(joined.references[:count])
+    }
+    for index, item in seen.items():
+        position = item.camera_from_map.inverse().translation
+        priors[count + index] = PositionPrior(position, item.position_covariance)
+    return refine_jointly(joined, np.ones(len(joined.references), dtype=np.bool_), 0, priors)
 
 
 def _points(old: Map, indices: NDArray[np.int32]) -> NDArray[np.float64]:

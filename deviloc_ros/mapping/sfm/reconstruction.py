@@ -11,26 +11,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import pycolmap
-from tqdm import tqdm
 
 from deviloc_ros.datasets.colmap import PosedImage
 from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.mapping.sfm.colmap_model import model_of, write_model
 from deviloc_ros.mapping.sfm.focal_lengths import with_plausible_focal_lengths
 from deviloc_ros.mapping.sfm.intrinsics import AUTO, Intrinsics, refine_lenses
+from deviloc_ros.mapping.sfm.mappers import (
+    MAPPER_THREADS,
+    MIN_MODEL_IMAGES,
+    Mapper,
+    Matched,
+    find_models,
+)
 from deviloc_ros.mapping.sfm.rig import tell_rig
 from deviloc_ros.mapping.sfm.sift_settings import FINE_SIFT, SiftSettings
 from deviloc_ros.mapping.sfm.staging import StagedImages
 from deviloc_ros.mapping.sfm.steps import cancellable, check_space, in_steps
 
-MIN_MODEL_IMAGES = 3
 # COLMAP works in steps of this size: what a step wrote to the database survives a Ctrl-C.
 IMAGES_PER_STEP = 4
 PAIRS_PER_STEP = 40
-FORWARD_MOTION_ANGLE = 2.0
-# Threads of COLMAP's mapper find another first pair of images from run to run; with one of them the
-# same images always give the same map. Small bundle adjustments use one thread in any case.
-MAPPER_THREADS = 1
 
 
 # COLMAP tells every step on stderr, between the progress bars; what goes wrong is raised.
@@ -204,13 +205,14 @@ class StructureFromMotion:
         return max(grown, key=lambda item: int(item.num_reg_images()), default=model)
 
     def reconstruct(
-        self, num_images: int, intrinsics: Intrinsics
+        self, num_images: int, intrinsics: Intrinsics, mapper: Mapper = "auto"
     ) -> tuple[pycolmap.Reconstruction, Mapping[str, int]]:
         """Find poses and points from the matches.
 
         Args:
             num_images: how many there are.
             intrinsics: what is known of their cameras.
+            mapper: see find_models.
 
         Returns:
             The largest model, and for every image that is only in a smaller one that one's size.
@@ -218,19 +220,19 @@ class StructureFromMotion:
         Raises:
             NothingFoundError: no model came about.
         """
-        options = pycolmap.IncrementalPipelineOptions(
-            random_seed=self.seed, num_threads=MAPPER_THREADS, min_model_size=MIN_MODEL_IMAGES
-        )
-        options.ba_refine_focal_length = not intrinsics.are_known
-        options.ba_refine_extra_params = not intrinsics.are_known
-        options.ba_refine_sensor_from_rig = False
-        models = self._models(options, num_images)
+        matched = Matched(
+            self.database, self._staged.folder, self._fresh_folder, self.seed, num_images,
+            not intrinsics.are_known,
+        )  # fmt: skip
+
+        def find() -> list[pycolmap.Reconstruction]:
+            return [self._with_own_names(model) for model in find_models(matched, mapper)]
+
+        models = find()
         if not models:
             raise NothingFoundError(self._why_nothing(num_images))
         if not intrinsics.are_known:
-            models = with_plausible_focal_lengths(
-                models, self.database, lambda: self._models(options, num_images)
-            )
+            models = with_plausible_focal_lengths(models, self.database, find)
         best, *others = sorted(models, key=lambda model: -model.num_reg_images())
         registered = {image.name for image in best.images.values() if image.has_pose}
         elsewhere: dict[str, int] = {}
@@ -241,31 +243,6 @@ class StructureFromMotion:
         if not intrinsics.are_known:
             refine_lenses(best, may_change_model=intrinsics.model == AUTO)
         return best, elsewhere
-
-    def _models(
-        self, options: pycolmap.IncrementalPipelineOptions, num_images: int
-    ) -> list[pycolmap.Reconstruction]:
-        models = self._map_incrementally(options, num_images)
-        if not models:
-            # Cameras that only move forward never show the angles COLMAP likes to begin with.
-            options.mapper.init_max_forward_motion = 1.0
-            options.mapper.init_min_tri_angle = FORWARD_MOTION_ANGLE
-            models = self._map_incrementally(options, num_images)
-        return models
-
-    def _map_incrementally(
-        self, options: pycolmap.IncrementalPipelineOptions, num_images: int
-    ) -> list[pycolmap.Reconstruction]:
-        with tqdm(total=num_images, desc="registering", unit="image", disable=None) as bar:
-            models = cancellable(
-                pycolmap.incremental_mapping,
-                self.database,
-                self._staged.folder,
-                self._fresh_folder("models"),
-                options=options,
-                next_image_callback=bar.update,
-            )
-        return [self._with_own_names(model) for model in models.values()]
 
     def _with_own_names(self, model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
         for image in model.images.values():

@@ -137,14 +137,20 @@ def test_given_poses_in_another_frame_are_brought_into_the_maps(
     ]
     cameras = {item.name: item.camera for item in posed}
     output = tmp_path / "out.devmap"
-    summary = extend_map(
-        place.left, place.images, cameras, posed, output, ExtendOptions(config=CONFIG)
-    )
+    options = ExtendOptions(adjust_old=True, config=CONFIG)
+    summary = extend_map(place.left, place.images, cameras, posed, output, options)
     assert summary.frame is not None
     assert not summary.frame.same_frame
     assert summary.frame.target_from_source.scale == pytest.approx(2.5, rel=0.01)
     assert summary.look == "look-2"
     assert errors_of(Map.load(output), place.model, 5).max() < 0.03
+    # Old poses may move, and hardly had to.
+    moved = [
+        before.camera_from_map.inverse().distance_to(after.camera_from_map.inverse())[0]
+        for before, after in zip(Map.load(place.left).references, summary.map.references,
+                                 strict=False)
+    ]  # fmt: skip
+    assert 0 < max(moved) < 0.03
 
 
 def test_images_of_another_place_are_not_added(place: Wall, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from shared.drive_model import SIGMA, errors, shift_of, simulate
 
 from deviloc_ros.errors import InputError
 from deviloc_ros.geometry.position_fix import PositionFix
-from deviloc_ros.mapping.drive_frame import bring_into_frame
+from deviloc_ros.mapping.drive.frame import bring_into_frame
 
 
 def test_fixes_correct_what_odometry_gets_wrong() -> None:

@@ -1,6 +1,6 @@
 """How well the map of a drive lies in its frame, by odometry with drift and noisy satellite fixes.
 
-    ./run bench drive_frame [--images N ...] [--fixes N ...] [--seeds N]
+    ./run bench drive_frame [--images N ...] [--fixes N ...] [--points N ...] [--seeds N]
 
 The drive is synthetic (shared/drive_model.py): an image every 1.6 m of a curved road, odometry that
 counts 1 % too much and turns by 2 mrad a step, fixes with independent noise of 2 m on each axis.
@@ -12,6 +12,7 @@ fixes leave open is noise: several seeds are drawn, and the root mean square ove
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 
 import numpy as np
@@ -19,12 +20,12 @@ from numpy.typing import NDArray
 from shared.drive_model import errors, shift_of, simulate
 
 from deviloc_ros.geometry.similarity_fit import fit_positions
-from deviloc_ros.mapping.drive_frame import bring_into_frame
+from deviloc_ros.mapping.drive.frame import bring_into_frame
 
 
-def measure(images: int, fixes: int, seed: int) -> tuple[float, float, float, float]:
+def measure(images: int, fixes: int, points: int, seed: int) -> tuple[float, float, float, float]:
     """Return absolute error, rigid error and drift of odometry, metres rms, and CPU-seconds."""
-    drive = simulate(images, fixes, seed)
+    drive = simulate(images, fixes, seed, points)
     start = time.process_time()
     frame = bring_into_frame(drive.model, drive.odometry, drive.fixes)
     spent = time.process_time() - start
@@ -44,19 +45,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--images", type=int, nargs="+", default=[150])
     parser.add_argument("--fixes", type=int, nargs="+", default=[1, 5], help="for each image")
+    parser.add_argument(
+        "--points", type=int, nargs="+", default=[12], help="that come into view with each image"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
-    print("| images | fixes an image | absolute | after a rigid fit | odometry | CPU |")
-    print("|---|---|---|---|---|---|")
-    for images in args.images:
-        for fixes in args.fixes:
-            table = np.array([measure(images, fixes, seed) for seed in range(args.seeds)])
-            absolute, rigid, drift, spent = (rms(column) for column in table.T)
-            print(
-                f"| {images} | {fixes} | {absolute:.3f} m | {rigid:.3f} m | {drift:.2f} m | "
-                f"{spent:.1f} s |",
-                flush=True,
-            )
+    print("| images | fixes an image | points | absolute | after a rigid fit | odometry | CPU |")
+    print("|---|---|---|---|---|---|---|")
+    for images, fixes, points in itertools.product(args.images, args.fixes, args.points):
+        table = np.array([measure(images, fixes, points, seed) for seed in range(args.seeds)])
+        absolute, rigid, drift, spent = (rms(column) for column in table.T)
+        print(
+            f"| {images} | {fixes} | {points} | {absolute:.3f} m | {rigid:.3f} m | {drift:.2f} m | "
+            f"{spent:.1f} s |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

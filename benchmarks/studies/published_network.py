@@ -1,6 +1,6 @@
 """CPU-seconds and memory of the published network, by stage, with and without cached references.
 
-    python benchmarks/published_network.py [--sizes 480 864] [--references 1 5 10] [--precision ...]
+    ./run bench published_network [--sizes 480 864] [--references 1 5 10] [--precision ...]
 
 One query of a square image against K references of the same size, on one thread. Weights are made
 by rule and images are noise: times do not depend on what the weights say, but for the number of

@@ -1,6 +1,6 @@
 """What `topicfm.precision: bfloat16` changes: matches of one pair beside those of float32.
 
-    python benchmarks/published_precision.py [--size 480]
+    ./run bench published_precision [--size 480]
 
 Weights are made by rule, images are noisy views of one texture (see published_network.py).
 """

@@ -1,0 +1,1 @@
+"""The map of a drive: its frame, from odometry and satellite fixes."""

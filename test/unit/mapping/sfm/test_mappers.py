@@ -1,0 +1,74 @@
+"""COLMAP's mappers find the poses of simulated matches, and the same ones each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import pytest
+
+from deviloc_ros.mapping.sfm import mappers
+from deviloc_ros.mapping.sfm.mappers import Mapper, Matched, find_models
+
+NUM_IMAGES = 12
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pycolmap.Reconstruction]:
+    """Return a database of matches with half a pixel of noise, and the truth."""
+    path = tmp_path_factory.mktemp("simulated") / "database.db"
+    options = pycolmap.SyntheticDatasetOptions()
+    options.num_rigs, options.num_frames_per_rig, options.num_points3D = 1, NUM_IMAGES, 150
+    options.camera_has_prior_focal_length = True
+    pycolmap.set_random_seed(0)
+    with pycolmap.Database.open(path) as database:
+        truth = pycolmap.synthesize_dataset(options, database)
+        noise = pycolmap.SyntheticNoiseOptions()
+        noise.point2D_stddev = 0.5
+        pycolmap.synthesize_noise(noise, truth, database)
+    return path, truth
+
+
+def models(path: Path, tmp_path: Path, mapper: Mapper) -> list[pycolmap.Reconstruction]:
+    def fresh(name: str) -> Path:
+        folder = tmp_path / f"{name}{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        return folder
+
+    matched = Matched(path, tmp_path, fresh, 0, NUM_IMAGES, refine_intrinsics=False)
+    return find_models(matched, mapper)
+
+
+@pytest.mark.parametrize("mapper", ["global", "incremental"])
+def test_poses_are_found(
+    simulated: tuple[Path, pycolmap.Reconstruction], tmp_path: Path, mapper: Mapper
+) -> None:
+    path, truth = simulated
+    (found,) = models(path, tmp_path, mapper)
+    assert found.num_reg_images() == NUM_IMAGES
+    aligned = pycolmap.align_reconstructions_via_proj_centers(found, truth, 0.1)
+    assert aligned is not None
+    found.transform(aligned)
+    centres = [
+        [image.projection_center() for image in sorted(model.images.values(), key=lambda i: i.name)]
+        for model in (found, truth)
+    ]
+    scale = np.linalg.norm(np.std(centres[1], axis=0))
+    assert np.linalg.norm(np.subtract(*centres), axis=1).max() < 0.01 * scale
+
+
+def test_many_images_are_mapped_at_once_and_the_same_each_time(
+    simulated: tuple[Path, pycolmap.Reconstruction],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mappers, "MANY_IMAGES", NUM_IMAGES)
+    found = [models(simulated[0], tmp_path, "auto")[0] for _ in range(2)]
+    assert any(path.name.startswith("global") for path in tmp_path.iterdir())
+    assert not any(path.name.startswith("models") for path in tmp_path.iterdir())
+    poses = [
+        [image.cam_from_world().matrix().tobytes() for image in model.images.values()]
+        for model in found
+    ]
+    assert poses[0] == poses[1]
