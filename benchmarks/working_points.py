@@ -1,7 +1,7 @@
 """Accuracy against processor time: which working point suits which computer?
 
     ./run bench working_points DATA --work DIR [--scenes castle kitti] [--points NAME ...]
-                               [--isa sse41|avx2|avx512_core|avx512_core_vnni|avx512_core_amx]
+                               [--isa avx2|avx512_core|avx512_core_vnni|avx512_core_amx]
                                [--output table.md] [--plot plot.png]
 
 DATA holds castle-P30, castle-P19 and kitti-residential. A working point is a size of the image, a
@@ -29,7 +29,7 @@ import numpy as np
 from deviloc_ros.atomic import atomic_path
 
 # What oneDNN calls them; the first that a process uses is for good.
-ISAS = ("sse41", "avx2", "avx512_core", "avx512_core_vnni", "avx512_core_amx")
+ISAS = ("avx2", "avx512_core", "avx512_core_vnni", "avx512_core_amx")
 SCENES = ("castle", "kitti")
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from rig_scene import RigScene
+from rig_scene import config as rig_config
 from rig_scene import make as make_rig_scene
 from untouched import Snapshot, changes, snapshot
 
@@ -20,6 +22,10 @@ settings.load_profile("deviloc")
 
 if TYPE_CHECKING:
     from shared.mock_cuda import Log
+
+    from deviloc_ros.localization import Localizer
+    from deviloc_ros.localization.rig.types import RigEstimate
+    from deviloc_ros.localization.types import LocalizationFailure
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -92,10 +98,46 @@ def data_dir(shared_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def wall_map_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the map of the simulated wall, made once for all processes: only to be read."""
+    import wall_map
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    path = folder / "wall" / "wall.devmap"
+    with FileLock(folder / "wall.lock"):
+        return path if path.exists() else wall_map.write_map(path.parent)
+
+
+@pytest.fixture(scope="session")
 def rig_scene(tmp_path_factory: pytest.TempPathFactory) -> RigScene:
     """Return a simulated street seen by a rig, and a map of it."""
     pytest.importorskip("vtkmodules", reason="the simulated street is rendered with VTK")
     return make_rig_scene(tmp_path_factory.mktemp("rig"))
+
+
+@pytest.fixture(scope="session")
+def rig_localizer(rig_scene: RigScene) -> Localizer:
+    """Return what localizes in the map of the simulated street."""
+    from deviloc_ros.localization import Localizer
+
+    return Localizer.load(rig_scene.map_path, rig_config())
+
+
+@pytest.fixture(scope="session")
+def rig_results(
+    rig_scene: RigScene, rig_localizer: Localizer
+) -> list[RigEstimate | LocalizationFailure]:
+    """Return what the rig makes of every moment of the second drive."""
+    return [
+        rig_localizer.localize_rig(
+            [moment.images[item.name] for item in rig_scene.rig],
+            [item.camera for item in rig_scene.rig],
+            [item.base_from_camera for item in rig_scene.rig],
+        )
+        for moment in rig_scene.second
+    ]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from deviloc_ros.ros.process import Termination
+from deviloc_ros.ros.process import Termination, run, spin
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,14 +17,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 after SIGINT, SIGTERM or a shutdown of the context, 2 for a wrong parameter or map.
     """
     termination = Termination()
-    # Imports stand here so that a signal ends the process also during them: they take seconds.
+    # Before there are other threads, which would take the signals that are held back.
     with termination.held_back():
         import pycolmap  # noqa: F401  # Its logging takes SIGTERM for a crash.
-    from deviloc_ros.localization import Localizer
-    from deviloc_ros.ros.node.node import LocalizationNode
-    from deviloc_ros.ros.process import run, spin
 
     def localize() -> int:
+        # Imports take seconds. They stand here so that a signal ends the process also during them,
+        # and a file of parameters that cannot be read ends it before.
+        from deviloc_ros.localization import Localizer
+        from deviloc_ros.ros.node.node import LocalizationNode
+
         node = LocalizationNode(Localizer.load)
         try:
             if node.autostart and not node.start():

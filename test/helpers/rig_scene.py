@@ -22,8 +22,10 @@ LENSES = {
     "rear": Camera("OPENCV_FISHEYE", SIZE, SIZE, (190.0, 190.0, CENTRE, CENTRE, 0.02, 0, 0, 0)),
     "right": Camera("PINHOLE", SIZE, SIZE, (125.0, 125.0, CENTRE, CENTRE)),
 }
-VALUES = {"features.max_size": SIZE, "features.num_keypoints": 1024, "device": "cpu"}
+VALUES = {"features.max_size": SIZE, "features.num_keypoints": 512, "device": "cpu"}
 LENGTH = 14.0
+BEYOND = 24.0
+"""How far the street goes on: more is hardly seen, and takes time to paint."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +43,27 @@ class RigScene:
     second: Sequence[RigMoment]
 
 
+def config() -> LocalizerConfig:
+    """Return the configuration of the map and of what localizes in it."""
+    return build(LocalizerConfig, VALUES, "test")
+
+
 def make(folder: Path) -> RigScene:
     """Render both drives and build the map."""
     rig = [replace(item, camera=LENSES[item.name]) for item in robotcar_rig(SIZE)]
     first = moments(
         rig,
-        Street(length=LENGTH + 40),
+        Street(length=LENGTH + BEYOND),
         Drive(lane=-LANE, start=4.0, end=4.0 + LENGTH, speed=4.0, rate=4.0 / 1.6),
         DAY,
     )
     images, model = write_map_images(rig, first, folder)
     path = folder / "rig.devmap"
-    config = build(LocalizerConfig, VALUES, "test")
-    options = BuildOptions(config=config, metric=True, gravity_aligned=True)
+    options = BuildOptions(config=config(), metric=True, gravity_aligned=True)
     build_map(images, path, model, options)
     second = moments(
         rig,
-        Street(traffic_seed=1, length=LENGTH + 40, evening=True),
+        Street(traffic_seed=1, length=LENGTH + BEYOND, evening=True),
         Drive(lane=LANE, start=5.0, end=4.0 + LENGTH, speed=4.0, rate=2.9, yaw=0.06, sway=0.3),
         EVENING,
         seed=3,

@@ -63,7 +63,10 @@ class AttentionMatcher:
         self._load = load
         self._num_keypoints = config.matching.context_keypoints
         self._backend = config.features.backend
-        self._whole, self._narrowing = self._network(()), self._network(WIDTHS)
+        self._whole = self._network(())
+        # What narrows is loaded where images can have so many features.
+        most = min(config.features.num_keypoints, self._num_keypoints)
+        self._narrowing = self._network(WIDTHS) if most >= WIDTHS[0] else self._whole
         # Pairs that come one by one fill the cores of a CPU, and need one compiled graph.
         self._batch = 1 if choose_backend(self._backend, CPU) == "openvino" else MAX_BATCH
 

@@ -22,7 +22,7 @@ from deviloc_ros.geometry.similarity import Similarity
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping.living.extend import config_of
 from deviloc_ros.mapping.living.frame_fit import MIN_IMAGES, fit_frames, residuals
-from deviloc_ros.mapping.living.images_of_maps import localize_images
+from deviloc_ros.mapping.living.images_of_maps import certain, localize_images
 from deviloc_ros.mapping.map_frame import transform_map
 from deviloc_ros.mapping.tiling import BORDER_REACH, neighbours
 from deviloc_ros.maps.map import Map
@@ -132,6 +132,7 @@ def _ties(tiles: Sequence[Map], config: LocalizerConfig, folder: Path) -> Iterat
                 tiles[images], tiles[others], config, folder / f"{images}-in-{others}",
                 f"tile {images + 1} in tile {others + 1}", near,
             )  # fmt: skip
+            registered = certain(registered, MIN_IMAGES)
             own += [tiles[images].references[i].camera_from_map for i in registered]
             found += [item.camera_from_map for item in registered.values()]
         if len(in_a) < MIN_IMAGES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ from deviloc_ros.maps.map import Map
 
 # So many images of a map are tried in the other one.
 MAX_TRIED = 400
+# Images that see the other map from afar are localized, and tell little: the frame rests on those
+# whose sigma is at most so many times that of the best quarter.
+MAX_SIGMA_RATIO = 4.0
 
 
 def localize_images(
@@ -55,3 +59,19 @@ def localize_images(
         if isinstance(result, Registered):
             found[int(index)] = result
     return found
+
+
+def certain(found: Mapping[int, Registered], least: int) -> dict[int, Registered]:
+    """Return the images whose positions are known well, beside the best of them.
+
+    Args:
+        found: localized images.
+        least: so many are kept in any case, the best ones.
+    """
+    if not found:
+        return {}
+    sigmas = {i: float(np.sqrt(np.trace(item.position_covariance))) for i, item in found.items()}
+    ordered = sorted(found, key=sigmas.__getitem__)
+    limit = MAX_SIGMA_RATIO * sigmas[ordered[(len(ordered) - 1) // 4]]
+    kept = {i for place, i in enumerate(ordered) if place < least or sigmas[i] <= limit}
+    return {i: item for i, item in found.items() if i in kept}

@@ -15,8 +15,8 @@ from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.geometry.similarity import Similarity
 from deviloc_ros.mapping.alike import check_alike
 from deviloc_ros.mapping.living.extend import MAX_CHECKED, config_of
-from deviloc_ros.mapping.living.frame_fit import FrameFit, fit_frames, residuals
-from deviloc_ros.mapping.living.images_of_maps import MAX_TRIED, localize_images
+from deviloc_ros.mapping.living.frame_fit import MIN_IMAGES, FrameFit, fit_frames, residuals
+from deviloc_ros.mapping.living.images_of_maps import MAX_TRIED, certain, localize_images
 from deviloc_ros.mapping.living.join import Sightings, described_by, join, renamed
 from deviloc_ros.mapping.living.joint_refinement import PositionPrior, refine_jointly
 from deviloc_ros.mapping.living.own_check import Comparison, compare
@@ -58,8 +58,9 @@ class MergeSummary:
         frame: how the second map's frame lies in the first one's.
         localized: images of the second map that were localized in the first, and the reverse.
         tried: how many were tried, in the same order.
-        seam: median distance of the localized images of either map from where the other has them,
-            map units, and of their orientations, degrees, after the second map was moved.
+        seam: median distance of the localized images of either map (those that are known well) from
+            where the other has them, map units, and of their orientations, degrees, after the
+            second map was moved.
         refined: the same after both were adjusted jointly; None: that made nothing better, and the
             second map was moved as a whole.
         check: images of the first map, localized in it and in the merged one.
@@ -125,6 +126,8 @@ def _merged(
     options: MergeOptions,
     paths: tuple[Path, Path],
 ) -> MergeSummary:
+    localized = len(there), len(back)
+    there, back = certain(there, MIN_IMAGES), certain(back, MIN_IMAGES)
     source = [second.references[i].camera_from_map for i in there]
     target = [item.camera_from_map for item in there.values()]
     source += [item.camera_from_map for item in back.values()]
@@ -155,7 +158,7 @@ def _merged(
     check = compare(first, merged, spread(len(first.references), MAX_CHECKED), config)
     tried = [min(MAX_TRIED, len(item.references)) for item in (second, first)]
     return MergeSummary(
-        merged, frame, (len(there), len(back)), (tried[0], tried[1]),
+        merged, frame, localized, (tried[0], tried[1]),
         (float(position), float(rotation)), refined, check,
     )  # fmt: skip
 

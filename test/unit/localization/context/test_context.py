@@ -30,15 +30,10 @@ from deviloc_ros.localization.types import (
 POSE = wall_map.map_from_base(0.6, yaw=3.0) @ wall_map.BASE_FROM_CAMERA
 
 
-@pytest.fixture(scope="module")
-def map_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return wall_map.write_map(tmp_path_factory.mktemp("wall"))
-
-
-def localizer(map_path: Path, context: str, **more: int) -> Localizer:
+def localizer(wall_map_path: Path, context: str, **more: int) -> Localizer:
     values = {**wall_map.SETTINGS, "matching.context": context}
     values |= {key.replace("__", "."): value for key, value in more.items()}
-    return Localizer.load(map_path, build(LocalizerConfig, values, "test"))
+    return Localizer.load(wall_map_path, build(LocalizerConfig, values, "test"))
 
 
 def error(result: Localization, truth: Transform = POSE) -> float:
@@ -59,10 +54,10 @@ def hidden(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return result
 
 
-def test_ordinary_images_are_matched_as_without_context(map_path: Path) -> None:
+def test_ordinary_images_are_matched_as_without_context(wall_map_path: Path) -> None:
     image = wall_map.view(POSE)
     auto, never = (
-        localizer(map_path, context).localize(image, wall_map.CAMERA)
+        localizer(wall_map_path, context).localize(image, wall_map.CAMERA)
         for context in ("auto", "never")
     )
     assert bits(auto) == bits(never)
@@ -70,9 +65,9 @@ def test_ordinary_images_are_matched_as_without_context(map_path: Path) -> None:
     assert "attend" not in auto.stage_seconds
 
 
-def test_context_alone_is_as_exact_and_the_same_each_time(map_path: Path) -> None:
+def test_context_alone_is_as_exact_and_the_same_each_time(wall_map_path: Path) -> None:
     image = wall_map.view(POSE)
-    with_context = localizer(map_path, "always")
+    with_context = localizer(wall_map_path, "always")
     first = with_context.localize(image, wall_map.CAMERA)
     assert first.way is Way.CONTEXT
     assert error(first) < 0.02
@@ -80,11 +75,11 @@ def test_context_alone_is_as_exact_and_the_same_each_time(map_path: Path) -> Non
     assert {"attend", "guide"} <= first.stage_seconds.keys()
 
 
-def test_doubt_escalates_and_a_fresh_localizer_agrees_bit_for_bit(map_path: Path) -> None:
+def test_doubt_escalates_and_a_fresh_localizer_agrees_bit_for_bit(wall_map_path: Path) -> None:
     image = hidden(wall_map.view(POSE))
-    fast = localizer(map_path, "never").localize(image, wall_map.CAMERA)
+    fast = localizer(wall_map_path, "never").localize(image, wall_map.CAMERA)
     assert in_doubt(fast)
-    results = [localizer(map_path, "auto").localize(image, wall_map.CAMERA) for _ in range(2)]
+    results = [localizer(wall_map_path, "auto").localize(image, wall_map.CAMERA) for _ in range(2)]
     assert bits(results[0]) == bits(results[1])
     assert results[0].way is Way.CONTEXT
     assert results[0].num_inliers > 1.5 * fast.num_inliers
@@ -93,7 +88,7 @@ def test_doubt_escalates_and_a_fresh_localizer_agrees_bit_for_bit(map_path: Path
 
 
 def test_attention_sees_all_references_only_where_the_first_leave_doubt(
-    map_path: Path, monkeypatch: pytest.MonkeyPatch
+    wall_map_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
     attended = CpuContextSearch.attended
@@ -103,7 +98,7 @@ def test_attention_sees_all_references_only_where_the_first_leave_doubt(
         return attended(self, query, references)
 
     monkeypatch.setattr(CpuContextSearch, "attended", counted)
-    with_context = localizer(map_path, "always")
+    with_context = localizer(wall_map_path, "always")
 
     def attended_if(enough: int) -> int:
         monkeypatch.setattr(matcher, "ENOUGH_GUIDES", enough)
@@ -119,15 +114,15 @@ def test_attention_sees_all_references_only_where_the_first_leave_doubt(
     assert len(seen) > 1
 
 
-def test_so_few_references_that_attention_sees_all_at_once(map_path: Path) -> None:
-    few = localizer(map_path, "always", retrieval__num_references=matcher.NUM_FIRST)
+def test_so_few_references_that_attention_sees_all_at_once(wall_map_path: Path) -> None:
+    few = localizer(wall_map_path, "always", retrieval__num_references=matcher.NUM_FIRST)
     assert error(few.localize(hidden(wall_map.view(POSE)), wall_map.CAMERA)) < 0.02
 
 
-def test_another_place_is_refused(map_path: Path) -> None:
+def test_another_place_is_refused(wall_map_path: Path) -> None:
     rng = np.random.default_rng(1)
     noise = cv2.GaussianBlur(rng.integers(0, 256, (360, 480)).astype(np.uint8), (0, 0), 2)
-    result = localizer(map_path, "always").localize(
+    result = localizer(wall_map_path, "always").localize(
         np.asarray(cv2.normalize(noise, noise, 0, 255, cv2.NORM_MINMAX), np.uint8), wall_map.CAMERA
     )
     assert isinstance(result, LocalizationFailure)
@@ -150,8 +145,8 @@ def test_only_what_other_matches_can_mend_is_in_doubt() -> None:
         assert not in_doubt(failure(reason))
 
 
-def test_a_verified_pose_counts_more_than_a_later_failure(map_path: Path) -> None:
-    pose = localizer(map_path, "never").localize(wall_map.view(POSE), wall_map.CAMERA)
+def test_a_verified_pose_counts_more_than_a_later_failure(wall_map_path: Path) -> None:
+    pose = localizer(wall_map_path, "never").localize(wall_map.view(POSE), wall_map.CAMERA)
     late = failure(FailureReason.NO_POSE, Way.CONTEXT)
     assert most_believable([pose, late]) is pose
     early = LocalizationFailure(FailureReason.LOW_INLIER_RATIO, "", num_inliers=40)
@@ -159,7 +154,7 @@ def test_a_verified_pose_counts_more_than_a_later_failure(map_path: Path) -> Non
     assert (told.reason, told.way) == (FailureReason.LOW_INLIER_RATIO, Way.CONTEXT)
 
 
-def test_the_way_is_in_the_statistics(map_path: Path, tmp_path: Path) -> None:
+def test_the_way_is_in_the_statistics(wall_map_path: Path, tmp_path: Path) -> None:
     from deviloc_ros.cli.main import main
 
     images = tmp_path / "images"
@@ -168,7 +163,7 @@ def test_the_way_is_in_the_statistics(map_path: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(images / "hidden.png"), hidden(wall_map.view(POSE)))
     settings = [f"--set={key}={value}" for key, value in wall_map.SETTINGS.items()]
     code = main(
-        ["localize", str(map_path), "--images", str(images), "--camera", str(wall_map.CAMERA),
+        ["localize", str(wall_map_path), "--images", str(images), "--camera", str(wall_map.CAMERA),
          "--output", str(tmp_path / "poses.txt"), "--json", str(tmp_path / "stats.json"), *settings]
     )  # fmt: skip
     assert code == 0
