@@ -54,7 +54,7 @@ def extend(
     """Extend the map of the day by every second image, and write beside it what came of that."""
     new = evening[::2]
     cameras = {item.name: item.camera for item in new}
-    options = ExtendOptions(label="evening", model_metric=True, config=config)
+    options = ExtendOptions(label="evening", model_metric=True, same_frame=given, config=config)
     summary = extend_map(day, images, cameras, new if given else None, output, options)
     true = {item.name: item.camera_from_map.inverse() for item in evening}
     errors = [

@@ -65,6 +65,11 @@ def add_extend(actions: Subparsers) -> None:
     )
     parser.add_argument("--metric", action="store_true", help="the given model is in metres")
     parser.add_argument(
+        "--same-frame",
+        action="store_true",
+        help="the given model is in the map's frame, as surveyed: its poses are used unchanged",
+    )
+    parser.add_argument(
         "--label", metavar="NAME", help="name of the look, such as night; default: a number"
     )
     parser.add_argument(
@@ -84,8 +89,8 @@ def add_extend(actions: Subparsers) -> None:
 def run_extend(args: argparse.Namespace) -> int:
     """Extend the map."""
     check_output(args.output)
-    if args.metric and args.model is None:
-        raise InputError("--metric describes a given model: give --model")
+    if (args.metric or args.same_frame) and args.model is None:
+        raise InputError("--metric and --same-frame describe a given model: give --model")
     check_label(args.label)
 
     from deviloc_ros.datasets.colmap import posed_images
@@ -119,7 +124,12 @@ def run_extend(args: argparse.Namespace) -> int:
             f"{given.source} and are not added ({pairing.without_camera[0]}, ...)"
         )
     options = ExtendOptions(
-        args.label, args.metric, args.adjust_old, load_config(args), args.keep_workspace
+        args.label,
+        args.metric,
+        args.same_frame,
+        args.adjust_old,
+        load_config(args),
+        args.keep_workspace,
     )
     summary = extend_map(args.map, folder, pairing.cameras, posed, args.output, options)
     unit = "m" if summary.map.metric else "units"

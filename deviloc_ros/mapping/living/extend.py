@@ -47,6 +47,7 @@ class ExtendOptions:
     Attributes:
         label: name of the look; None: the next number.
         model_metric: the given model is in metres, so that its scale is kept in a metric map.
+        same_frame: the given model is in the map's frame: its poses are used unchanged.
         adjust_old: poses of the map's images may move, too: all are adjusted jointly.
         config: of the localizer; the settings of features are those of the map.
         keep_workspace: leave COLMAP's files beside the map.
@@ -54,6 +55,7 @@ class ExtendOptions:
 
     label: str | None = None
     model_metric: bool = False
+    same_frame: bool = False
     adjust_old: bool = False
     config: LocalizerConfig = field(default_factory=LocalizerConfig)
     keep_workspace: bool = False
@@ -115,7 +117,8 @@ def extend_map(
     config = config_of(old, options.config)
     look = _look_name(old, options.label)
     given = None if posed is None else {item.name: item for item in posed}
-    inputs = (map_id(map_path), tuple(cameras.items()), given, look, config, options.adjust_old)
+    inputs = (map_id(map_path), tuple(cameras.items()), given, look, config, options.same_frame,
+              options.adjust_old)  # fmt: skip
     with Workspace(output, images, inputs) as workspace:
         built, num_localized, frame, check = _extended(
             old, images, cameras, given, look, config, options, workspace
@@ -192,6 +195,7 @@ def _extended(
             [registered[name].camera_from_map for name in both],
             old.metric and options.model_metric,
             "the given model",
+            options.same_frame,
         )
         poses = {
             name: frame.target_from_source.camera_pose(given[name].camera_from_map)

@@ -46,7 +46,11 @@ class FrameFit:
 
 
 def fit_frames(
-    source: Sequence[Transform], target: Sequence[Transform], fixed_scale: bool, what: str
+    source: Sequence[Transform],
+    target: Sequence[Transform],
+    fixed_scale: bool,
+    what: str,
+    given_same: bool = False,
 ) -> FrameFit:
     """Find target_from_source, and whether it is the identity within what localization tells.
 
@@ -55,6 +59,7 @@ def fit_frames(
         target: camera_from_target of the same images, as localized.
         fixed_scale: both frames are metric.
         what: names the images, for errors.
+        given_same: both are one frame, whatever localization says: it may be biased as a whole.
 
     Raises:
         NothingFoundError: too few images, or they do not agree on one transform.
@@ -86,7 +91,12 @@ def fit_frames(
             f"{agreeing} of them to {fitted[0]:.3g} and {fitted[1]:.3g} deg"
         )
     plain = residuals(chosen, Similarity.identity())
-    same = bool((fitted >= SAME_FRAME_GAIN * plain).all())
+    if given_same and plain[0] > MAX_SPREAD_SHARE * extents(centres)[0]:
+        raise NothingFoundError(
+            f"{what}: is not in that frame: its images are {plain[0]:.3g} and {plain[1]:.3g} deg "
+            "from where they are localized"
+        )
+    same = given_same or bool((fitted >= SAME_FRAME_GAIN * plain).all())
     position, rotation = plain if same else fitted
     return FrameFit(
         Similarity.identity() if same else fit.target_from_source,

@@ -65,6 +65,18 @@ def test_a_shift_of_some_centimetres_is_not_taken_for_one_frame() -> None:
     np.testing.assert_allclose(fit.target_from_source.translation, [0.05, 0, 0], atol=0.01)
 
 
+def test_a_frame_that_is_given_as_the_same_is_kept_but_not_against_what_is_seen() -> None:
+    shifted = Similarity(1.0, Rotation.identity(), np.array([0.05, 0, 0]))
+    source = poses(20)
+    fit = fit_frames(source, seen_in(shifted, source), True, "model", given_same=True)
+    assert fit.same_frame
+    assert not fit.target_from_source.translation.any()
+    assert fit.position_residual == pytest.approx(0.05, abs=0.01)
+    far = Similarity(1.0, Rotation.identity(), np.array([500.0, 0, 0]))
+    with pytest.raises(NothingFoundError, match="model: is not in that frame"):
+        fit_frames(source, seen_in(far, source), True, "model", given_same=True)
+
+
 def test_too_few_or_contradicting_images_give_no_frame() -> None:
     source = poses(20)
     with pytest.raises(NothingFoundError, match=r"b\.devmap: 2 of its images can be localized"):
