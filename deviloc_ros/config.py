@@ -220,8 +220,8 @@ class CudaConfig(Section):
         2000,
         ge=1,
         le=10**7,
-        description="maximum size of the map's features on the device, MB; beyond it the least "
-        "recently used references are replaced",
+        description="maximum size of the map's features and images on the device, MB; beyond it "
+        "the least recently used references are replaced",
     )
 
 

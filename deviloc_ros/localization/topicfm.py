@@ -54,6 +54,7 @@ class TopicFmMatcher:
         _check(reference_map, settings.image_size)
         self._map = reference_map
         self._settings = settings
+        self._num_references = config.retrieval.num_references
         self._method = DeViLoc(
             load_network(),
             settings,
@@ -100,7 +101,9 @@ class TopicFmMatcher:
         )
 
     def warm_up(self) -> None:
-        """Match a reference with itself on a GPU, which loads kernels at their first use.
+        """Match a reference with itself, as often as a query with references, on a GPU.
+
+        It loads kernels at their first use, and records graphs for each number of references.
 
         On a CPU the first query is as slow as any other.
         """
@@ -108,7 +111,7 @@ class TopicFmMatcher:
         if self._method.device.type != "cuda" or not len(usable):
             return
         reference = self._reference(int(usable[0]), self._settings.image_size)
-        self._method.match(reference.features, [reference])
+        self._method.match(reference.features, [reference] * self._num_references)
 
     def _reference(self, index: int, target: int) -> EncodedReference:
         """Return a reference encoded at a size: from memory, from disk, or made now."""

@@ -113,10 +113,18 @@ class CudaAligner:
         ]
 
     def warm_up(self) -> None:
-        """Upload the images; those of a map of tiles come when they are used."""
-        if type(self._map) is Map:
-            with self._in_use:
+        """Upload the images, and record the search in a query of the map's first image's size.
+
+        The images of a map of tiles come when they are used.
+        """
+        camera = self._map.references[0].camera
+        nowhere = np.full((self._num_matches, ASKED_SIZE), np.nan)
+        with self._in_use, torch.inference_mode():
+            if type(self._map) is Map:
                 self.images.preload()
+            pixels = upload(np.zeros((camera.height, camera.width), np.uint8), self._device)
+            self._matrices_of(*pixels.shape)
+            self._found(pixels, upload(nowhere, self._device))
 
     def _enqueued(
         self, query: Query, camera_from_map: Transform, matches: Correspondences
