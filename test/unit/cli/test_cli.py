@@ -156,7 +156,7 @@ BAD = {
     "prune: how far": (PRUNE, "--images"),
     "prune: nothing": (f"{PRUNE} --images 6", "has 6 images, no more than the 6"),
     "prune: size": (f"{PRUNE} --target-mb nan", "--target-mb nan"),
-    "prune: bad usage": (f"{PRUNE} --images 4 --usage {{p}}/text.txt", "no stats.json"),
+    "prune: bad usage": (f"{PRUNE} --images 4 --usage {{p}}/text.txt", "nor summary.json"),
     "view: stats alone": (
         "map view {p}/place.devmap --stats {p}/text.txt --output {p}/new.html",
         "give --poses",
