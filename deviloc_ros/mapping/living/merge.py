@@ -14,12 +14,12 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.geometry.similarity import Similarity
 from deviloc_ros.mapping.alike import check_alike
-from deviloc_ros.mapping.living.extend import MAX_CHECKED, config_of
+from deviloc_ros.mapping.living.extend import config_of
 from deviloc_ros.mapping.living.frame_fit import MIN_IMAGES, FrameFit, fit_frames, residuals
 from deviloc_ros.mapping.living.images_of_maps import MAX_TRIED, certain, localize_images
 from deviloc_ros.mapping.living.join import Sightings, described_by, join, renamed
 from deviloc_ros.mapping.living.joint_refinement import PositionPrior, refine_jointly
-from deviloc_ros.mapping.living.own_check import Comparison, compare
+from deviloc_ros.mapping.living.own_check import MAX_CHECKED, Comparison, compare
 from deviloc_ros.mapping.living.registration import Registered
 from deviloc_ros.mapping.map_frame import transform_map
 from deviloc_ros.mapping.self_calibration import spread

@@ -19,6 +19,8 @@ from deviloc_ros.maps.map import Map
 # chance by the signed-rank test of the images' errors (F. Wilcoxon, Biometrics Bulletin 1945).
 MAX_GROWTH = 1.1
 SIGNIFICANCE = 0.02
+# Images that are localized to tell; more would take minutes.
+MAX_CHECKED = 40
 
 
 @dataclass(frozen=True)
