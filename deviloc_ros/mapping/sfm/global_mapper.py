@@ -8,12 +8,15 @@ mapper adds image by image and adjusts again and again, which grows faster than 
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from pathlib import Path
 
 import pycolmap
 
 from deviloc_ros.errors import InputError
 from deviloc_ros.mapping.sfm.steps import check_space
+
+REASON = "why.txt"  # of a process that failed
 
 
 def map_globally(
@@ -32,7 +35,8 @@ def map_globally(
         refine_intrinsics: whether focal lengths and distortion may change.
 
     Raises:
-        InputError: the disk may become full, or the process was killed (by lack of memory, say).
+        InputError: the disk may become full, the mapper failed, or its process was killed
+            (by lack of memory, say).
     """
     check_space(output)
     arguments = database, images, output, seed, refine_intrinsics
@@ -45,16 +49,18 @@ def map_globally(
         process.join()
         raise
     if process.exitcode:
+        told = output / REASON
+        why = told.read_text(encoding="utf-8") if told.exists() else "was killed (lack of memory?)"
         raise InputError(
-            f"{database}: COLMAP's global mapper ended with {process.exitcode}, which a lack of "
-            "memory can cause; use --mapper incremental, or fewer images"
+            f"{database}: COLMAP's global mapper {why}; use --mapper incremental, or fewer images"
         )
     folders = sorted(path for path in output.iterdir() if path.is_dir())
     return [pycolmap.Reconstruction(folder) for folder in folders]
 
 
 def _run(database: Path, images: Path, output: Path, seed: int, refine_intrinsics: bool) -> None:
-    pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
+    # What COLMAP says of images that do not match each other is told in other words.
+    pycolmap.logging.minloglevel = pycolmap.logging.Level.FATAL.value
     # One thread: several sum in another order from run to run.
     options = pycolmap.GlobalPipelineOptions(random_seed=seed, num_threads=1)
     mapper = options.mapper
@@ -62,4 +68,9 @@ def _run(database: Path, images: Path, output: Path, seed: int, refine_intrinsic
     mapper.refine_sensor_from_rig = False
     mapper.bundle_adjustment.refine_focal_length = refine_intrinsics
     mapper.bundle_adjustment.refine_extra_params = refine_intrinsics
-    pycolmap.global_mapping(database, images, output, options)
+    try:
+        pycolmap.global_mapping(database, images, output, options)
+    except (RuntimeError, ValueError, MemoryError) as error:
+        reason = f"failed ({' '.join(str(error).split())[:200]})"
+        (output / REASON).write_text(reason, encoding="utf-8")
+        sys.exit(1)

@@ -8,6 +8,7 @@ import numpy as np
 import pycolmap
 import pytest
 
+from deviloc_ros.errors import InputError
 from deviloc_ros.mapping.sfm import mappers
 from deviloc_ros.mapping.sfm.mappers import Mapper, Matched, find_models
 
@@ -72,3 +73,20 @@ def test_many_images_are_mapped_at_once_and_the_same_each_time(
         for model in found
     ]
     assert poses[0] == poses[1]
+
+
+def test_what_fails_in_the_other_process_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "database.db").write_bytes(b"no database")
+    with pytest.raises(InputError, match=r"database.db: COLMAP's global mapper .*--mapper incr"):
+        models(tmp_path / "database.db", tmp_path, "global")
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_images_that_do_not_match_give_no_model(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pycolmap.Database.open(tmp_path / "empty.db").close()
+    assert models(tmp_path / "empty.db", tmp_path, "global") == []
+    assert capfd.readouterr().err == ""
