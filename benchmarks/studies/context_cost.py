@@ -3,8 +3,9 @@
     ./run bench context_cost DATA --map castle.devmap
 
 DATA has castle-P19, whose images are darkened (doubt_scenes.py); the map is of castle-P30. Every
-query is localized with matching.context = always. The first rows are the product as it is: attention
-sees two references first. In the others it sees all at once, as where the first two leave doubt.
+query is localized with matching.context = always. The first rows are the product as it is:
+attention sees two references first. In the others it sees all of them, as where the first two leave
+doubt.
 """
 
 from __future__ import annotations

@@ -107,17 +107,17 @@ def _places(
         ],
     )
     cameras: dict[str, Camera] = {}
-    mounted = {camera: seasons.base_from_optical(camera) for camera in CAMERAS}
+    mounted, notes = _mounted(seasons)
     places = []
     for name in names:
         listed = list(map(as_stored, seasons.queries(submaps[name].number)))
         every_image = [_query(seasons, image, cameras) for image in listed]
         queries = [query for query in every_image if only is None or query.name in only]
         if queries:
-            rigs = _rigs(every_image, mounted)
+            rigs = _rigs(every_image, mounted) if mounted else {}
             places.append(_place(seasons, submaps[name], queries, truth, rigs))
     every = [query for place in places for query in place.queries]
-    notes = [*check_images(TITLE, seasons.images_folder, every, str(seasons.folder / QUERIES))]
+    notes += [*check_images(TITLE, seasons.images_folder, every, str(seasons.folder / QUERIES))]
     lost = set(only or ()) - {query.name for query in every}
     if lost and wanted is None:
         notes.append(f"{len(lost)} images are in no list of a location ({min(lost)}, ...)")
@@ -136,6 +136,14 @@ def _query(seasons: Seasons, name: str, cameras: dict[str, Camera]) -> Benchmark
         cameras[camera] = seasons.camera(camera)
     time = "night-all" if condition in NIGHT else "day-all"
     return BenchmarkQuery(name, cameras[camera], f"{camera}/{file}", (time, condition))
+
+
+def _mounted(seasons: Seasons) -> tuple[Mapping[str, Transform], list[str]]:
+    """Return where the cameras sit; else nothing, and a note: only a rig needs to know."""
+    try:
+        return {camera: seasons.base_from_optical(camera) for camera in CAMERAS}, []
+    except InputError as error:
+        return {}, [f"there is no rig: {error}"]
 
 
 def _rigs(

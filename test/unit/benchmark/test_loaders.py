@@ -195,6 +195,15 @@ def test_a_missing_query_image_is_named_and_passed_over(tmp_path: Path) -> None:
     assert any("1 of 3 query images are not in" in note for note in benchmark.notes)
 
 
+def test_images_are_localized_without_a_rig_where_it_is_not_known(tmp_path: Path) -> None:
+    folders.write_robotcar(tmp_path)
+    assert open_benchmark("robotcar", tmp_path).places[0].rigs
+    (tmp_path / "extrinsics" / "left_extrinsics.txt").write_text("1,0,0\n")
+    benchmark = open_benchmark("robotcar", tmp_path)
+    assert not benchmark.places[0].rigs
+    assert any("there is no rig" in note and "left_extrinsics" in note for note in benchmark.notes)
+
+
 def test_an_unknown_place_is_told(tmp_path: Path) -> None:
     folders.write_cmu(tmp_path)
     assert [p.name for p in open_benchmark("cmu", tmp_path, ["slice13"]).places] == ["slice13"]
