@@ -141,10 +141,11 @@ def _add_build(actions: Subparsers) -> None:
     )
     parser.add_argument(
         "--mapper",
-        choices=("auto", "incremental", "global"),
+        choices=("auto", "incremental", "global", "hierarchical"),
         default="auto",
-        help="of COLMAP, where no model is given: global finds all poses at once; auto is global "
-        "from 300 images on, and incremental where that leaves a tenth of them without a pose",
+        help="of COLMAP, where no model is given: global finds all poses at once; hierarchical "
+        "maps clusters of 500 images and merges them, where global needs too much memory; auto is "
+        "global from 300 images on, and incremental where that leaves a tenth without a pose",
     )
     parser.add_argument(
         "--keep-workspace",

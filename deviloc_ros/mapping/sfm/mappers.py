@@ -1,4 +1,4 @@
-"""From verified matches to poses and points: by COLMAP's incremental or its global mapper."""
+"""From verified matches to poses and points, by one of COLMAP's mappers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Literal, get_args
 import pycolmap
 from tqdm import tqdm
 
-from deviloc_ros.mapping.sfm.global_mapper import map_globally
+from deviloc_ros.mapping.sfm.mapper_process import Task, map_in_process
 from deviloc_ros.mapping.sfm.steps import cancellable
 
-Mapper = Literal["auto", "incremental", "global"]
+Mapper = Literal["auto", "incremental", "global", "hierarchical"]
 MAPPERS: tuple[Mapper, ...] = get_args(Mapper)
 # From so many images on the global mapper is tried first.
 MANY_IMAGES = 300
@@ -58,18 +58,22 @@ def find_models(matched: Matched, mapper: Mapper) -> Models:
             few, or where the global one leaves some without a pose: the larger model counts.
 
     Raises:
-        InputError: see map_globally.
+        InputError: see map_in_process.
     """
-    at_once: Models = []
-    if mapper == "global" or (mapper == "auto" and matched.num_images >= MANY_IMAGES):
-        with tqdm(desc="mapping all images at once", bar_format="{desc}", disable=None):
-            at_once = map_globally(
-                matched.database, matched.images, matched.fresh("global"), matched.seed,
+    if mapper == "incremental" or (mapper == "auto" and matched.num_images < MANY_IMAGES):
+        return _one_by_one(matched)
+    kind: Literal["global", "hierarchical"] = "global" if mapper == "auto" else mapper
+    with tqdm(desc=f"{kind} mapping", bar_format="{desc}", disable=None):
+        models = map_in_process(
+            kind,
+            Task(
+                matched.database, matched.images, matched.fresh(kind), matched.seed,
                 matched.refine_intrinsics,
-            )  # fmt: skip
-        if mapper == "global" or _largest(at_once) >= ENOUGH * matched.num_images:
-            return at_once
-    return max(at_once, _one_by_one(matched), key=_largest)
+            ),
+        )  # fmt: skip
+    if mapper == "auto" and _largest(models) < ENOUGH * matched.num_images:
+        return max(models, _one_by_one(matched), key=_largest)
+    return models
 
 
 def _one_by_one(matched: Matched) -> Models:

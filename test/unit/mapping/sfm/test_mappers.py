@@ -10,6 +10,7 @@ import pytest
 
 from deviloc_ros.errors import InputError
 from deviloc_ros.mapping.sfm import mappers
+from deviloc_ros.mapping.sfm.mapper_process import Task, map_in_process
 from deviloc_ros.mapping.sfm.mappers import Mapper, Matched, find_models
 
 NUM_IMAGES = 12
@@ -41,12 +42,16 @@ def models(path: Path, tmp_path: Path, mapper: Mapper) -> list[pycolmap.Reconstr
     return find_models(matched, mapper)
 
 
-@pytest.mark.parametrize("mapper", ["global", "incremental"])
+@pytest.mark.parametrize("mapper", ["global", "incremental", "hierarchical"])
 def test_poses_are_found(
     simulated: tuple[Path, pycolmap.Reconstruction], tmp_path: Path, mapper: Mapper
 ) -> None:
     path, truth = simulated
     (found,) = models(path, tmp_path, mapper)
+    check(found, truth)
+
+
+def check(found: pycolmap.Reconstruction, truth: pycolmap.Reconstruction) -> None:
     assert found.num_reg_images() == NUM_IMAGES
     aligned = pycolmap.align_reconstructions_via_proj_centers(found, truth, 0.1)
     assert aligned is not None
@@ -56,7 +61,17 @@ def test_poses_are_found(
         for model in (found, truth)
     ]
     scale = np.linalg.norm(np.std(centres[1], axis=0))
-    assert np.linalg.norm(np.subtract(*centres), axis=1).max() < 0.01 * scale
+    apart = np.array(centres[0]) - np.array(centres[1])
+    assert np.linalg.norm(apart, axis=1).max() < 0.01 * scale
+
+
+def test_clusters_of_images_are_mapped_and_merged(
+    simulated: tuple[Path, pycolmap.Reconstruction], tmp_path: Path
+) -> None:
+    path, truth = simulated
+    task = Task(path, tmp_path, tmp_path, 0, False, cluster_size=8, cluster_overlap=5)
+    (found,) = map_in_process("hierarchical", task)
+    check(found, truth)
 
 
 def test_many_images_are_mapped_at_once_and_the_same_each_time(
@@ -75,18 +90,20 @@ def test_many_images_are_mapped_at_once_and_the_same_each_time(
     assert poses[0] == poses[1]
 
 
+@pytest.mark.parametrize("mapper", ["global", "hierarchical"])
 def test_what_fails_in_the_other_process_is_one_line(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], mapper: Mapper
 ) -> None:
     (tmp_path / "database.db").write_bytes(b"no database")
-    with pytest.raises(InputError, match=r"database.db: COLMAP's global mapper .*--mapper incr"):
-        models(tmp_path / "database.db", tmp_path, "global")
+    with pytest.raises(InputError, match=rf"database.db: COLMAP's {mapper} mapper .*--mapper incr"):
+        models(tmp_path / "database.db", tmp_path, mapper)
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("mapper", ["global", "hierarchical"])
 def test_images_that_do_not_match_give_no_model(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], mapper: Mapper
 ) -> None:
     pycolmap.Database.open(tmp_path / "empty.db").close()
-    assert models(tmp_path / "empty.db", tmp_path, "global") == []
+    assert models(tmp_path / "empty.db", tmp_path, mapper) == []
     assert capfd.readouterr().err == ""
