@@ -178,15 +178,22 @@ def withheld(localizer: Localizer, images: Path, model: Path) -> Iterator[Sought
                 yield Sought(image, posed.camera, posed.camera_from_map, excluded)
 
 
-def elsewhere(data: Path, without: Iterable[str]) -> Iterator[Path]:
-    """Return images of the scenes of DATA, but for those that show the map's place."""
+def elsewhere(data: Path, without: Iterable[str], denser: int = 1) -> Iterator[Path]:
+    """Return images of the scenes of DATA, but for those that show the map's place.
+
+    Args:
+        data: one folder a scene.
+        without: names of scenes.
+        denser: so many times as many images as else.
+    """
     for scene in sorted(path for path in data.iterdir() if path.is_dir()):
         if scene.name in without:
             continue
         folders = sorted({path.parent for path in scene.rglob("*.jpg")})
         folders += sorted({path.parent for path in scene.rglob("*.png")} - set(folders))
         for folder in folders:
-            for name in list_images(folder)[:: STRIDE.get(scene.name, 3)]:
+            stride = max(1, STRIDE.get(scene.name, 3) // denser)
+            for name in list_images(folder)[::stride]:
                 yield folder / name
 
 

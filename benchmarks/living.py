@@ -6,8 +6,10 @@ SCENE holds images/ and a metric COLMAP model of true poses (itself, or model/),
 order of the drive. Every third image is a query. The others make a map at once (`all`), and in
 halves (`first`, `second`) that are extended (with given poses: `extended`; with intrinsics alone:
 `extended alone`), merged (`merged`; `merged alone` with a second half that was built with
-intrinsics alone, so that it drifts) and thinned to half (`pruned`). Printed for each map: queries
-localized, and the median errors. Maps are kept in DIR; the commands go on where they stopped.
+intrinsics alone, so that it drifts) and thinned to half (`pruned`). The second half is given in
+another frame, which is to be found from the images, but for the rows of the `same frame`, which get
+--same-frame. Printed for each map: queries localized, and the median errors. Maps are kept in DIR;
+the commands go on where they stopped.
 """
 
 from __future__ import annotations
@@ -18,19 +20,37 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from deviloc_ros.config import LocalizerConfig, load
 from deviloc_ros.datasets.colmap import PosedImage, posed_images
+from deviloc_ros.errors import NothingFoundError
+from deviloc_ros.geometry.similarity import Similarity
 from deviloc_ros.images import read_gray
 from deviloc_ros.localization import Localizer, PoseEstimate
 from deviloc_ros.mapping.build import BuildOptions, build_map
 from deviloc_ros.mapping.living.extend import ExtendOptions, extend_map
 from deviloc_ros.mapping.living.merge import MergeOptions, merge_maps
 from deviloc_ros.mapping.living.prune import PruneOptions, prune_map
+from deviloc_ros.mapping.map_frame import transform_map
 from deviloc_ros.mapping.sfm.intrinsics import Intrinsics
 from deviloc_ros.maps.map import Map
 
-ROWS = ("all", "first", "second", "extended", "extended alone", "merged", "pruned", "merged alone")
+ROWS = (
+    "all",
+    "first",
+    "second",
+    "extended",
+    "extended, same frame",
+    "extended alone",
+    "merged",
+    "merged, same frame",
+    "merged alone",
+    "pruned",
+)
+ELSEWHERE = Similarity(
+    1.0, Rotation.from_euler("xyz", [3, -5, 70], degrees=True), np.array([80.0, -40.0, 6.0])
+)
 
 
 class Scene:
@@ -48,7 +68,7 @@ class Scene:
 
     def path(self, row: str) -> Path:
         """Return a map's file, which is made if there is none."""
-        path = self._work / f"{row.replace(' ', '_')}.devmap"
+        path = self._work / f"{row.replace(',', '').replace(' ', '_')}.devmap"
         if not path.exists():
             told = self._makers()[row](path)
             path.with_suffix(".txt").write_text(told, encoding="utf-8")
@@ -65,9 +85,12 @@ class Scene:
             "all": lambda path: self._build(path, self.mapped),
             "first": lambda path: self._build(path, first),
             "second": lambda path: self._build(path, second),
-            "extended": lambda path: self._extend(path, second, second),
+            "extended": lambda path: self._extend(path, second, _elsewhere(second)),
+            "extended, same frame": lambda path: self._extend(path, second, second, True),
             "extended alone": lambda path: self._extend(path, second, None),
-            "merged": lambda path: self._merge(path, "second"),
+            "second, moved": self._move,
+            "merged": lambda path: self._merge(path, "second, moved"),
+            "merged, same frame": lambda path: self._merge(path, "second", True),
             "second alone": lambda path: self._build(path, second, alone=True),
             "merged alone": lambda path: self._merge(path, "second alone"),
             "pruned": self._prune,
@@ -82,10 +105,14 @@ class Scene:
         return f"{len(summary.map.references)} images"
 
     def _extend(
-        self, path: Path, new: Sequence[PosedImage], posed: Sequence[PosedImage] | None
+        self,
+        path: Path,
+        new: Sequence[PosedImage],
+        posed: Sequence[PosedImage] | None,
+        same_frame: bool = False,
     ) -> str:
         cameras = {item.name: item.camera for item in new}
-        options = ExtendOptions(config=self._config, model_metric=True)
+        options = ExtendOptions(config=self._config, model_metric=True, same_frame=same_frame)
         summary = extend_map(self.path("first"), self._images, cameras, posed, path, options)
         errors = _pose_errors(summary.map, new)
         return (
@@ -94,8 +121,8 @@ class Scene:
             f"old images: {summary.check.text('m')}"
         )
 
-    def _merge(self, path: Path, second: str) -> str:
-        options = MergeOptions(self._config)
+    def _merge(self, path: Path, second: str, same_frame: bool = False) -> str:
+        options = MergeOptions(self._config, same_frame=same_frame)
         summary = merge_maps(self.path("first"), self.path(second), path, options)
         return (
             f"localized {summary.localized[0]} and {summary.localized[1]}, seam "
@@ -106,6 +133,11 @@ class Scene:
                 else f", adjusted {1000 * summary.refined[0]:.1f} mm, {summary.refined[1]:.3f} deg"
             )
         )
+
+    def _move(self, path: Path) -> str:
+        second = Map.load(self.path("second"))
+        transform_map(second, ELSEWHERE, metric=True, gravity_aligned=False).save(path)
+        return "in another frame"
 
     def _prune(self, path: Path) -> str:
         options = PruneOptions(num_images=len(self.mapped) // 2, config=self._config)
@@ -132,6 +164,13 @@ class Scene:
         )
 
 
+def _elsewhere(posed: Sequence[PosedImage]) -> list[PosedImage]:
+    """Return images with their poses in another frame."""
+    return [
+        replace(item, camera_from_map=ELSEWHERE.camera_pose(item.camera_from_map)) for item in posed
+    ]
+
+
 def _pose_errors(reference_map: Map, new: Sequence[PosedImage]) -> list[float]:
     true = {item.name: item.camera_from_map.inverse() for item in new}
     return [
@@ -152,7 +191,11 @@ def main() -> None:
     print("| map | localized | position | rotation | size | how it was made |")
     print("|---|---|---|---|---|---|")
     for row in args.only:
-        print(f"| {row} | {scene.scores(row)} | {scene.told(row)} |", flush=True)
+        try:
+            cells = f"{scene.scores(row)} | {scene.told(row)}"
+        except NothingFoundError as error:
+            cells = f"- | - | - | - | refused: {error}"
+        print(f"| {row} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ MAPS = {
     "fox": frozenset({"fox"}),
 }
 """Scenes that maps are made of, each with those that show the same place."""
+PER_MAP = 200
+DENSER = 3  # than benchmarks/doubt.py
 RECORD = "elsewhere.jsonl"
 
 
@@ -53,7 +55,7 @@ class Elsewhere:
 def look_elsewhere(
     data: Path, work: Path, seconds: float, seed: int, tell: Callable[[str], object] = print
 ) -> Elsewhere:
-    """Look for the images that have no line in `work/elsewhere.jsonl` yet.
+    """Look for images that have no line in `work/elsewhere.jsonl` yet, until each map has PER_MAP.
 
     Args:
         data: that of benchmarks/accuracy.py.
@@ -70,13 +72,13 @@ def look_elsewhere(
     end = time.monotonic() + seconds
     with record.open("a", encoding="utf-8") as file:
         for name, same_place in MAPS.items():
-            paths = list(elsewhere(data, same_place))
+            paths = list(elsewhere(data, same_place, DENSER))
             Random(f"{seed} {name}").shuffle(paths)
             localizer: Localizer | None = None
-            for path in paths:
+            missing = PER_MAP - sum(line["map"] == name for line in lines)
+            fresh = [path for path in paths if (name, str(path.relative_to(data))) not in done]
+            for path in fresh[: max(missing, 0)]:
                 image = str(path.relative_to(data))
-                if (name, image) in done:
-                    continue
                 if time.monotonic() > end:
                     return _summary(lines)
                 localizer = localizer or _localizer(data, work, name)

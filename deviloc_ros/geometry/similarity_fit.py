@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,7 +66,12 @@ def fit_positions(
     if len(source) < 3:
         raise UnderdeterminedError(f"{len(source)} positions correspond, at least 3 are needed")
     fit = _least_median(
-        source, target, 3, lambda a, b: umeyama(a, b, fixed_scale), len(source) - 3, seed
+        source,
+        target,
+        3,
+        lambda chosen: umeyama(source[chosen], target[chosen], fixed_scale),
+        np.ones(len(source)),
+        seed,
     )
     if fit is None or _is_line(source[fit.inliers]) or _is_line(target[fit.inliers]):
         raise UnderdeterminedError("the positions lie on one line, or in one place")
@@ -77,6 +83,7 @@ def fit_cameras(
     target: Sequence[Transform],
     fixed_scale: bool = False,
     seed: int = 0,
+    sigmas: NDArray[np.float64] | None = None,
 ) -> SimilarityFit:
     """Find target_from_source from the poses of cameras, of which nearly half may be wrong.
 
@@ -88,6 +95,7 @@ def fit_cameras(
         target: camera_from_target of the same cameras.
         fixed_scale: keep the scale at 1 (a rigid transform).
         seed: of the random samples.
+        sigmas: (N,) how uncertain each camera's pose is, in any unit; None: all alike.
 
     Raises:
         UnderdeterminedError: no cameras, or (with a scale to find) all in one place.
@@ -95,29 +103,33 @@ def fit_cameras(
     needed = 1 if fixed_scale else 2
     if len(source) < needed:
         raise UnderdeterminedError(f"{len(source)} poses correspond, at least {needed} are needed")
+    spreads = np.ones(len(source)) if sigmas is None else sigmas / np.median(sigmas)
     rotation = _mean_rotation(
         Rotation.concatenate(
             [b.rotation.inv() * a.rotation for a, b in zip(source, target, strict=True)]
-        )
+        ),
+        spreads**-2.0,
     )
     centres = np.array([pose.inverse().translation for pose in source])
     targets = np.array([pose.inverse().translation for pose in target])
 
-    def shift(a: NDArray[np.float64], b: NDArray[np.float64]) -> Similarity | None:
-        rotated = rotation.apply(a)
-        spread = rotated - rotated.mean(axis=0)
-        square = float((spread**2).sum())
+    def shift(chosen: NDArray[Any]) -> Similarity | None:
+        weight = spreads[chosen, None] ** -2.0
+        weight = weight / weight.sum()
+        a, b = rotation.apply(centres[chosen]), targets[chosen]
+        centre, goal = (weight * a).sum(axis=0), (weight * b).sum(axis=0)
+        square = float((weight * (a - centre) ** 2).sum())
         if fixed_scale:
             scale = 1.0
         elif square <= (1e-9 * max(float(np.abs(a).max()), 1e-9)) ** 2:
             return None
         else:
-            scale = float((spread * (b - b.mean(axis=0))).sum()) / square
+            scale = float((weight * (a - centre) * (b - goal)).sum()) / square
         if scale <= 0:
             return None
-        return Similarity(scale, rotation, b.mean(axis=0) - scale * rotated.mean(axis=0))
+        return Similarity(scale, rotation, goal - scale * centre)
 
-    fit = _least_median(centres, targets, needed, shift, len(source) - needed, seed)
+    fit = _least_median(centres, targets, needed, shift, spreads, seed)
     if fit is None:
         raise UnderdeterminedError("the positions of the cameras do not give a scale")
     return fit
@@ -150,23 +162,37 @@ def _least_median(
     source: NDArray[np.float64],
     target: NDArray[np.float64],
     sample_size: int,
-    fit: Callable[[NDArray[np.float64], NDArray[np.float64]], Similarity | None],
-    redundancy: int,
+    fit: Callable[[NDArray[Any]], Similarity | None],
+    spreads: NDArray[np.float64],
     seed: int,
 ) -> SimilarityFit | None:
-    """Return the fit to a small sample with the least median residual, refined on its inliers."""
+    """Return the fit to a small sample with the least median residual, refined on its inliers.
+
+    Args:
+        source: (N, 3) points.
+        target: (N, 3) the same points in the target frame.
+        sample_size: points that a fit needs.
+        fit: to the points that an index or a mask chooses.
+        spreads: (N,) how uncertain each point is beside the others.
+        seed: of the random samples.
+    """
+
+    def distances(transform: Similarity) -> NDArray[np.float64]:
+        return _distances(transform, source, target) / spreads
+
+    redundancy = len(source) - sample_size
     everything = np.ones(len(source), dtype=bool)
     if redundancy < 2:
         # With one point to spare any sample would make an outlier of it: fit them all.
-        best, inliers = fit(source, target), everything
+        best, inliers = fit(everything), everything
     else:
         best, inliers = None, everything
         least = math.inf
         for sample in _samples(len(source), sample_size, seed):
-            candidate = fit(source[sample], target[sample])
+            candidate = fit(sample)
             if candidate is None:
                 continue
-            median = float(np.median(_distances(candidate, source, target)))
+            median = float(np.median(distances(candidate)))
             if median < least:
                 best, least = candidate, median
         # Rousseeuw's estimate of sigma; 1.538 is the median of a 3D residual of unit sigma.
@@ -175,8 +201,8 @@ def _least_median(
         for _ in range(MAX_REFINEMENTS):
             if best is None:
                 break
-            chosen = _distances(best, source, target) <= radius
-            refined = fit(source[chosen], target[chosen]) if chosen.any() else None
+            chosen = distances(best) <= radius
+            refined = fit(chosen) if chosen.any() else None
             if refined is None or (chosen == inliers).all():
                 break
             best, inliers = refined, chosen
@@ -185,8 +211,8 @@ def _least_median(
     return SimilarityFit(best, _distances(best, source, target), inliers)
 
 
-def _mean_rotation(rotations: Rotation) -> Rotation:
-    """Return the mean of those rotations that agree with the most central one."""
+def _mean_rotation(rotations: Rotation, weights: NDArray[np.float64]) -> Rotation:
+    """Return the weighted mean of those rotations that agree with the most central one."""
     matrices = rotations.as_matrix().reshape(-1, 9)
     # The trace of R_i^T R_j, hence the angle between the two, is a product of the flat matrices.
     step = math.ceil(len(matrices) / MAX_SAMPLES)
@@ -195,7 +221,7 @@ def _mean_rotation(rotations: Rotation) -> Rotation:
     medians = np.median(angles, axis=0)
     centre = int(np.argmin(medians))
     agrees = angles[:, centre] <= max(INLIER_SIGMAS / CHI3_MEDIAN * medians[centre], 1e-6)
-    return rotations[agrees].mean()
+    return rotations[agrees].mean(weights[agrees])
 
 
 def _distances(

@@ -41,6 +41,11 @@ def add_merge(actions: Subparsers) -> None:
         "--rigid", action="store_true", help="move B as a whole, without bending it to A"
     )
     parser.add_argument(
+        "--same-frame",
+        action="store_true",
+        help="both maps are in one frame (of a survey, say): B is neither moved nor bent",
+    )
+    parser.add_argument(
         "--output", type=Path, required=True, metavar="MAP", help="the map file to write"
     )
     add_config(parser)
@@ -53,7 +58,9 @@ def run_merge(args: argparse.Namespace) -> int:
 
     from deviloc_ros.mapping.living.merge import MergeOptions, merge_maps
 
-    options = MergeOptions(load_config(args), args.label, refine=not args.rigid)
+    options = MergeOptions(
+        load_config(args), args.label, refine=not args.rigid, same_frame=args.same_frame
+    )
     summary = merge_maps(args.first, args.second, args.output, options)
     unit = "m" if summary.map.metric else "units"
     tell(f"{args.output}: {len(summary.map.references)} images", args.output)

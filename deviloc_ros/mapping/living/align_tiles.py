@@ -21,7 +21,7 @@ from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.geometry.similarity import Similarity
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.mapping.living.extend import config_of
-from deviloc_ros.mapping.living.frame_fit import MIN_IMAGES, fit_frames, residuals
+from deviloc_ros.mapping.living.frame_fit import MIN_IMAGES, InBoth, fit_frames, residuals
 from deviloc_ros.mapping.living.images_of_maps import certain, localize_images
 from deviloc_ros.mapping.map_frame import transform_map
 from deviloc_ros.mapping.tiling import BORDER_REACH, neighbours
@@ -73,14 +73,12 @@ class Tie:
     Attributes:
         first: number of a tile.
         second: of the other one.
-        in_first: camera_from_tile of each image.
-        in_second: the same in the other tile.
+        images: their poses in the second (source) and in the first one (target).
     """
 
     first: int
     second: int
-    in_first: Sequence[Transform]
-    in_second: Sequence[Transform]
+    images: Sequence[InBoth]
 
     def first_from_second(self, rigid: bool) -> Similarity:
         """Return how the second tile lies in the first one, by these images alone.
@@ -89,7 +87,7 @@ class Tie:
             NothingFoundError: they do not agree on any transform.
         """
         what = f"tile {self.second + 1} against tile {self.first + 1}"
-        return fit_frames(self.in_second, self.in_first, rigid, what).target_from_source
+        return fit_frames(self.images, rigid, what).target_from_source
 
 
 def align_tiles(tiles: Sequence[Map], config: LocalizerConfig, folder: Path) -> AlignedTiles:
@@ -108,7 +106,7 @@ def align_tiles(tiles: Sequence[Map], config: LocalizerConfig, folder: Path) -> 
     ties = [tie for tie in ties if tie.first in moves]
     still = dict.fromkeys(range(len(tiles)), Similarity.identity())
     seams = [
-        Seam(tie.first, tie.second, len(tie.in_first), _apart(tie, still), _apart(tie, moves))
+        Seam(tie.first, tie.second, len(tie.images), _apart(tie, still), _apart(tie, moves))
         for tie in ties
     ]
     maps = [
@@ -122,9 +120,8 @@ def align_tiles(tiles: Sequence[Map], config: LocalizerConfig, folder: Path) -> 
 
 def _ties(tiles: Sequence[Map], config: LocalizerConfig, folder: Path) -> Iterator[Tie]:
     for a, b in neighbours(tiles):
-        in_a: list[Transform] = []
-        in_b: list[Transform] = []
-        for images, others, own, found in ((a, b, in_a, in_b), (b, a, in_b, in_a)):
+        known: list[InBoth] = []
+        for images, others in ((a, b), (b, a)):
             near = _near(tiles[images], tiles[others])
             if not len(near):
                 continue
@@ -132,12 +129,12 @@ def _ties(tiles: Sequence[Map], config: LocalizerConfig, folder: Path) -> Iterat
                 tiles[images], tiles[others], config, folder / f"{images}-in-{others}",
                 f"tile {images + 1} in tile {others + 1}", near,
             )  # fmt: skip
-            registered = certain(registered, MIN_IMAGES)
-            own += [tiles[images].references[i].camera_from_map for i in registered]
-            found += [item.camera_from_map for item in registered.values()]
-        if len(in_a) < MIN_IMAGES:
-            continue
-        yield Tie(a, b, in_a, in_b)
+            for i, item in certain(registered, MIN_IMAGES).items():
+                own, found = tiles[images].references[i].camera_from_map, item.camera_from_map
+                in_b, in_a = (found, own) if images == a else (own, found)
+                known.append(InBoth(in_b, in_a, item.position_sigma))
+        if len(known) >= MIN_IMAGES:
+            yield Tie(a, b, known)
 
 
 def _near(images: Map, others: Map) -> NDArray[np.int64]:
@@ -157,7 +154,7 @@ def solve(ties: Sequence[Tie], rigid: bool, depth: float) -> dict[int, Similarit
     """Return how each tile moves that is tied to the first one, which stays.
 
     Positions and orientations count together: an orientation by where points at a share of the
-    distance to what is seen would lie.
+    distance to what is seen would lie. Images count by how well they are known.
 
     Args:
         ties: between tiles.
@@ -172,7 +169,10 @@ def solve(ties: Sequence[Tie], rigid: bool, depth: float) -> dict[int, Similarit
         (number, [start[number].camera_pose(pose).inverse() for pose in poses])
         for tie in ties
         if tie.first in start
-        for number, poses in ((tie.first, tie.in_first), (tie.second, tie.in_second))
+        for number, poses in (
+            (tie.first, [image.target for image in tie.images]),
+            (tie.second, [image.source for image in tie.images]),
+        )
     ]
     movable = sorted(start.keys() - {0})
     # Turns about the middle of what a tile is tied by hardly move it.
@@ -182,6 +182,8 @@ def solve(ties: Sequence[Tie], rigid: bool, depth: float) -> dict[int, Similarit
     }
     tiles = np.concatenate([[i] * len(poses) for i, poses in sides[::2]] or [[]]).astype(int)
     others = np.concatenate([[i] * len(poses) for i, poses in sides[1::2]] or [[]]).astype(int)
+    sigmas = np.array([i.sigma for tie in ties if tie.first in start for i in tie.images] or [1.0])
+    spreads = sigmas / np.median(sigmas)
     centres, axes = (
         [np.array([what(p) for _, poses in sides[k::2] for p in poses]) for k in (0, 1)]
         for what in (_centre, _axes)
@@ -207,7 +209,7 @@ def solve(ties: Sequence[Tie], rigid: bool, depth: float) -> dict[int, Similarit
                 off[own, 0] += sign * moves[number].apply(places[own])
                 turned = directions[own] @ moves[number].rotation.as_matrix().T
                 off[own, 1:] += sign * LEVER_SHARE * depth * turned
-        return off.ravel()
+        return np.asarray(off / spreads[:, None, None]).ravel()
 
     values = np.zeros(7 * len(movable))
     for _ in range(ROBUST_STEPS if movable else 0):
@@ -233,7 +235,7 @@ def _chained(ties: Sequence[Tie], rigid: bool) -> dict[int, Similarity]:
         open_ties = [tie for tie in ties if (tie.first in found) != (tie.second in found)]
         if not open_ties:
             return found
-        best = max(open_ties, key=lambda tie: len(tie.in_first))
+        best = max(open_ties, key=lambda tie: len(tie.images))
         fit = best.first_from_second(rigid)
         if best.first in found:
             found[best.second] = found[best.first] @ fit
@@ -242,11 +244,15 @@ def _chained(ties: Sequence[Tie], rigid: bool) -> dict[int, Similarity]:
 
 
 def _apart(tie: Tie, moves: Mapping[int, Similarity]) -> tuple[float, float]:
-    pairs = [
-        (moves[tie.first].camera_pose(a), moves[tie.second].camera_pose(b))
-        for a, b in zip(tie.in_first, tie.in_second, strict=True)
+    moved = [
+        InBoth(
+            moves[tie.second].camera_pose(image.source),
+            moves[tie.first].camera_pose(image.target),
+            image.sigma,
+        )
+        for image in tie.images
     ]
-    position, rotation = residuals(pairs, Similarity.identity())
+    position, rotation = residuals(moved, Similarity.identity())
     return float(position), float(rotation)
 
 

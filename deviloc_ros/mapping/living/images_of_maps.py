@@ -70,7 +70,7 @@ def certain(found: Mapping[int, Registered], least: int) -> dict[int, Registered
     """
     if not found:
         return {}
-    sigmas = {i: float(np.sqrt(np.trace(item.position_covariance))) for i, item in found.items()}
+    sigmas = {i: item.position_sigma for i, item in found.items()}
     ordered = sorted(found, key=sigmas.__getitem__)
     limit = MAX_SIGMA_RATIO * sigmas[ordered[(len(ordered) - 1) // 4]]
     kept = {i for place, i in enumerate(ordered) if place < least or sigmas[i] <= limit}

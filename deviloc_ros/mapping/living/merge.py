@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deviloc_ros import __version__
 from deviloc_ros.config import LocalizerConfig
@@ -15,7 +14,13 @@ from deviloc_ros.errors import NothingFoundError
 from deviloc_ros.geometry.similarity import Similarity
 from deviloc_ros.mapping.alike import check_alike
 from deviloc_ros.mapping.living.extend import config_of
-from deviloc_ros.mapping.living.frame_fit import MIN_IMAGES, FrameFit, fit_frames, residuals
+from deviloc_ros.mapping.living.frame_fit import (
+    MIN_IMAGES,
+    FrameFit,
+    InBoth,
+    fit_frames,
+    residuals,
+)
 from deviloc_ros.mapping.living.images_of_maps import MAX_TRIED, certain, localize_images
 from deviloc_ros.mapping.living.join import Sightings, described_by, join, renamed
 from deviloc_ros.mapping.living.joint_refinement import PositionPrior, refine_jointly
@@ -40,12 +45,14 @@ class MergeOptions:
         config: of the localizer; the settings of features are those of the maps.
         label: the look that images of the second map get; None: they keep theirs.
         refine: bend the second map so that both agree; else it moves as a whole.
+        same_frame: both maps are in one frame: neither is moved or bent.
         keep_workspace: leave what was localized in `OUTPUT.build`.
     """
 
     config: LocalizerConfig = field(default_factory=LocalizerConfig)
     label: str | None = None
     refine: bool = True
+    same_frame: bool = False
     keep_workspace: bool = False
 
 
@@ -58,9 +65,9 @@ class MergeSummary:
         frame: how the second map's frame lies in the first one's.
         localized: images of the second map that were localized in the first, and the reverse.
         tried: how many were tried, in the same order.
-        seam: median distance of the localized images of either map (those that are known well) from
-            where the other has them, map units, and of their orientations, degrees, after the
-            second map was moved.
+        seam: median distance of the localized images of either map from where the other has them,
+            map units, and of their orientations, degrees, after the second map was moved; images
+            that are known well count most.
         refined: the same after both were adjusted jointly; None: that made nothing better, and the
             second map was moved as a whole.
         check: images of the first map, localized in it and in the merged one.
@@ -128,14 +135,13 @@ def _merged(
 ) -> MergeSummary:
     localized = len(there), len(back)
     there, back = certain(there, MIN_IMAGES), certain(back, MIN_IMAGES)
-    source = [second.references[i].camera_from_map for i in there]
-    target = [item.camera_from_map for item in there.values()]
-    source += [item.camera_from_map for item in back.values()]
-    target += [first.references[i].camera_from_map for i in back]
+    seen_by_second, seen_by_first = _in_both(first, second, there, back)
     rigid = first.metric and second.metric
-    frame = fit_frames(source, target, rigid, str(paths[1]))
-    position, rotation = residuals(list(zip(source, target, strict=True)), frame.target_from_source)
-    _check_both_agree(frame, first, second, there, back, rigid, paths[1])
+    known = [*seen_by_second, *seen_by_first]
+    frame = fit_frames(known, rigid, str(paths[1]), options.same_frame)
+    position, rotation = residuals(known, frame.target_from_source)
+    if not options.same_frame:
+        _check_both_agree(frame, (seen_by_second, seen_by_first), rigid, paths[1])
     moved = transform_map(second, frame.target_from_source, first.metric, first.gravity_aligned)
     if options.label is not None:
         moved = replace(
@@ -145,7 +151,7 @@ def _merged(
     moved = described_by(moved, first.codebook)
     merged = join(first, moved, _sightings(there), _sightings(back))
     refined = None
-    if options.refine:
+    if options.refine and not options.same_frame:
         bent, after = _refined(first, merged, frame, there, back)
         if after[0] < position:
             merged, refined = bent, after
@@ -180,17 +186,42 @@ def _refined(
         for i, item in there.items()
     }
     bent = refine_jointly(merged, free, len(first.point_array), priors)
-    source = [bent.references[count + i].camera_from_map for i in there]
-    target = [item.camera_from_map for item in there.values()]
+    known = [
+        InBoth(
+            bent.references[count + i].camera_from_map, item.camera_from_map, item.position_sigma
+        )
+        for i, item in there.items()
+    ]
     for i, item in back.items():
         # An image that was localized in the second map goes where the best of its references went.
         best = count + int(item.references[0])
         before, after = (whole.references[best].camera_from_map for whole in (merged, bent))
         moved = frame.target_from_source.camera_pose(item.camera_from_map)
-        source.append(moved @ before.inverse() @ after)
-        target.append(first.references[i].camera_from_map)
-    left = residuals(list(zip(source, target, strict=True)), Similarity.identity())
+        known.append(
+            InBoth(
+                moved @ before.inverse() @ after,
+                first.references[i].camera_from_map,
+                item.position_sigma,
+            )
+        )
+    left = residuals(known, Similarity.identity())
     return bent, (float(left[0]), float(left[1]))
+
+
+def _in_both(
+    first: Map, second: Map, there: Mapping[int, Registered], back: Mapping[int, Registered]
+) -> tuple[list[InBoth], list[InBoth]]:
+    """Return the images of the second map that were localized in the first, and the reverse."""
+    return (
+        [
+            InBoth(second.references[i].camera_from_map, item.camera_from_map, item.position_sigma)
+            for i, item in there.items()
+        ],
+        [
+            InBoth(item.camera_from_map, first.references[i].camera_from_map, item.position_sigma)
+            for i, item in back.items()
+        ],
+    )
 
 
 def _sightings(registered: Mapping[int, Registered]) -> Sightings:
@@ -201,40 +232,21 @@ def _sightings(registered: Mapping[int, Registered]) -> Sightings:
 
 
 def _check_both_agree(
-    frame: FrameFit,
-    first: Map,
-    second: Map,
-    there: Mapping[int, Registered],
-    back: Mapping[int, Registered],
-    rigid: bool,
-    path: Path,
+    frame: FrameFit, sides: tuple[Sequence[InBoth], Sequence[InBoth]], rigid: bool, path: Path
 ) -> None:
     """Refuse a frame that images of one map see elsewhere than those of the other.
 
     Raises:
         NothingFoundError: they do.
     """
-    opinions: list[tuple[Similarity, NDArray[np.float64]]] = []
-    for source, target in (
-        (
-            [second.references[i].camera_from_map for i in there],
-            [item.camera_from_map for item in there.values()],
-        ),
-        (
-            [item.camera_from_map for item in back.values()],
-            [first.references[i].camera_from_map for i in back],
-        ),
-    ):
+    opinions: list[Similarity] = []
+    for known in sides:
         try:
-            fit = fit_frames(source, target, rigid, str(path))
+            opinions.append(fit_frames(known, rigid, str(path)).target_from_source)
         except NothingFoundError:
-            continue  # too few see the other map to say anything: the others decide alone
-        centres = np.array([pose.inverse().translation for pose in source])
-        opinions.append((fit.target_from_source, centres))
-    if len(opinions) < len((there, back)):
-        return
-    centres = np.concatenate([centres for _, centres in opinions])
-    apart = np.linalg.norm(opinions[0][0].apply(centres) - opinions[1][0].apply(centres), axis=1)
+            return  # too few see the other map to say anything: the others decide alone
+    centres = np.array([image.source.inverse().translation for side in sides for image in side])
+    apart = np.linalg.norm(opinions[0].apply(centres) - opinions[1].apply(centres), axis=1)
     allowed = MAX_SEAM * max(frame.position_residual, 1e-9)
     if np.median(apart) > allowed:
         raise NothingFoundError(

@@ -34,6 +34,11 @@ class Registered:
     points: NDArray[np.int32]
     pixels: NDArray[np.float64]
 
+    @property
+    def position_sigma(self) -> float:
+        """Standard deviation of the position in space, map units."""
+        return float(np.sqrt(np.trace(self.position_covariance)))
+
 
 def register(
     localizer: Localizer, query: Query, excluded: NDArray[np.int64] | None = None

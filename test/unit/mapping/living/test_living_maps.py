@@ -186,6 +186,22 @@ def test_two_maps_are_merged_in_the_frame_of_the_first(
     assert found.map_from_camera.distance_to(pose_at(QUERIES[-1]))[0] < 0.02
 
 
+def test_maps_that_are_said_to_be_in_one_frame_stay_where_they_are(
+    place: Wall, extended: tuple[Path, ExtendSummary], tmp_path: Path
+) -> None:
+    """A second map that lies 3 cm off, as maps of one survey do that were made with less care."""
+    off = Similarity(1.0, Rotation.identity(), np.array([0.03, 0.0, 0.0]))
+    transform_map(Map.load(extended[0]), off, True, True).save(tmp_path / "b.devmap")
+    options = MergeOptions(CONFIG, same_frame=True)
+    summary = merge_maps(place.left, tmp_path / "b.devmap", tmp_path / "c.devmap", options)
+    assert summary.frame.same_frame
+    assert summary.refined is None
+    assert summary.seam[0] == pytest.approx(0.03, abs=0.01)
+    kept = Map.load(tmp_path / "b.devmap").references
+    for one, other in zip(kept, summary.map.references[5:], strict=True):
+        assert one.camera_from_map.distance_to(other.camera_from_map)[0] < 1e-9
+
+
 def test_tiles_that_overlap_are_aligned(
     place: Wall,
     extended: tuple[Path, ExtendSummary],
