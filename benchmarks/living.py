@@ -6,10 +6,11 @@ SCENE holds images/ and a metric COLMAP model of true poses (itself, or model/),
 order of the drive. Every third image is a query. The others make a map at once (`all`), and in
 halves (`first`, `second`) that are extended (with given poses: `extended`; with intrinsics alone:
 `extended alone`), merged (`merged`; `merged alone` with a second half that was built with
-intrinsics alone, so that it drifts) and thinned to half (`pruned`). The second half is given in
-another frame, which is to be found from the images, but for the rows of the `same frame`, which get
---same-frame. Printed for each map: queries localized, and the median errors. Maps are kept in DIR;
-the commands go on where they stopped.
+intrinsics alone, so that it drifts) and thinned to half (`pruned`; beside it `every second`, a map
+built from every second image). The second half is given in another frame, which is to be found from
+the images, but for the rows of the `same frame`, which get --same-frame. Printed for each map:
+queries localized, and the median errors. Maps are kept in DIR; the commands go on where they
+stopped.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ ROWS = (
     "merged, same frame",
     "merged alone",
     "pruned",
+    "every second",
 )
 ELSEWHERE = Similarity(
     1.0, Rotation.from_euler("xyz", [3, -5, 70], degrees=True), np.array([80.0, -40.0, 6.0])
@@ -94,6 +96,7 @@ class Scene:
             "second alone": lambda path: self._build(path, second, alone=True),
             "merged alone": lambda path: self._merge(path, "second alone"),
             "pruned": self._prune,
+            "every second": lambda path: self._build(path, self.mapped[::2]),
         }
 
     def _build(self, path: Path, posed: Sequence[PosedImage], alone: bool = False) -> str:
