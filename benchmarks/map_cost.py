@@ -1,17 +1,17 @@
 """What a map costs: CPU time, memory and bytes an image, on real scenes and as places grow.
 
     ./run bench map_cost DATA [--work DIR] [--only ROW ...] [--output table.md]
-    ./run bench map_cost --drives N ... [--width PIXELS] [--work DIR] [--plot curve.png]
+    ./run bench map_cost --drives N ... [--alone] [--width PIXELS] [--work DIR] [--plot curve.png]
     ./run bench map_cost DATA --splits [--work DIR] [--output table.md]
 
 DATA holds one folder a scene, each with images/ and, where there is truth, a COLMAP text model.
-Rows with poses given use that model's poses and not its points. --drives makes maps of drives of
-so many images through a simulated street as long as they need, 1.6 m apart, poses given; --plot
-draws their costs. --splits makes maps of a part of each surveyed scene instead, and localizes the
-other images: how exact are cheap maps? Each map is built by the command line in a process of its
-own; CPU seconds are of all its threads, memory is the most that it held. Results are kept in
---work, so that a run that was interrupted goes on with the next map; a map that was interrupted is
-begun anew, or it would look cheaper than it is.
+Rows with poses given use that model's poses and not its points. --drives makes maps of drives of so
+many images through a simulated street as long as they need, 1.6 m apart, poses given (with --alone:
+from the images alone); --plot draws their costs. --splits makes maps of a part of each surveyed
+scene instead, and localizes the other images: how exact are cheap maps? Each map is built by the
+command line in a process of its own; CPU seconds are of all its threads, memory is the most that it
+held. Results are kept in --work, so that a run that was interrupted goes on with the next map; a
+map that was interrupted is begun anew, or it would look cheaper than it is.
 """
 
 from __future__ import annotations
@@ -177,18 +177,19 @@ def scenes(data: Path, only: Sequence[str], work: Path) -> Iterator[tuple[str, s
         yield name, poses, kept_cost(work / f"{name}.devmap", images, model)
 
 
-def drives(counts: Sequence[int], width: int, work: Path) -> Iterator[Cost]:
+def drives(counts: Sequence[int], width: int, alone: bool, work: Path) -> Iterator[Cost]:
     """Yield what maps of drives cost."""
     for count in counts:
         base = work / f"drive-{count}-{width}"
-        if not base.with_suffix(".json").exists():
+        if not (base / "model").is_dir():
             camera = CAMERA.scaled(width, round(width * CAMERA.height / CAMERA.width))
             length = (count - 0.5) * SPACING
             scene = Scene(length=length, spacing=SPACING, camera=camera)
             images, model = photograph_first_pass(scene, base)
         else:
             images, model = base / "images", base / "model"
-        yield kept_cost(base.with_suffix(".devmap"), images, model)
+        place = base.with_name(f"{base.name}{'-alone' if alone else ''}.devmap")
+        yield kept_cost(place, images, None if alone else model)
 
 
 def plot(costs: Sequence[Cost], path: Path) -> None:
@@ -220,6 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=SCENES, default=[])
     parser.add_argument("--drives", nargs="+", type=int, default=[], metavar="N")
     parser.add_argument("--width", type=int, default=CAMERA.width, help="of the drives' images")
+    parser.add_argument("--alone", action="store_true", help="drives without poses")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the costs of drives")
     parser.add_argument("--splits", action="store_true", help="how exact, instead of how dear")
     parser.add_argument("--output", type=Path)
@@ -242,9 +244,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for title, poses, cost in scenes(args.data, args.only, work):
             table += tell(cost.line(title, poses))
     costs = []
-    for cost in drives(args.drives, args.width, work):
+    poses = "from scratch" if args.alone else "given"
+    for cost in drives(args.drives, args.width, args.alone, work):
         costs.append(cost)
-        table += tell(cost.line(f"simulated drive of {cost.images}, {args.width} px", "given"))
+        table += tell(cost.line(f"simulated drive of {cost.images}, {args.width} px", poses))
         if args.plot is not None:
             plot(costs, args.plot)
     if args.output is not None:
