@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.localization.attempt import ClusterPose
@@ -16,9 +18,17 @@ from deviloc_ros.localization.types import Correspondences, Localization, Query
 NUM_POINTS = 200
 
 
-def warm_up(
-    pipeline: Pipeline, localize_query: Callable[[Query], Localization], batches: Sequence[int]
-) -> None:
+class LocalizeQuery(Protocol):
+    """What `Localizer.localize_query` does."""
+
+    def __call__(
+        self, query: Query, *, candidates: NDArray[np.int64] | None = None
+    ) -> Localization:
+        """Localize an image whose features are already extracted."""
+        ...
+
+
+def warm_up(pipeline: Pipeline, localize_query: LocalizeQuery, batches: Sequence[int]) -> None:
     """Load references, localize noise of the map's first image's size, and made-up points.
 
     Args:
@@ -38,7 +48,13 @@ def warm_up(
         return
     for count in batches:
         features = pipeline.extractor.extract([noise] * count)[0]
-        localize_query(Query(features, camera, noise))
+        query = Query(features, camera, noise)
+        if features.descriptors.device.type == "cpu":
+            # One reference has all compiled that others need; attention to each takes long.
+            pipeline.retrieve(features, None)
+            localize_query(query, candidates=np.zeros(1, dtype=np.int64))
+        else:
+            localize_query(query)  # graphs are of so many references as a query has
 
 
 def _estimate_pose(pipeline: Pipeline, camera: Camera) -> None:

@@ -28,6 +28,8 @@ MAX_QUERIES = 40
 # Matcher topicfm takes seconds a reference. Of chi-squared errors with 3 degrees of freedom, the
 # mean over 20 images is known to 18 %, over 40 to 13 %; as a factor on deviations half of that.
 MAX_TOPICFM_QUERIES = 20
+# The bias of offsets is a median over thousands of matches an image.
+MAX_BIAS_QUERIES = 12
 MAX_NEIGHBOURS = 5
 MIN_SHARED_POINTS = 30
 # Residuals beyond this are wrong matches, not bias; network pixels.
@@ -67,7 +69,8 @@ def calibrate(
     xfeat = plain_xfeat(config)
     queries = calibration_queries(reference_map)
     # What is left of the bias that the map has already (mapping/multiview/epipolar.py).
-    left, num_residuals = _offset_bias(reference_map, queries, xfeat, workers)
+    some = queries[spread(len(queries), MAX_BIAS_QUERIES)]
+    left, num_residuals = _offset_bias(reference_map, some, xfeat, workers)
     pull = reference_map.calibration.offset_pull
     unbiased = Calibration(reference_map.calibration.offset_bias + left, offset_pull=pull)
     unscaled = reference_map.with_calibration(unbiased)

@@ -2,13 +2,12 @@
 
 OpenVINO's converter never gives back the memory of a module that it was given, about four times its
 weights. A robot that loads map after map would fill the computer, so each module is converted once
-in a process. It is also compiled once for the shapes of its inputs: a map in the making has a
-localizer for each of dozens of images.
+in a process, and kept for the next one (kept_networks.py). It is also compiled once for the shapes
+of its inputs: a map in the making has a localizer for each of dozens of images.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import sys
 import threading
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from deviloc_ros.errors import InputError
 from deviloc_ros.models.cuda import compute_exactly
+from deviloc_ros.models.kept_networks import keep, kept, network_key
 
 KEPT = 16
 """Modules that are kept; a process uses a handful."""
@@ -44,11 +44,12 @@ def converted(module: nn.Module, examples: Sequence[Tensor]) -> Any:
         module: in evaluation mode; takes tensors, gives a tensor or a tuple of tensors.
         examples: of its inputs, to trace it with.
     """
-    key = _key(module, examples)
+    key = network_key(module, examples)
+    core = openvino_core()
     with _lock:
-        if key not in _converted:
-            _converted[key] = _convert(module, examples)
-        return _converted[key]
+        if key.digest not in _converted:
+            _converted[key.digest] = kept(key, core) or keep(key, _convert(module, examples), core)
+        return _converted[key.digest]
 
 
 def _convert(module: nn.Module, examples: Sequence[Tensor]) -> Any:
@@ -106,34 +107,6 @@ def compiled(
             reshaped.reshape({port: list(shape) for port, shape in ports})
             _compiled[key] = model, core.compile_model(reshaped, "CPU", dict(settings))
         return _compiled[key][1]
-
-
-def _key(module: nn.Module, examples: Sequence[Tensor]) -> str:
-    """Return what names a module's structure, settings, weights and inputs.
-
-    What has no value of its own to show is named by its address: then nothing is shared.
-    """
-    digest = hashlib.sha256()
-
-    def add(name: str, value: object) -> None:
-        if isinstance(value, Tensor):
-            digest.update(repr((name, value.dtype, tuple(value.shape))).encode())
-            flat = value.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy().tobytes())
-        else:
-            digest.update(repr((name, value)).encode())
-
-    for path, part in module.named_modules():
-        add(path, type(part))
-        for name, value in vars(part).items():
-            if name in ("_parameters", "_buffers"):
-                for key, tensor in value.items():
-                    add(key, tensor)
-            elif name != "_modules":
-                add(name, value)
-    for example in examples:
-        add("example", (example.dtype, tuple(example.shape)))
-    return digest.hexdigest()
 
 
 Network = Callable[..., tuple[Tensor, ...]]

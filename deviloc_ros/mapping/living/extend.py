@@ -15,7 +15,8 @@ from deviloc_ros.errors import InputError, NothingFoundError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.retrieval.global_descriptor import describe
-from deviloc_ros.mapping.living.frame_fit import FrameFit, InBoth, fit_frames
+from deviloc_ros.mapping.living.frame_fit import MIN_IMAGES, FrameFit, InBoth, fit_frames
+from deviloc_ros.mapping.living.images_of_maps import certain
 from deviloc_ros.mapping.living.join import free_name
 from deviloc_ros.mapping.living.joint_model import JointModel, NewImage
 from deviloc_ros.mapping.living.new_images import fitted_cameras, register_all
@@ -178,11 +179,11 @@ def _extended(
         without = {name for name in features if name not in given}
         left_out |= dict.fromkeys(without, "has no pose in the given model")
         features = {name: item for name, item in features.items() if name in given}
+        both = {name: item for name, item in registered.items() if name in given}
         frame = fit_frames(
             [
                 InBoth(given[name].camera_from_map, item.camera_from_map, item.position_sigma)
-                for name, item in registered.items()
-                if name in given
+                for name, item in certain(both, MIN_IMAGES).items()
             ],
             old.metric and options.model_metric,
             "the given model",

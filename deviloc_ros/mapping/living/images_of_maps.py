@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,12 @@ from deviloc_ros.maps.map import Map
 
 # So many images of a map are tried in the other one.
 MAX_TRIED = 400
-# Images that see the other map from afar are localized, and tell little: the frame rests on those
+# Images that see the other map from afar are localized, and tell little; they err all to one side,
+# by more than their sigma says, as the depths do that they rest on. So the frame rests on images
 # whose sigma is at most so many times that of the best quarter.
-MAX_SIGMA_RATIO = 4.0
+MAX_SIGMA_RATIO = 2.0
+
+KeyT = TypeVar("KeyT", int, str)
 
 
 def localize_images(
@@ -61,7 +65,7 @@ def localize_images(
     return found
 
 
-def certain(found: Mapping[int, Registered], least: int) -> dict[int, Registered]:
+def certain(found: Mapping[KeyT, Registered], least: int) -> dict[KeyT, Registered]:
     """Return the images whose positions are known well, beside the best of them.
 
     Args:
