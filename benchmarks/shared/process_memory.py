@@ -8,6 +8,11 @@ from pathlib import Path
 def reset_peak() -> int:
     """Forget the process' largest memory so far; return what it holds now, bytes."""
     Path("/proc/self/clear_refs").write_text("5")
+    return resident_bytes()
+
+
+def resident_bytes() -> int:
+    """Return what the process holds now, bytes."""
     return _status("VmRSS")
 
 
