@@ -35,6 +35,10 @@ from deviloc_ros.maps.map_file import map_id
 
 # The two maps' opinions of the frame may differ by so many times what their images leave open.
 MAX_SEAM = 5.0
+# The second map bends if that leaves at most this share of the seam, and turns no image by more
+# than before, degrees.
+BENDING_GAIN = 0.7
+MIN_TURN = 0.05
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,8 @@ def _merged(
     refined = None
     if options.refine and not options.same_frame:
         bent, after = _refined(first, merged, frame, there, back)
-        if after[0] < position:
+        # Bending follows noise, too: where few images tie the maps it can leave their shape.
+        if after[0] < BENDING_GAIN * position and after[1] < max(rotation, MIN_TURN):
             merged, refined = bent, after
     counts = (len(first.references), len(second.references))
     calibration = calibrated_together([first.calibration, second.calibration], counts)

@@ -24,6 +24,8 @@ from deviloc_ros.mapping.self_calibration import spread
 from deviloc_ros.maps.map import Map
 
 MAX_TRIED = 40
+# Distances whose ratio is at most this are one scale.
+SCALE_STEP = 1.5
 MIN_LEFT = 3
 
 
@@ -86,16 +88,17 @@ def prune_map(map_path: Path, output: Path, options: PruneOptions) -> PruneSumma
 def dropping_order(whole: Map, usage: Mapping[str, int]) -> NDArray[np.int64]:
     """Return all references, those that others can replace best first.
 
-    A point that c references of one look see is worth 1 + 1/2 + ... + 1/c: dropping one of them
-    costs 1/c. The reference that costs least goes, then the next one, with the costs that are then.
-    Use by localization runs makes a reference dearer: twice as dear at the mean of all.
+    A point that c references of one look see at one scale is worth 1 + 1/2 + ... + 1/c: dropping
+    one of them costs 1/c. Who sees a point from afar cannot replace who sees it from nearby. The
+    reference that costs least goes, then the next one, with the costs that are then. Use by
+    localization runs makes a reference dearer: twice as dear at the mean of all.
 
     Args:
         whole: the map.
         usage: how often a reference was used, by name.
     """
     count = len(whole.references)
-    sees = _seen_by_look(whole)
+    sees = _seen(whole)
     observers = np.asarray(sees.sum(axis=0)).ravel().astype(np.float64)
     uses = np.array([usage.get(r.name, 0) for r in whole.references], dtype=np.float64)
     factor = 1.0 + uses / max(uses.mean(), 1e-9) if uses.any() else np.ones(count)
@@ -122,17 +125,21 @@ def dropping_order(whole: Map, usage: Mapping[str, int]) -> NDArray[np.int64]:
     return np.array(order, dtype=np.int64)
 
 
-def _seen_by_look(whole: Map) -> Any:
-    """Return which reference (row) sees which point in which look (column): sparse, int32."""
+def _seen(whole: Map) -> Any:
+    """Return which reference (row) sees which point at which scale in which look: sparse, int32."""
     looks = sorted({reference.look for reference in whole.references})
     look_of = np.array([looks.index(r.look) for r in whole.references], dtype=np.int64)
     offsets = np.asarray(whole.observation_offsets)
     rows = np.repeat(np.arange(len(whole.references)), np.diff(offsets))
-    columns = np.asarray(whole.observation_points, dtype=np.int64)
-    columns = columns + look_of[rows] * len(whole.point_array)
+    points = np.asarray(whole.observation_points, dtype=np.int64)
+    apart = whole.points3d[points] - whole.viewpoints[0][rows]
+    distance = np.maximum(np.linalg.norm(apart, axis=1), 1e-9)
+    scale = np.floor(np.log(distance) / np.log(SCALE_STEP)).astype(np.int64)
+    seen = np.column_stack([points, look_of[rows], scale])
+    different, columns = np.unique(seen, axis=0, return_inverse=True)
     found = scipy.sparse.coo_array(
-        (np.ones(len(rows), dtype=np.int32), (rows, columns)),
-        shape=(len(whole.references), len(looks) * len(whole.point_array)),
+        (np.ones(len(rows), dtype=np.int32), (rows, columns.ravel())),
+        shape=(len(whole.references), len(different)),
     ).tocsr()
     found.data[:] = 1  # a point that is observed twice in an image is one
     return found
