@@ -112,6 +112,7 @@ def triangulated(
     """
     sfm = StructureFromMotion(folder, workspace, SEED)
     sfm.database.unlink(missing_ok=True)
+    sfm.stage([each.name for each in posed])
     template = sfm.import_poses(posed)
     images = {each.name: described(sparse, read_gray(folder / each.name)) for each in posed}
     with pycolmap.Database.open(sfm.database) as database:

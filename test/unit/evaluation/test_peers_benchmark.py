@@ -9,13 +9,17 @@ import pytest
 from lifting.maps import Variant
 from numpy.typing import NDArray
 from peer_ways.hardships import HARDSHIPS
-from peer_ways.hloc_way import SparseMap, localize
+from peer_ways.hloc_way import SparseMap, build, localize
 from peer_ways.plots import draw
 from peer_ways.sparse import Described, Sift, described
 from peer_ways.summary import table
+from wall_map import BASE_FROM_CAMERA, map_from_base
+from wall_map import CAMERA as WALL_CAMERA
 
+from deviloc_ros.datasets.colmap import posed_images
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.images import read_gray
+from deviloc_ros.simulation import wall
 
 CAMERA = Camera("PINHOLE", 640, 480, (400.0, 400.0, 320.0, 240.0))
 
@@ -65,6 +69,20 @@ def test_a_wall_is_localized(place: SparseMap) -> None:
     assert pose is not None
     assert np.abs(pose.translation).max() < 0.02
     assert localize(Sift(), place, np.full((480, 640), 90, np.uint8), CAMERA, ["a"]) is None
+
+
+def test_a_map_is_built_of_images_with_poses(tmp_path: Path) -> None:
+    poses = [map_from_base(x) @ BASE_FROM_CAMERA for x in (-0.6, 0.0, 0.6)]
+    images, model = wall.write_map_images(poses, WALL_CAMERA, tmp_path)
+    posed = sorted(posed_images(model), key=lambda item: item.name)
+    names = [item.name for item in posed]
+    pairs = [(names[0], names[1]), (names[1], names[2])]
+    place = build(Sift(), images, posed, pairs, tmp_path / "work")
+    assert len(place.points) > 100
+    query = posed[1]
+    found = localize(Sift(), place, read_gray(images / query.name), query.camera, names[::2])
+    assert found is not None
+    assert found.inverse().distance_to(query.camera_from_map.inverse())[0] < 0.02
 
 
 def test_a_map_has_fewer_points_or_points_along_their_rays(place: SparseMap) -> None:
