@@ -46,8 +46,8 @@ from deviloc_ros.localization.context.matcher import (
     MIN_GUIDES,
 )
 from deviloc_ros.localization.features import FeatureExtractor
-from deviloc_ros.localization.matching import SemiDenseMatcher
-from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
+from deviloc_ros.localization.matching.mutual_nearest_neighbours import Pairs
+from deviloc_ros.localization.matching.semi_dense import SemiDenseMatcher
 from deviloc_ros.localization.types import Features
 from deviloc_ros.models.lighterglue import LighterGlue, load_lighterglue
 

@@ -26,7 +26,7 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.image_folder import list_images
 from deviloc_ros.images import read_gray
 from deviloc_ros.localization.features import LEVELS, FeatureExtractor
-from deviloc_ros.localization.mutual_nearest_neighbours import mutual_nearest_neighbours
+from deviloc_ros.localization.matching.mutual_nearest_neighbours import mutual_nearest_neighbours
 from deviloc_ros.localization.types import Features
 from deviloc_ros.models.xfeat import FineMatcher, load_xfeat
 

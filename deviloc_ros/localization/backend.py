@@ -21,7 +21,8 @@ from deviloc_ros.localization.cuda.features import CudaFeatureExtractor
 from deviloc_ros.localization.cuda.matching import CudaMatcher
 from deviloc_ros.localization.cuda.retrieval import CudaRetrieval
 from deviloc_ros.localization.features import FeatureExtractor
-from deviloc_ros.localization.matching import DenseMatcher, Matcher, SemiDenseMatcher
+from deviloc_ros.localization.matching.matcher import DenseMatcher, Matcher
+from deviloc_ros.localization.matching.semi_dense import SemiDenseMatcher
 from deviloc_ros.localization.photometric.aligner import Align, Aligner
 from deviloc_ros.localization.retrieval.ranking import Retrieval, Retrieve
 from deviloc_ros.localization.solver import PoseSolver

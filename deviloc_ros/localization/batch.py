@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deviloc_ros.errors import DamagedMapError
 from deviloc_ros.localization.context.escalation import in_doubt, most_believable
 from deviloc_ros.localization.deviloc import localize_query
-from deviloc_ros.localization.matching import Matcher
+from deviloc_ros.localization.matching.matcher import Matcher
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import (

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deviloc_ros.localization.attempt import Attempt
 from deviloc_ros.localization.context.escalation import escalate
 from deviloc_ros.localization.covariance import pose_covariance
-from deviloc_ros.localization.matching import Matcher
+from deviloc_ros.localization.matching.matcher import Matcher
 from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.pose import agreeing

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
-from deviloc_ros.localization.aliked import AlikedMatcher
 from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.backend import Backend, backend_of
 from deviloc_ros.localization.features import FeatureExtractor
-from deviloc_ros.localization.matching import Matcher
+from deviloc_ros.localization.matching.aliked import AlikedMatcher
+from deviloc_ros.localization.matching.matcher import Matcher
+from deviloc_ros.localization.matching.topicfm import TopicFmMatcher
 from deviloc_ros.localization.photometric.aligner import Align
 from deviloc_ros.localization.photometric.matches import AlignedMatches
 from deviloc_ros.localization.photometric.pose import Uncertainty, aligned_pose
@@ -24,7 +25,6 @@ from deviloc_ros.localization.pose import PoseHypothesis, agreement
 from deviloc_ros.localization.retrieval.ranking import Retrieve
 from deviloc_ros.localization.solver import PoseSolver, PublishedSolver, RobustSolver
 from deviloc_ros.localization.stage_clock import Mark
-from deviloc_ros.localization.topicfm import TopicFmMatcher
 from deviloc_ros.localization.types import AlignmentEvidence, Correspondences, Way
 from deviloc_ros.maps.map import Map
 from deviloc_ros.models.runtime import choose_backend, one_torch_thread

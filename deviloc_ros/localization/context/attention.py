@@ -14,7 +14,7 @@ import torch
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.features import normalised
-from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
+from deviloc_ros.localization.matching.mutual_nearest_neighbours import Pairs
 from deviloc_ros.models.lighterglue import LighterGlue, load_lighterglue
 from deviloc_ros.models.runtime import Network, choose_backend, prepare
 from deviloc_ros.models.xfeat import DESCRIPTOR_SIZE

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from deviloc_ros.localization.matching import Matcher
+from deviloc_ros.localization.matching.matcher import Matcher
 from deviloc_ros.localization.rig.types import RigEstimate
 from deviloc_ros.localization.types import FailureReason, LocalizationFailure, PoseEstimate, Way
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deviloc_ros.localization.context.search import ContextSearch
-from deviloc_ros.localization.matching import Refiner
+from deviloc_ros.localization.matching.matcher import Refiner
 from deviloc_ros.localization.pose import PoseHypothesis
 from deviloc_ros.localization.solver import PoseSolver
 from deviloc_ros.localization.stage_clock import StageClock

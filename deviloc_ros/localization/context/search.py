@@ -15,7 +15,7 @@ from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.context.attention import AttentionFeatures, AttentionMatcher
 from deviloc_ros.localization.context.guided import guided_nearest_neighbours, unit_codes
 from deviloc_ros.localization.context.windows import pose_windows
-from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
+from deviloc_ros.localization.matching.mutual_nearest_neighbours import Pairs
 from deviloc_ros.localization.types import Query
 from deviloc_ros.maps.descriptor_codes import decoded
 from deviloc_ros.maps.map import Map

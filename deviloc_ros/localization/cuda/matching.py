@@ -36,7 +36,7 @@ from deviloc_ros.localization.cuda.stored_references import (
     POINT,
     StoredReferences,
 )
-from deviloc_ros.localization.matching import SemiDenseMatches
+from deviloc_ros.localization.matching.matcher import SemiDenseMatches
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Correspondences, Features, Query
 from deviloc_ros.maps.map import Map

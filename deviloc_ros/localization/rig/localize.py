@@ -17,7 +17,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.batch import match_together
 from deviloc_ros.localization.context.escalation import escalate
-from deviloc_ros.localization.matching import Matcher
+from deviloc_ros.localization.matching.matcher import Matcher
 from deviloc_ros.localization.pipeline import Pipeline
 from deviloc_ros.localization.pose import MIN_MATCHES
 from deviloc_ros.localization.query import Admitted

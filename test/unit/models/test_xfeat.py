@@ -12,7 +12,7 @@ import torch
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.errors import InputError
 from deviloc_ros.localization.features import LEVELS, FeatureExtractor, network_sizes
-from deviloc_ros.localization.mutual_nearest_neighbours import mutual_nearest_neighbours
+from deviloc_ros.localization.matching.mutual_nearest_neighbours import mutual_nearest_neighbours
 from deviloc_ros.models.runtime import (
     Backend,
     choose_backend,

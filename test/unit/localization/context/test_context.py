@@ -17,7 +17,7 @@ from deviloc_ros.localization import Localizer
 from deviloc_ros.localization.context import matcher
 from deviloc_ros.localization.context.escalation import in_doubt, most_believable
 from deviloc_ros.localization.context.search import CpuContextSearch
-from deviloc_ros.localization.mutual_nearest_neighbours import Pairs
+from deviloc_ros.localization.matching.mutual_nearest_neighbours import Pairs
 from deviloc_ros.localization.types import (
     FailureReason,
     Localization,

@@ -19,7 +19,7 @@ from deviloc_ros.localization.cuda.matching import CudaMatcher
 from deviloc_ros.localization.cuda.resampling import resampling_matrix
 from deviloc_ros.localization.cuda.semi_dense import PaddedPairs
 from deviloc_ros.localization.features import FeatureExtractor
-from deviloc_ros.localization.matching import SemiDenseMatcher
+from deviloc_ros.localization.matching.semi_dense import SemiDenseMatcher
 from deviloc_ros.localization.types import Query
 from deviloc_ros.maps.map import Map
 

@@ -12,7 +12,7 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.features import FeatureExtractor
-from deviloc_ros.localization.matching import SemiDenseMatcher
+from deviloc_ros.localization.matching.semi_dense import SemiDenseMatcher
 from deviloc_ros.localization.stage_clock import StageClock
 from deviloc_ros.localization.types import Query
 from deviloc_ros.mapping.multiview.epipolar import MIN_REFERENCES, estimate_bias

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deviloc_ros.localization import mutual_nearest_neighbours as module
-from deviloc_ros.localization.mutual_nearest_neighbours import mutual_nearest_neighbours
+from deviloc_ros.localization.matching import mutual_nearest_neighbours as module
+from deviloc_ros.localization.matching.mutual_nearest_neighbours import mutual_nearest_neighbours
 
 
 def plain(query: torch.Tensor, reference: torch.Tensor) -> set[tuple[int, int]]:

@@ -1,0 +1,1 @@
+"""Ways to match a query with references: XFeat*, TopicFM, ALIKED with LightGlue."""
