@@ -6,6 +6,7 @@ weights. What is missing, damaged or cannot be written costs time and nothing el
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import logging
@@ -115,9 +116,10 @@ def kept(key: NetworkKey, core: Any) -> Any | None:
     path = _path(key)
     try:
         content = memoryview(path.read_bytes())
-        os.utime(path)
     except OSError:
         return None
+    with contextlib.suppress(OSError):  # on a disk that cannot be written
+        os.utime(path)
     rest = content[DIGEST_BYTES:]
     if hashlib.sha256(rest).digest() != content[:DIGEST_BYTES]:
         LOGGER.warning("%s: is damaged, and made anew", path)
