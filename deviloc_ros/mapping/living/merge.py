@@ -139,13 +139,13 @@ def _merged(
 ) -> MergeSummary:
     localized = len(there), len(back)
     there, back = certain(there, MIN_IMAGES), certain(back, MIN_IMAGES)
-    seen_by_second, seen_by_first = _in_both(first, second, there, back)
+    sides = _in_both(first, second, there, back)
     rigid = first.metric and second.metric
-    known = [*seen_by_second, *seen_by_first]
+    known = [*sides[0], *sides[1]]
     frame = fit_frames(known, rigid, str(paths[1]), options.same_frame)
     position, rotation = residuals(known, frame.target_from_source)
     if not options.same_frame:
-        _check_both_agree(frame, (seen_by_second, seen_by_first), rigid, paths[1])
+        _check_both_agree(frame, sides, rigid, paths[1])
     moved = transform_map(second, frame.target_from_source, first.metric, first.gravity_aligned)
     if options.label is not None:
         moved = replace(
@@ -156,7 +156,7 @@ def _merged(
     merged = join(first, moved, _sightings(there), _sightings(back))
     refined = None
     if options.refine and not options.same_frame:
-        bent, after = _refined(first, merged, frame, there, back)
+        bent, after = _refined(first, merged, frame, there, back, sides)
         # Bending follows noise, too: where few images tie the maps it can leave their shape.
         if after[0] < BENDING_GAIN * position and after[1] < max(rotation, MIN_TURN):
             merged, refined = bent, after
@@ -180,8 +180,18 @@ def _refined(
     frame: FrameFit,
     there: Mapping[int, Registered],
     back: Mapping[int, Registered],
+    known: tuple[Sequence[InBoth], Sequence[InBoth]],
 ) -> tuple[Map, tuple[float, float]]:
-    """Return the map with the images of the second map adjusted, and the seam that is left."""
+    """Return the map with the images of the second map adjusted, and the seam that is left.
+
+    Args:
+        first: the map that stays.
+        merged: both maps, the second one in its place.
+        frame: how that was found.
+        there: images of the second map, localized in the first.
+        back: the reverse.
+        known: the poses of both.
+    """
     count = len(first.references)
     free = np.arange(len(merged.references)) >= count
     priors = {
@@ -191,25 +201,18 @@ def _refined(
         for i, item in there.items()
     }
     bent = refine_jointly(merged, free, len(first.point_array), priors)
-    known = [
-        InBoth(
-            bent.references[count + i].camera_from_map, item.camera_from_map, item.position_sigma
-        )
-        for i, item in there.items()
+    seen_by_second, seen_by_first = known
+    adjusted = [
+        replace(image, source=bent.references[count + i].camera_from_map)
+        for i, image in zip(there, seen_by_second, strict=True)
     ]
-    for i, item in back.items():
+    for item, image in zip(back.values(), seen_by_first, strict=True):
         # An image that was localized in the second map goes where the best of its references went.
         best = count + int(item.references[0])
         before, after = (whole.references[best].camera_from_map for whole in (merged, bent))
         moved = frame.target_from_source.camera_pose(item.camera_from_map)
-        known.append(
-            InBoth(
-                moved @ before.inverse() @ after,
-                first.references[i].camera_from_map,
-                item.position_sigma,
-            )
-        )
-    left = residuals(known, Similarity.identity())
+        adjusted.append(replace(image, source=moved @ before.inverse() @ after))
+    left = residuals(adjusted, Similarity.identity())
     return bent, (float(left[0]), float(left[1]))
 
 
@@ -217,16 +220,31 @@ def _in_both(
     first: Map, second: Map, there: Mapping[int, Registered], back: Mapping[int, Registered]
 ) -> tuple[list[InBoth], list[InBoth]]:
     """Return the images of the second map that were localized in the first, and the reverse."""
+    # Where units differ, both directions count alike.
+    same_units = first.metric and second.metric
+    units = [1.0 if same_units or not found else _median_sigma(found) for found in (there, back)]
     return (
         [
-            InBoth(second.references[i].camera_from_map, item.camera_from_map, item.position_sigma)
+            InBoth(
+                second.references[i].camera_from_map,
+                item.camera_from_map,
+                item.position_sigma / units[0],
+            )
             for i, item in there.items()
         ],
         [
-            InBoth(item.camera_from_map, first.references[i].camera_from_map, item.position_sigma)
+            InBoth(
+                item.camera_from_map,
+                first.references[i].camera_from_map,
+                item.position_sigma / units[1],
+            )
             for i, item in back.items()
         ],
     )
+
+
+def _median_sigma(found: Mapping[int, Registered]) -> float:
+    return float(np.median([item.position_sigma for item in found.values()]))
 
 
 def _sightings(registered: Mapping[int, Registered]) -> Sightings:
