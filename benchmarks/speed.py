@@ -1,12 +1,14 @@
 """How long a query takes, beside the plain way on the same images and in the same run.
 
     ./run bench speed DATA [--work DIR] [--rounds N]
+    ./run bench speed DATA --profile [--work DIR]
 
 DATA holds castle-P30 (the map, poses given) and castle-P19 (the queries). The plain way is XFeat's
 published code: dense features of the query, one full similarity matrix and its argmaxes a
 reference, refinement of all matches, then the same merging with pycolmap's PnP. Both sides have
 their references' features in memory; they take turns image by image. Wall times are of this
-machine; the ratio is what carries over.
+machine; the ratio is what carries over. --profile times our side alone: by stage, by thread, and
+its large products against what the cores can do.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import os
 import platform
 import resource
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +27,9 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import torch
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from shared.profiled import profile
 
 from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.datasets.colmap import PosedImage, posed_images
@@ -144,17 +149,24 @@ def timed(action: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def compare(data: Path, work: Path, setting: Setting, rounds: int) -> bool:
-    """Print one working point's times; return whether it meets its limits."""
+def prepared(
+    data: Path, work: Path, setting: Setting
+) -> tuple[Localizer, list[NDArray[np.uint8]], list[PosedImage]]:
+    """Return a localizer with castle-P30's map, which is built unless it is there, and queries."""
     config = setting.config()
     path = work / f"castle-{setting.max_size}-{setting.num_keypoints}.devmap"
     mapped = data / "castle-P30"
     if not path.exists():
         build_map(mapped / "images", path, mapped, BuildOptions(config=config, metric=True))
-    localizer = Localizer.load(path, config)
-    queries: Sequence[PosedImage] = posed_images(data / "castle-P19")
+    queries = list(posed_images(data / "castle-P19"))
     images = [read_gray(data / "castle-P19" / "images" / query.name) for query in queries]
-    plain = PlainWay(localizer, mapped / "images", setting)
+    return Localizer.load(path, config), images, queries
+
+
+def compare(data: Path, work: Path, setting: Setting, rounds: int) -> bool:
+    """Print one working point's times; return whether it meets its limits."""
+    localizer, images, queries = prepared(data, work, setting)
+    plain = PlainWay(localizer, data / "castle-P30" / "images", setting)
     indices = {reference.name: i for i, reference in enumerate(localizer.map.references)}
     ours: list[float] = []
     theirs: list[float] = []
@@ -190,10 +202,19 @@ def main() -> int:
     parser.add_argument("data", type=Path, help="folder with castle-P30 and castle-P19")
     parser.add_argument("--work", type=Path, help="keep the maps here")
     parser.add_argument("--rounds", type=int, default=3, help="times every query is measured")
+    parser.add_argument("--profile", action="store_true", help="where our side's time goes")
     arguments = parser.parse_args()
     work = arguments.work or Path(tempfile.mkdtemp(prefix="deviloc-speed-"))
     work.mkdir(parents=True, exist_ok=True)
     print(f"{platform.machine()}, {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}")
+    if arguments.profile:
+        for setting in SETTINGS:
+            localizer, images, queries = prepared(arguments.data, work, setting)
+            for image, query in zip(images, queries, strict=True):
+                localizer.localize(image, query.camera)
+            print(f"{setting.max_size} px, K={setting.num_references}")
+            print(textwrap.indent(profile(localizer, images, queries), "  "))
+        return 0
     met = [compare(arguments.data, work, setting, arguments.rounds) for setting in SETTINGS]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of all this, both sides and both maps: {peak:.0f} MB")
