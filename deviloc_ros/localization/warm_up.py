@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deviloc_ros.errors import DamagedMapError
 from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.covariance import pose_covariance
@@ -51,7 +53,8 @@ def warm_up(pipeline: Pipeline, localize_query: LocalizeQuery, batches: Sequence
         query = Query(features, camera, noise)
         if features.descriptors.device.type == "cpu":
             # One reference has all compiled that others need; attention to each takes long.
-            pipeline.retrieve(features, None)
+            with contextlib.suppress(DamagedMapError):  # it refuses images, not the start
+                pipeline.retrieve(features, None)
             localize_query(query, candidates=np.zeros(1, dtype=np.int64))
         else:
             localize_query(query)  # graphs are of so many references as a query has
