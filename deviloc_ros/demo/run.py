@@ -39,10 +39,8 @@ from deviloc_ros.robot.config import RobotConfig, TrackingConfig
 from deviloc_ros.robot.outcome import Outcome
 from deviloc_ros.simulation.street import LANE
 
-# Images follow each other slowly enough for the one that took longest, with some room: those that
-# are matched with context come in a row.
 LOAD = 0.75
-"""The bag is played so slowly that a pose takes this share of the time between two images."""
+"""Share of the time between two images that the slowest pose takes: slow ones come in a row."""
 
 
 @dataclass(frozen=True)
