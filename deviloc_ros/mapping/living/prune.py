@@ -135,10 +135,12 @@ def _seen(whole: Map) -> Any:
     apart = whole.points3d[points] - whole.viewpoints[0][rows]
     distance = np.maximum(np.linalg.norm(apart, axis=1), 1e-9)
     scale = np.floor(np.log(distance) / np.log(SCALE_STEP)).astype(np.int64)
-    seen = np.column_stack([points, look_of[rows], scale])
-    different, columns = np.unique(seen, axis=0, return_inverse=True)
+    scale -= scale.min(initial=0)
+    # One number each: sorting those is many times faster than sorting rows.
+    seen = (points * len(looks) + look_of[rows]) * (scale.max(initial=0) + 1) + scale
+    different, columns = np.unique(seen, return_inverse=True)
     found = scipy.sparse.coo_array(
-        (np.ones(len(rows), dtype=np.int32), (rows, columns.ravel())),
+        (np.ones(len(rows), dtype=np.int32), (rows, columns)),
         shape=(len(whole.references), len(different)),
     ).tocsr()
     found.data[:] = 1  # a point that is observed twice in an image is one
