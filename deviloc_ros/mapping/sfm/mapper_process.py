@@ -72,7 +72,7 @@ def map_in_process(
     try:
         process.join()
     except BaseException:
-        process.terminate()
+        process.kill()  # COLMAP's logging catches SIGTERM, and may go on
         process.join()
         raise
     if process.exitcode:
