@@ -1,13 +1,15 @@
 """Poses, launches and times of the CUDA backend, on a GPU or on a mock of one.
 
-    ./run bench gpu MAP IMAGES [--device cuda|mock] [--topicfm PX] [--set KEY=VALUE ...]
+    ./run bench gpu MAP IMAGES [--device cuda|mock] [--topicfm PX] [--processes N ...]
+                   [--set KEY=VALUE ...]
 
 MAP is a small map file and IMAGES the folder of its images. Each image is localized without itself
 in the map, on the CPU (torch, float32) and on the device. The first table tells how far both poses
 are apart; a batch and a rig are compared with single images and with the CPU. On a mock device the
 second tells launches, synchronisations and copies of one query by stage; on CUDA it tells times,
 memory, kernels and how much of the time they are busy instead. `--topicfm` does the same with the
-networks of topicfm, whose weights are made by a rule. Ends with 1 where poses are further apart
+networks of topicfm, whose weights are made by a rule, and `--processes` tells how many images a
+second so many processes localize that share the GPU. Ends with 1 where poses are further apart
 than LIMITS, or are not the same in a second run. To run it on a machine without network, see
 gpu_machine.sh.
 """
@@ -27,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from shared.gpu_processes import print_rates
 from shared.gpu_report import print_kernels, print_log
 from shared.gpu_topicfm import print_topicfm
 from shared.mock_cuda import Log, mock_cuda
@@ -204,10 +207,12 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=8, help="number of images (8)")
     parser.add_argument("--repeats", type=int, default=20, help="of what is timed (20)")
     parser.add_argument("--topicfm", type=int, metavar="PX", help="images of this size, too")
+    parser.add_argument("--processes", type=int, nargs="*", default=[], metavar="N")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     with device_of(arguments.device) as log:
-        config = load(LocalizerConfig, assignments=[*arguments.set, "device=cuda"])
+        assignments = [*arguments.set, "device=cuda"]
+        config = load(LocalizerConfig, assignments=assignments)
         scene = Scene.read(arguments.map, arguments.images, arguments.count)
         localizer, passed = compare(scene, config)
         passed &= compare_several(scene, config, localizer)
@@ -217,6 +222,7 @@ def main() -> int:
             print_times(scene, localizer, arguments.repeats)
         if arguments.topicfm is not None:
             print_topicfm(scene.images[:2], arguments.topicfm, log, arguments.repeats)
+        print_rates(arguments.map, arguments.images, assignments, arguments.processes)
     return 0 if passed else 1
 
 

@@ -31,7 +31,8 @@ for wheel in "$work"/*.whl; do
     *) python3 -m zipfile -e "$wheel" "$work/site" ;;
   esac
 done
-tar -C "$work/site" -cf - . | xz -T0 -6 > .gpu/site.tar.xz
+# What travels is limited: two minutes for a tenth less.
+tar -C "$work/site" --exclude='*.pyi' -cf - . | xz -T0 -9e > .gpu/site.tar.xz
 cp "$map" .gpu/map.devmap
 cp "$images"/* .gpu/images/
 [ -z "$parity" ] || cp -r "$parity" .gpu/parity
@@ -50,12 +51,14 @@ part() {
   local name=$1
   shift
   echo "== $name" | tee "$out/$name.txt"
-  timeout 150 "$@" 2>&1 | tee -a "$out/$name.txt"
+  # COLMAP catches SIGTERM, and may hang then.
+  timeout -s KILL 150 "$@" 2>&1 | tee -a "$out/$name.txt"
   [ "${PIPESTATUS[0]}" = 0 ] || { echo "FAILED: $name" | tee -a "$out/$name.txt"; failed=1; }
 }
 gpu=(python3 benchmarks/gpu.py .gpu/map.devmap .gpu/images)
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | tee "$out/machine.txt"
-part default "${gpu[@]}" --topicfm 864
+part default "${gpu[@]}" --topicfm 864 --processes 1 4 8
+part context "${gpu[@]}" --count 3 --set matching.context=always
 part parity python3 -m pytest -q -p no:cacheprovider test/golden/test_parity_cuda.py
 part without-graphs "${gpu[@]}" --count 4 --set cuda.graphs=false
 part float16 "${gpu[@]}" --count 4 --set cuda.precision=float16

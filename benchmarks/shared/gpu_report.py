@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import torch
 
 from shared.mock_cuda import Log
+
+KERNELS_SHOWN = 12
+NAME_LENGTH = 90
 
 
 def print_log(log: Log) -> None:
@@ -37,6 +41,10 @@ def print_kernels(action: Callable[[], object]) -> None:
     kernels = [
         event for event in record.events() if event.device_type == torch.autograd.DeviceType.CUDA
     ]
-    busy = sum(event.time_range.elapsed_us() for event in kernels) / 1e3
-    print(f"{len(kernels)} kernels, busy for {busy:.2f} of {wall:.2f} ms")
-    print(record.key_averages().table(sort_by="self_cuda_time_total", row_limit=12))
+    took: Counter[str] = Counter()
+    for event in kernels:
+        took[event.name] += event.time_range.elapsed_us() / 1e3
+    counts = Counter(event.name for event in kernels)
+    print(f"{len(kernels)} kernels, busy for {took.total():.2f} of {wall:.2f} ms")
+    for name, milliseconds in took.most_common(KERNELS_SHOWN):
+        print(f"  {milliseconds:7.3f} ms {counts[name]:4d} x {name[:NAME_LENGTH]}")
