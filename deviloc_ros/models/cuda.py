@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from cachetools import LRUCache
 from numpy.typing import NDArray
@@ -43,7 +44,10 @@ def upload(array: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
     """
     tensor = array if isinstance(array, Tensor) else torch.from_numpy(array)
     if has_hardware(device):
-        tensor = tensor.pin_memory()
+        locked = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        # Torch would wake its threads for this, which takes longer than the copy.
+        np.copyto(locked.numpy(), tensor.numpy())
+        tensor = locked
     return tensor.to(device, non_blocking=True)
 
 
@@ -53,6 +57,19 @@ def has_hardware(device: torch.device) -> bool:
     Tests let a CPU take its place, which has no streams, graphs and page-locked memory.
     """
     return device.type == "cuda" and torch.backends.cuda.is_built()  # type: ignore[no-untyped-call]
+
+
+def products_of_halves(first: Tensor, second: Tensor) -> Tensor:
+    """Return products (B, N, M), float32, of (B, N, D) and (B, D, M) rounded to float16 before.
+
+    Tensor cores take 16 bits and sum in 32, many times faster than 32 bits are multiplied.
+    """
+    first, second = first.half(), second.half()
+    # Older versions of torch would round the products, too.
+    typed = "dtype" in torch.ops.aten.bmm.overloads()  # type: ignore[no-untyped-call]
+    if typed and has_hardware(first.device):
+        return torch.bmm(first, second, out_dtype=torch.float32)
+    return torch.bmm(first.float(), second.float())
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from deviloc_ros.config import LocalizerConfig
 from deviloc_ros.localization.cuda.stored_references import StoredReferences
 from deviloc_ros.maps.calibration import Calibration
 from deviloc_ros.maps.descriptor_codes import rounded
-from deviloc_ros.models.cuda import upload
+from deviloc_ros.models.cuda import products_of_halves, upload
 from deviloc_ros.models.xfeat import load_xfeat
 
 # Pairs that the fine matcher sees at once: 256 MB of intermediate results.
@@ -163,9 +163,11 @@ class SemiDense:
     def coarse(self, query: DeviceQuery, places: Tensor) -> PaddedPairs:
         """Return mutual nearest neighbours, of each reference the most similar ones."""
         stored = self._stored
-        reference = stored.descriptors[places].float()
         every = query.rounded.expand(len(places), -1, -1)
-        similarity = torch.baddbmm(stored.absent[places], every, reference.mT)
+        # float16 holds what is stored, and float32 the sums: nothing is rounded.
+        similarity = products_of_halves(every, stored.descriptors[places].mT)
+        if stored.padded:
+            similarity += stored.absent[places]
         value, nearest = similarity.max(dim=2)
         back = similarity.argmax(dim=1).gather(1, nearest)
         mutual = back == torch.arange(nearest.shape[1], device=self._device)

@@ -26,6 +26,7 @@ class StoredReferences:
         descriptors: (P, M, D) float16, which holds what the map stores exactly.
         length: (P, M) float32, norms of the descriptors.
         absent: (P, 1, M) float32, 0 for a feature, -infinity for padding: added to a similarity.
+        padded: whether a reference of the map has padding.
         whole_map: all references of the map are there, and their places are their indices.
         usable: (P, M) bool, whose 3D point is certain enough to be used; the others only compete.
         lifted: (P, M, 7) float32, see the columns above; NaN where unknown.
@@ -47,6 +48,8 @@ class StoredReferences:
         self._min_confidence = min_confidence
         self._places = Places(places)
         self.whole_map = False
+        counts = np.diff(np.asarray(reference_map.feature_offsets))
+        self.padded = bool((counts < padded_length(reference_map)).any())
         size = places, padded_length(reference_map)
         self.descriptors = torch.zeros(*size, DESCRIPTOR_SIZE, dtype=torch.float16, device=device)
         self.length = torch.ones(size, device=device)
