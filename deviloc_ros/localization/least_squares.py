@@ -41,7 +41,7 @@ def projection_jacobian(
         camera in the map frame, then by a turn about the map's fixed axes through its centre.
     """
     rotation = camera_from_map.rotation.as_matrix()
-    from_centre = points - camera_from_map.inverse().translation
+    from_centre = points + rotation.T @ camera_from_map.translation
     in_camera = from_centre @ rotation.T
     if lens is None:
         lens = lens_jacobian(camera, in_camera)
@@ -104,7 +104,9 @@ def whitened(
     """Return residuals (N, 2) and derivatives (N, 2, 6) in standard deviations, or as they are."""
     if whitening is None:
         return residuals, jacobian
-    return (whitening @ residuals[:, :, None])[:, :, 0], whitening @ jacobian
+    into = np.empty_like(residuals), np.empty_like(jacobian)
+    _whiten(residuals, jacobian, whitening, *into)
+    return into
 
 
 def minimise(first: Transform, linearise: Linearise, loss_scale: float) -> Transform:
@@ -120,6 +122,7 @@ def minimise(first: Transform, linearise: Linearise, loss_scale: float) -> Trans
         loss_scale: of the Cauchy loss, in the unit of the residuals.
     """
     pose, best, least = first, first, np.inf
+    map_from_body = first.inverse()
     for _ in range(MAX_ITERATIONS):
         residuals, jacobian = linearise(pose)
         loss, hessian, gradient = _normal_equations(jacobian, residuals / loss_scale)
@@ -135,13 +138,14 @@ def minimise(first: Transform, linearise: Linearise, loss_scale: float) -> Trans
         except np.linalg.LinAlgError:
             break
         step = -scaled / norm * loss_scale
-        if np.nanmax(np.abs(jacobian @ step), initial=0.0) < CONVERGED_PIXELS:
+        moved = jacobian.reshape(-1, 6) @ step
+        if np.nanmax(np.abs(moved), initial=0.0) < CONVERGED_PIXELS:
             break
-        map_from_body = pose.inverse()
-        pose = Transform(
+        map_from_body = Transform(
             Rotation.from_rotvec(step[3:]) * map_from_body.rotation,
             map_from_body.translation + step[:3],
-        ).inverse()
+        )
+        pose = map_from_body.inverse()
     return best
 
 
@@ -168,6 +172,23 @@ def _pose_jacobian(
             out[3] = dy * out[2] - dz * out[1]
             out[4] = dz * out[0] - dx * out[2]
             out[5] = dx * out[1] - dy * out[0]
+
+
+@numba.njit(nogil=True, cache=True)
+def _whiten(
+    residuals: NDArray[np.float64],
+    jacobian: NDArray[np.float64],
+    whitening: NDArray[np.float64],
+    white: NDArray[np.float64],
+    white_jacobian: NDArray[np.float64],
+) -> None:
+    """Fill residuals (N, 2) and derivatives (N, 2, 6) in standard deviations."""
+    for i in range(len(residuals)):
+        for row in range(2):
+            by_x, by_y = whitening[i, row]
+            white[i, row] = by_x * residuals[i, 0] + by_y * residuals[i, 1]
+            for k in range(6):
+                white_jacobian[i, row, k] = by_x * jacobian[i, 0, k] + by_y * jacobian[i, 1, k]
 
 
 @numba.njit(nogil=True, cache=True)

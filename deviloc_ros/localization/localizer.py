@@ -34,6 +34,9 @@ from deviloc_ros.localization.warm_up import warm_up
 from deviloc_ros.maps.map import Map
 from deviloc_ros.maps.open_map import open_map
 
+# One estimates a pose while another waits for a device; more only wait for Python's lock.
+POSE_THREADS = 2
+
 
 class Localizer:
     """Localizes images in one map.
@@ -59,10 +62,9 @@ class Localizer:
         # Networks and their work memory are for one image at a time: those that find features, and
         # those that match them. Methods call each other.
         self._extracting, self._in_use = threading.Lock(), threading.RLock()
-        threads = torch.get_num_threads()
         # Of torch's own threads those of the pool use as many as the method does elsewhere.
-        within = 1 if self._pipeline.openvino_alone else threads
-        self._pool = ThreadPoolExecutor(threads, "poses", torch.set_num_threads, (within,))
+        within = 1 if self._pipeline.openvino_alone else torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(POSE_THREADS, "poses", torch.set_num_threads, (within,))
 
     @staticmethod
     def load(map_path: str | Path, config: LocalizerConfig | None = None) -> Localizer:

@@ -16,6 +16,10 @@ from deviloc_ros.localization.least_squares import refine
 from deviloc_ros.localization.types import Correspondences
 
 MIN_MATCHES = 4
+# RANSAC counts votes of so many matches, spread evenly over the image, and of all where fewer than
+# a fifth of these agree. Its time grows with them; the pose is refined with all that agree.
+VOTERS = 1000
+CLEAR = 0.2
 MIN_TRIALS = 30
 # Below this share of inliers the number of trials is bounded by max_iterations alone.
 MIN_INLIER_RATIO = 0.02
@@ -71,21 +75,34 @@ def estimate_pose(
     # Far from the map's origin the solver would lose digits.
     centre = np.median(matches.points3d, axis=0)
     points = matches.points3d - centre
-    answer = pycolmap.estimate_absolute_pose(matches.keypoints, points, camera.colmap, options)
-    if answer is None:
-        return None
-    rigid, consensus = answer["cam_from_world"], answer["inlier_mask"]
-    camera_from_centre = refine(
-        camera,
-        Transform(Rotation.from_quat(rigid.rotation.quat), rigid.translation),
-        matches.keypoints[consensus],
-        points[consensus],
-        config.loss_scale * pixel_scale,
-    )
-    camera_from_map = camera_from_centre @ Transform(Rotation.identity(), -centre)
     centred = replace(matches, points3d=points)
+    first = _by_ransac(centred, camera, options)
+    if first is None:
+        return None
+    consensus = agreement(first, centred, camera, threshold).inliers
+    camera_from_centre = refine(
+        camera, first, matches.keypoints[consensus], points[consensus],
+        config.loss_scale * pixel_scale,
+    )  # fmt: skip
+    camera_from_map = camera_from_centre @ Transform(Rotation.identity(), -centre)
     agreed = agreement(camera_from_centre, centred, camera, threshold)
     return replace(agreed, camera_from_map=camera_from_map)
+
+
+def _by_ransac(
+    matches: Correspondences, camera: Camera, options: pycolmap.AbsolutePoseEstimationOptions
+) -> Transform | None:
+    """Return the pose that most of the matches agree with."""
+    for count in sorted({min(VOTERS, len(matches)), len(matches)}):
+        voters = np.linspace(0, len(matches) - 1, count).round().astype(np.int64)
+        answer = pycolmap.estimate_absolute_pose(
+            matches.keypoints[voters], matches.points3d[voters], camera.colmap, options
+        )
+        enough = CLEAR * count if count < len(matches) else 0
+        if answer is not None and answer["num_inliers"] >= enough:
+            rigid = answer["cam_from_world"]
+            return Transform(Rotation.from_quat(rigid.rotation.quat), rigid.translation)
+    return None
 
 
 def agreement(

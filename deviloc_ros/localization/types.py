@@ -85,14 +85,16 @@ class Correspondences:
 
     def select(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> Correspondences:
         """Return the matches that a mask or an index array names."""
+        # Rows are taken several times faster by number than by a mask.
+        rows = np.flatnonzero(index) if index.dtype == np.bool_ else index
         return Correspondences(
-            self.keypoints[index],
-            self.points3d[index],
-            self.confidence[index],
-            self.reference[index],
-            self.reference_keypoints[index],
-            None if self.depth_sigma is None else self.depth_sigma[index],
-            None if self.guided is None else self.guided[index],
+            self.keypoints.take(rows, axis=0),
+            self.points3d.take(rows, axis=0),
+            self.confidence.take(rows),
+            self.reference.take(rows),
+            self.reference_keypoints.take(rows, axis=0),
+            None if self.depth_sigma is None else self.depth_sigma.take(rows),
+            None if self.guided is None else self.guided.take(rows),
         )
 
 

@@ -70,19 +70,21 @@ def expected_patches(
         matches: with the reference.
     """
     depth = reference.camera_from_map.apply(matches.points3d)[:, 2:]
+    camera_from_reference = camera_from_map @ reference.camera_from_map.inverse()
 
-    def seen(step: tuple[float, float], deeper: float = 0.0) -> NDArray[np.float64]:
+    def where(step: tuple[float, float], deeper: float = 0.0) -> NDArray[np.float64]:
         """Return where the image shows points beside those of the matches, or behind them."""
         # A surface is taken to face the reference's camera. How it really lies hardly matters to
         # patches of this size, and is not known well.
         rays = reference.camera.rays(matches.reference_keypoints + np.array(step) / reference_scale)
-        in_map = reference.camera_from_map.inverse().apply(rays * depth * (1 + deeper))
-        return camera.project(camera_from_map.apply(in_map)) * query_scale
+        seen = camera_from_reference.apply(rays * (depth * (1 + deeper)))
+        return camera.project(seen) * query_scale
 
-    middle = seen((0.0, 0.0))
-    warps = np.stack([seen((1.0, 0.0)) - middle, seen((0.0, 1.0)) - middle], axis=-1)
+    middle = where((0.0, 0.0))
+    warps = np.stack([where((1.0, 0.0)) - middle, where((0.0, 1.0)) - middle], axis=-1)
     with np.errstate(invalid="ignore"):
-        change = np.sqrt(np.abs(np.linalg.det(warps)))
+        area = warps[:, 0, 0] * warps[:, 1, 1] - warps[:, 0, 1] * warps[:, 1, 0]
+        change = np.sqrt(np.abs(area))
         alike = (change < MAX_CHANGE_OF_SCALE) & (change > 1 / MAX_CHANGE_OF_SCALE)
     # Of NaN no patch is found.
     warps[~alike] = np.nan
@@ -90,7 +92,7 @@ def expected_patches(
     if matches.depth_sigma is not None:
         # Where a point of uncertain depth is seen is uncertain along its epipolar line.
         sigma = np.nan_to_num(matches.depth_sigma, nan=1.0).clip(max=1.0)
-        along = (seen((0.0, 0.0), DEPTH_STEP) - middle) / DEPTH_STEP * sigma[:, None]
+        along = (where((0.0, 0.0), DEPTH_STEP) - middle) / DEPTH_STEP * sigma[:, None]
     return Expected(
         matches.reference_keypoints * reference_scale, matches.keypoints * query_scale, warps, along
     )

@@ -149,16 +149,17 @@ def aligned_covariance(
     squared = np.sum((residuals / LOSS_SCALE) ** 2, axis=1)
     counted = np.nan_to_num(weights / (1 + squared))[:, None, None]
     derivative = np.nan_to_num(derivative)
-    information = np.einsum("nai,naj->ij", derivative * counted, derivative)
+    weighted = derivative * counted
+    information = weighted.reshape(-1, 6).T @ derivative.reshape(-1, 6)
     solve = whitening_of(information)
     if solve is None:
         return None
-    pulls = np.einsum("nai,nab->nib", derivative * counted, whitening)
+    pulls = np.einsum("nai,nab->nib", weighted, whitening)
     of_pixel = []
     for shared in shared_errors:
         _, first, part = np.unique(shared.part, return_index=True, return_inverse=True)
-        by_part = np.zeros((len(first), *pulls.shape[1:]))
-        np.add.at(by_part, part, pulls)
+        members = part == np.arange(len(first))[:, None]  # parts are few
+        by_part = (members @ pulls.reshape(len(pulls), -1)).reshape(-1, *pulls.shape[1:])
         moved = solve @ solve.T @ by_part
         of_part = factor * np.einsum("pib,pjb->pij", moved, moved)
         covariance = covariance + np.einsum("p,pij->ij", shared.size[first] ** 2, of_part)

@@ -106,7 +106,7 @@ def log10_false_alarms(agreement: Agreement) -> float:
     alarms = tests
     for scale in SCALES:
         limit = scale * agreement.threshold
-        agreeing = len(np.unique(names[errors < limit]))
+        agreeing = int(np.count_nonzero(np.bincount(names[errors < limit])))
         # Of pieces that agree with probabilities of their own, so many or more agree at most as
         # often as if all had the mean (Hoeffding 1956), wherever more than expected do.
         chance = min(1.0, density * np.pi * limit**2 / total)
