@@ -38,10 +38,12 @@ class Backend(Protocol):
     Attributes:
         device: where features are.
         mark: notes the time on the device; None where the host computes.
+        compiles_shapes: whether what it compiles depends on the number of a query's references.
     """
 
     device: torch.device
     mark: Callable[[], Mark] | None
+    compiles_shapes: bool
 
     def extractor(self) -> FeatureExtractor:
         """Return what encodes images.
@@ -90,6 +92,7 @@ class CpuBackend:
 
     device = torch.device("cpu")
     mark: Callable[[], Mark] | None = None
+    compiles_shapes = False
 
     def __init__(self, config: LocalizerConfig) -> None:
         """Take the configuration.
@@ -124,6 +127,8 @@ class CpuBackend:
 
 class CudaBackend:
     """Whole batches in few launches; nothing waits for the device but the downloads."""
+
+    compiles_shapes = True
 
     def __init__(self, config: LocalizerConfig, device: torch.device) -> None:
         """Take the configuration.

@@ -46,6 +46,7 @@ class Pipeline:
         solver: matches to a pose.
         align: matches to where the images agree; None: they stay where the matcher put them.
         mark: notes the time on the device, for stage times; None where the host computes.
+        compiles_shapes: see Backend.
         openvino_alone: whether OpenVINO computes and torch should leave it the cores.
     """
 
@@ -57,6 +58,7 @@ class Pipeline:
     solver: PoseSolver
     align: Align | None
     mark: Callable[[], Mark] | None
+    compiles_shapes: bool
     openvino_alone: bool
 
     @staticmethod
@@ -81,6 +83,7 @@ class Pipeline:
             solver,
             backend.aligner(reference_map) if _aligns(reference_map, config) else None,
             backend.mark,
+            backend.compiles_shapes,
             choose_backend(config.features.backend, backend.device) == "openvino"
             and config.matching.matcher == "xfeat",
         )

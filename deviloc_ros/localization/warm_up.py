@@ -51,13 +51,13 @@ def warm_up(pipeline: Pipeline, localize_query: LocalizeQuery, batches: Sequence
     for count in batches:
         features = pipeline.extractor.extract([noise] * count)[0]
         query = Query(features, camera, noise)
-        if features.descriptors.device.type == "cpu":
+        if pipeline.compiles_shapes:
+            localize_query(query)
+        else:
             # One reference has all compiled that others need; attention to each takes long.
             with contextlib.suppress(DamagedMapError):  # it refuses images, not the start
                 pipeline.retrieve(features, None)
             localize_query(query, candidates=np.zeros(1, dtype=np.int64))
-        else:
-            localize_query(query)  # graphs are of so many references as a query has
 
 
 def _estimate_pose(pipeline: Pipeline, camera: Camera) -> None:
