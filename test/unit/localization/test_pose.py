@@ -11,7 +11,7 @@ from deviloc_ros.geometry.camera import Camera
 from deviloc_ros.geometry.transform import Transform
 from deviloc_ros.localization.attempt import ClusterPose
 from deviloc_ros.localization.covariance import pose_covariance
-from deviloc_ros.localization.pose import PoseHypothesis, agreeing, estimate_pose
+from deviloc_ros.localization.pose import VOTERS, PoseHypothesis, agreeing, estimate_pose
 from deviloc_ros.localization.types import Correspondences, FailureReason, PosePrior
 from deviloc_ros.localization.verification.verify import image_coverage, verify
 
@@ -60,6 +60,18 @@ def test_finds_the_pose_among_outliers_far_from_the_origin(camera: Camera, offse
     assert metres < 0.05
     assert degrees < 0.1
     assert 70 <= pose.num_inliers <= 100
+
+
+@pytest.mark.parametrize("outliers", [0.2, 0.6, 0.95])
+def test_of_many_matches_all_that_agree_count(outliers: float) -> None:
+    """Votes of some choose the pose; where few of those agree, all vote."""
+    matches = scene(PINHOLE, count=5 * VOTERS, outliers=outliers, noise=0.3)
+    pose = solve(matches, PINHOLE)
+    metres, degrees = pose.camera_from_map.inverse().distance_to(MAP_FROM_CAMERA)
+    assert metres < 0.05
+    assert degrees < 0.05
+    right = 5 * VOTERS * (1 - outliers)
+    assert abs(pose.num_inliers - right) < 0.1 * right + 20
 
 
 def test_is_deterministic_and_says_when_there_is_none() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from deviloc_ros.models import cuda
-from deviloc_ros.models.cuda import Recorded, has_hardware, upload
+from deviloc_ros.models.cuda import Recorded, has_hardware, products_of_halves, upload
 
 
 class Computation:
@@ -90,6 +90,18 @@ def test_what_cannot_be_recorded_is_said_and_computed(
     (line,) = caplog.messages
     assert "cuda.graphs=false" in line
     assert "not permitted when stream is capturing" in line
+
+
+def test_products_of_halves_round_only_what_they_multiply() -> None:
+    generator = np.random.default_rng(0)
+    codes = torch.from_numpy(generator.integers(-127, 128, (2, 2, 5, 64))).float()
+    exact = codes[0] @ codes[1].mT
+    # Beyond what float16 holds, let alone to the last digit.
+    assert exact.abs().max() > 2048
+    assert torch.equal(products_of_halves(codes[0], codes[1].mT), exact)
+    rounded = products_of_halves(codes[:, 0] / 3, codes[:, 1].mT)
+    exact = (codes[:, 0] / 3).half().double() @ codes[:, 1].mT.double()
+    np.testing.assert_allclose(rounded, exact, rtol=1e-5, atol=1e-3)
 
 
 def test_uploads_keep_their_values() -> None:
