@@ -180,7 +180,7 @@ class VerificationConfig(Section):
         description="log10 of how many poses as good as this one chance may give; 300: any number",
     )
     max_rival_chance: float = Field(
-        1e-4,
+        1e-6,
         gt=0,
         le=1,
         description="ambiguous if a second pose from the same references loses less clearly than "

@@ -33,8 +33,8 @@ GRID = 8
 RIVAL_DISTANCE = 0.1
 RIVAL_DEGREES = 5.0
 # A second place is as good as the first if the logarithm of its false alarms is this share of the
-# first one's: pieces that come in pairs halve it.
-COMPARABLE = 0.5
+# first one's: pieces that come in pairs halve it, and some of a row of copies lie out of the image.
+COMPARABLE = 0.4
 # No false pose agrees with so large a share of the matches that no pose has guided
 # (docs/accuracy.md). Small images have too few pieces to say as much.
 MAJORITY = 0.5
