@@ -28,6 +28,9 @@ FLOOR = 0.1
 UNFOUND_SIGMA = 4.0
 # Of the numeric derivative by the depth, relative.
 DEPTH_STEP = 1e-4
+# From the keypoint of a match, pixels of the reference, and of its depth.
+STEPS = np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)])
+DEEPER = np.array([1.0, 1.0, 1.0, 1.0 + DEPTH_STEP])
 # Patches whose sides would change by more than this factor are seen too differently.
 MAX_CHANGE_OF_SCALE = 3.0
 
@@ -70,18 +73,16 @@ def expected_patches(
         matches: with the reference.
     """
     depth = reference.camera_from_map.apply(matches.points3d)[:, 2:]
-    camera_from_reference = camera_from_map @ reference.camera_from_map.inverse()
-
-    def where(step: tuple[float, float], deeper: float = 0.0) -> NDArray[np.float64]:
-        """Return where the image shows points beside those of the matches, or behind them."""
-        # A surface is taken to face the reference's camera. How it really lies hardly matters to
-        # patches of this size, and is not known well.
-        rays = reference.camera.rays(matches.reference_keypoints + np.array(step) / reference_scale)
-        seen = camera_from_reference.apply(rays * (depth * (1 + deeper)))
-        return camera.project(seen) * query_scale
-
-    middle = where((0.0, 0.0))
-    warps = np.stack([where((1.0, 0.0)) - middle, where((0.0, 1.0)) - middle], axis=-1)
+    # The points of the matches, points beside them, and points behind them. A surface is taken to
+    # face the reference's camera: how it really lies hardly matters to patches of this size, and is
+    # not known well.
+    pixels = matches.reference_keypoints + STEPS[:, None] / reference_scale
+    rays = reference.camera.rays(pixels).reshape(*pixels.shape[:2], 3)
+    in_query = (camera_from_map @ reference.camera_from_map.inverse()).apply(
+        rays * depth * DEEPER[:, None, None]
+    )
+    middle, right, down, behind = camera.project(in_query).reshape(pixels.shape) * query_scale
+    warps = np.stack([right - middle, down - middle], axis=-1)
     with np.errstate(invalid="ignore"):
         area = warps[:, 0, 0] * warps[:, 1, 1] - warps[:, 0, 1] * warps[:, 1, 0]
         change = np.sqrt(np.abs(area))
@@ -92,7 +93,7 @@ def expected_patches(
     if matches.depth_sigma is not None:
         # Where a point of uncertain depth is seen is uncertain along its epipolar line.
         sigma = np.nan_to_num(matches.depth_sigma, nan=1.0).clip(max=1.0)
-        along = (where((0.0, 0.0), DEPTH_STEP) - middle) / DEPTH_STEP * sigma[:, None]
+        along = (behind - middle) / DEPTH_STEP * sigma[:, None]
     return Expected(
         matches.reference_keypoints * reference_scale, matches.keypoints * query_scale, warps, along
     )
