@@ -167,12 +167,11 @@ def assemble(
     lifted = list(workers.map(LiftKeypoints(config), pairs, "lifting"))
     centres = np.array([r.camera_from_map.inverse().translation for r in references])
     origin = np.round(np.median(centres, axis=0))
-    descriptors = torch.cat([item.descriptors for item in chosen])
     return Map(
         references=references,
         feature_offsets=offsets_of([len(item) for item in chosen]),
         keypoints=torch.cat([item.keypoints for item in chosen]).numpy(),
-        descriptors=encoded(descriptors).numpy(),
+        descriptors=np.concatenate([encoded(item.descriptors).numpy() for item in chosen]),
         levels=torch.cat([item.levels for item in chosen]).numpy(),
         feature_points=np.concatenate(
             [item.points3d - origin for item in lifted], dtype=np.float32

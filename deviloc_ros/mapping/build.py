@@ -137,6 +137,30 @@ def _build(
 ) -> tuple[Map, DriveFrame | None]:
     """Return the map of images of these sizes and how it lies in its drive; see build_map."""
     config, workers = options.config, options.workers
+    # A large place has gigabytes of features: they are let go before the multi-view step.
+    alone, drive = _lifted(images, model, sizes, posed, unregistered, options, workspace)
+    built, left_out = alone, LeftOut(calibration_queries(alone))
+    if config.lifting.neighbours:
+        built = make_consistent(alone, config, left_out=left_out, workers=workers)
+    built = calibrate(built, config, alone, left_out, workers)
+    if options.gravity_aligned and options.up != "z":
+        built = transform_map(built, z_up_from(options.up), options.metric, gravity_aligned=True)
+    if drive is not None and drive.origin is not None:
+        built = built.with_meta({"origin": [float(value) for value in drive.origin]})
+    return built, drive
+
+
+def _lifted(
+    images: Path,
+    model: Path | None,
+    sizes: Mapping[str, tuple[int, int]],
+    posed: Mapping[str, PosedImage],
+    unregistered: dict[str, str],
+    options: BuildOptions,
+    workspace: Workspace,
+) -> tuple[Map, DriveFrame | None]:
+    """Return the map with the depths that each image has alone, and how it lies in its drive."""
+    config, workers = options.config, options.workers
     depths_from_views = config.matching.matcher == "xfeat" and config.lifting.neighbours > 0
     sift = FINE_SIFT if model is None or not depths_from_views else settings_for(sizes.values())
     sfm = StructureFromMotion(images, workspace.folder, config.seed, sift)
@@ -145,13 +169,13 @@ def _build(
     if model is None or not len(read_model(model).points3D):
         refused |= sfm.stage(usable)
         usable = [name for name in usable if name not in refused]
-    features, undescribed = workspace.features(usable, options.config, workers)
+    features, undescribed = workspace.features(usable, config, workers)
     refused |= undescribed
     unregistered |= refused
     if not features:
         raise InputError(f"{images}: no image can be used: {_first(refused)}")
 
-    seed = options.config.seed
+    seed = config.seed
     sample = sample_descriptors([item.descriptors.numpy() for item in features.values()], seed)
     codebook = make_codebook(sample, seed)
     words = torch.from_numpy(codebook)
@@ -188,21 +212,12 @@ def _build(
         drive = bring_into_frame(reconstruction, options.odometry, options.fixes)
 
     alone = assemble(
-        reconstruction, features, codebook, descriptors, unregistered, options.config,
+        reconstruction, features, codebook, descriptors, unregistered, config,
         options.metric or drive is not None or options.intrinsics.rig_is_metric,
         (options.gravity_aligned and options.up == "z") or drive is not None,
         workers=workers,
     )  # fmt: skip
-    alone = store_images(alone, images, options.config, workers)
-    built, left_out = alone, LeftOut(calibration_queries(alone))
-    if options.config.lifting.neighbours:
-        built = make_consistent(alone, options.config, left_out=left_out, workers=workers)
-    built = calibrate(built, options.config, alone, left_out, workers)
-    if options.gravity_aligned and options.up != "z":
-        built = transform_map(built, z_up_from(options.up), options.metric, gravity_aligned=True)
-    if drive is not None and drive.origin is not None:
-        built = built.with_meta({"origin": [float(value) for value in drive.origin]})
-    return built, drive
+    return store_images(alone, images, config, workers), drive
 
 
 def _without(
