@@ -70,11 +70,16 @@ def test_poses_and_transforms_are_near_the_truth(demo):
         (score for score in result.scores if score.live.map_from_base is not None),
         key=lambda score: score.offline.stamp,
     )
-    assert len(changed) == len(localized) == result.summary.localized
-    for score, map_from_odom in zip(localized, changed, strict=True):
-        map_from_base = map_from_odom @ start.inverse() @ odometry[score.offline.stamp]
-        assert map_from_base.distance_to(score.live.map_from_base) == pytest.approx(
-            (0, 0), abs=1e-6
+    assert len(localized) == result.summary.localized
+    # Of poses between which the clock does not move, as on a busy machine, the last is published.
+    assert len(localized) - 1 <= len(changed) <= len(localized)
+    poses = iter(localized)
+    for map_from_odom in changed:
+        from_odom = map_from_odom @ start.inverse()
+        assert any(
+            (from_odom @ odometry[score.offline.stamp]).distance_to(score.live.map_from_base)
+            == pytest.approx((0, 0), abs=1e-6)
+            for score in poses  # goes on where it stopped: they come in order
         )
 
 
