@@ -222,7 +222,8 @@ def main() -> int:
             print_times(scene, localizer, arguments.repeats)
         if arguments.topicfm is not None:
             print_topicfm(scene.images[:2], arguments.topicfm, log, arguments.repeats)
-        print_rates(arguments.map, arguments.images, assignments, arguments.processes)
+        images = list(zip(scene.images, scene.cameras, strict=True))
+        print_rates(arguments.map, images, assignments, arguments.processes)
     return 0 if passed else 1
 
 

@@ -116,7 +116,9 @@ def build_map(
     unregistered |= refused
     inputs = (names, posed, options.intrinsics, options.config, options.odometry, options.fixes)
     with Workspace(output, images, inputs) as workspace:
-        built, drive = _build(images, model, sizes, posed, unregistered, options, workspace)
+        # A large place has gigabytes of features: they are let go before the multi-view step.
+        alone, drive = _lifted(images, model, sizes, posed, unregistered, options, workspace)
+        built = _finished(alone, drive, options)
         built.save(output)
         if not options.keep_workspace:
             workspace.remove()
@@ -126,19 +128,9 @@ def build_map(
     return BuildSummary(built, num_images, tuple(adapted), drive)
 
 
-def _build(
-    images: Path,
-    model: Path | None,
-    sizes: Mapping[str, tuple[int, int]],
-    posed: Mapping[str, PosedImage],
-    unregistered: dict[str, str],
-    options: BuildOptions,
-    workspace: Workspace,
-) -> tuple[Map, DriveFrame | None]:
-    """Return the map of images of these sizes and how it lies in its drive; see build_map."""
+def _finished(alone: Map, drive: DriveFrame | None, options: BuildOptions) -> Map:
+    """Return the map with depths from all views, calibrated, in the frame that was asked for."""
     config, workers = options.config, options.workers
-    # A large place has gigabytes of features: they are let go before the multi-view step.
-    alone, drive = _lifted(images, model, sizes, posed, unregistered, options, workspace)
     built, left_out = alone, LeftOut(calibration_queries(alone))
     if config.lifting.neighbours:
         built = make_consistent(alone, config, left_out=left_out, workers=workers)
@@ -147,7 +139,7 @@ def _build(
         built = transform_map(built, z_up_from(options.up), options.metric, gravity_aligned=True)
     if drive is not None and drive.origin is not None:
         built = built.with_meta({"origin": [float(value) for value in drive.origin]})
-    return built, drive
+    return built
 
 
 def _lifted(
